@@ -1,0 +1,48 @@
+"""The systemd units and scripts that bring a blade into the swarm at boot and take it out again at shutdown.
+
+Two mistakes of the article are put right here. Its join line lacked a space behind ``--token``; ours has no token on
+any command line at all. Its leave unit was ordered before ``shutdown.target`` only, so nothing kept Docker and the
+network alive while it ran; ours is ordered *after* them, and systemd stops units in the opposite order of their start
+(systemd.unit(5), "Before=, After="), so the conversation with the lab happens while both still work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from labkit.artifacts.text import render_text
+
+JOIN_UNIT = "docker-swarm-join.service"
+LEAVE_UNIT = "docker-swarm-leave.service"
+HELLO_UNIT = "labkit-hello.service"
+FOLDER = "/etc/labkit"
+
+
+@dataclass(frozen=True)
+class UnitFile:
+    """A unit that is enabled at first boot."""
+
+    name: str
+    contents: str
+
+
+@dataclass(frozen=True)
+class Script:
+    """A file for the blade: absolute path, permission bits, text."""
+
+    path: str
+    mode: int
+    text: str
+
+
+def swarm_units() -> tuple[UnitFile, ...]:
+    """The units: say hello, join, leave."""
+    return tuple(UnitFile(name, render_text(name, folder=FOLDER)) for name in (HELLO_UNIT, JOIN_UNIT, LEAVE_UNIT))
+
+
+def swarm_scripts(http_root: str) -> tuple[Script, ...]:
+    """The scripts the units run. They need nothing but a POSIX shell, curl and sed, which Container Linux has."""
+    return tuple(
+        Script(f"{FOLDER}/{name}", 0o755, render_text(name, http_root=http_root, folder=FOLDER))
+        for name in ("lab.sh", "hello", "join", "leave")
+    )

@@ -1,0 +1,50 @@
+"""A management controller for each virtual slot: OpenIPMI's ``ipmi_sim``, configured so that it answers IPMI 2.0.
+
+Its power, reset and shutdown buttons run a script that asks the supervisor; its serial-over-LAN is the blade's serial
+port. See ipmi_lan(5) and ipmi_sim_cmd(5).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from labkit.lab import Blade
+from labkit.secret import Secret
+
+BINARY = "ipmi_sim"
+
+
+def render_lan_conf(blade: Blade, *, password: Secret, control: Path, serial_port: int) -> str:
+    """``lan.conf``: address, one administrator, the chassis script, the serial port. Holds the password: mode 0600."""
+    script = f"{sys.executable} -I {Path(__file__).with_name('buttons.py')} {control} {blade.slot}"
+    auths = "\n".join(f"  allowed_auths_{level} md5" for level in ("callback", "user", "operator", "admin"))
+    return f"""\
+name "{blade.name}"
+set_working_mc 0x20
+startlan 1
+  addr {blade.bmc.address} {blade.bmc.port}
+  priv_limit admin
+{auths}
+  guid {blade.macs[0].replace(":", "").rjust(32, "0")}
+endlan
+sol "tcp:127.0.0.1:{serial_port}" 115200
+chassis_control "{script}"
+user 1 false "" "" user 10 md5
+user 2 true "{blade.bmc.user}" "{password.reveal()}" admin 10 md5
+"""
+
+
+def render_emulation() -> str:
+    """The commands that give the controller its one management unit."""
+    return "mc_setbmc 0x20\nmc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02\nsel_enable 0x20 1000 0x0a\nmc_enable 0x20\n"
+
+
+def write_config(folder: Path, blade: Blade, *, password: Secret, control: Path, serial_port: int) -> list[str]:
+    """Write the simulator's files into ``folder`` and return its command line."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    conf = folder / "lan.conf"
+    conf.touch(mode=0o600)
+    conf.write_text(render_lan_conf(blade, password=password, control=control, serial_port=serial_port))
+    (folder / "sim.emu").write_text(render_emulation())
+    return [BINARY, "-n", "-c", str(conf), "-f", str(folder / "sim.emu"), "-s", str(folder)]

@@ -1,0 +1,122 @@
+"""The virtual lab's network, inside namespaces of its own.
+
+::
+
+    host ──veth── uplink │ br0 (the lab server's address) ──tap── blade1
+     (labXXXXXX)         │  ├──tap── blade2
+                         │  └──veth── eth0 of the controller's engine, in a namespace of its own
+
+The host is routed, not bridged, to the blades: no broadcast of theirs leaves the namespace, so no DHCP packet can reach
+a real LAN, and no DHCP server of the host can answer a blade. The engine keeps to itself because dockerd sets its
+namespace's FORWARD policy to DROP, which would filter the frames between the blades too.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from ipaddress import IPv4Address, IPv4Network
+
+from labkit.errors import MachineError
+from labkit.lab import Lab
+
+BRIDGE = "br0"
+UPLINK = "uplink"
+
+
+def run_ip(*commands: str, prefix: tuple[str, ...] = ()) -> None:
+    """Run ``ip`` commands in one batch. Raises MachineError with what ip said."""
+    done = subprocess.run(
+        [*prefix, "ip", "-batch", "-"], input="\n".join(commands) + "\n", text=True, capture_output=True, check=False
+    )
+    if done.returncode:
+        raise MachineError(f"the lab's network could not be made: {done.stderr.strip() or done.stdout.strip()}")
+
+
+def tap_name(slot: int) -> str:
+    """The name of a slot's tap."""
+    return f"slot{slot}"
+
+
+def host_address(lab: Lab) -> IPv4Address:
+    """The address this machine has towards the lab: the last of the subnet."""
+    return lab.network.subnet.broadcast_address - 1
+
+
+def host_link(tag: str) -> str:
+    """The host's end of the way in. Interface names have at most 15 characters (IFNAMSIZ, netdevice(7))."""
+    return f"lab{tag}"
+
+
+def make_way_in(lab: Lab, tag: str, pid: int) -> None:
+    """On the host: a veth whose other end is in the namespace of process ``pid``, and the route to the blades.
+
+    Raises MachineError when another interface or route of this machine already covers the subnet.
+    """
+    check_subnet(lab.network.subnet, host_link(tag))
+    run_ip(f"link add {host_link(tag)} type veth peer name {UPLINK} netns {pid}")
+    run_ip(
+        f"link set {host_link(tag)} up",
+        f"addr add {host_address(lab)}/32 dev {host_link(tag)}",
+        f"route add {lab.network.subnet} via {lab.network.server} dev {host_link(tag)} onlink src {host_address(lab)}",
+    )
+
+
+def check_subnet(subnet: IPv4Network, link: str) -> None:
+    """Raise MachineError when a route of this machine, other than the default, already leads into ``subnet``."""
+    done = subprocess.run(["ip", "-json", "route", "show", "table", "all"], capture_output=True, text=True, check=False)
+    for route in json.loads(done.stdout or "[]"):
+        target = route.get("dst", "default")
+        if target == "default" or ":" in target or route.get("dev") == link:
+            continue
+        try:
+            taken = IPv4Network(target)
+        except ValueError:
+            continue
+        if taken.prefixlen > 0 and taken.overlaps(subnet) and route.get("type", "unicast") in ("unicast", "local"):
+            device = route.get("dev", "?")
+            fix = (
+                "another lab uses this subnet: take it down, or give this one another subnet in lab.yaml"
+                if device.startswith("lab")
+                else "give the lab another subnet in lab.yaml"
+            )
+            raise MachineError(f"{subnet} is in use on this machine ({target} on {device})", fix=fix)
+
+
+def make_bridge(lab: Lab, bmc_addresses: list[str]) -> None:
+    """Inside: the bridge with the server's and the BMCs' addresses, and the way out to the host."""
+    subnet = lab.network.subnet
+    run_ip(
+        "link set lo up",
+        f"link add {BRIDGE} type bridge forward_delay 0 stp_state 0",
+        f"link set {BRIDGE} up",
+        f"addr add {lab.network.server}/{subnet.prefixlen} brd + dev {BRIDGE}",
+        *(f"addr add {address}/32 dev {BRIDGE}" for address in bmc_addresses),
+        f"link set {UPLINK} up",
+        f"route add {host_address(lab)}/32 dev {UPLINK}",
+    )
+    # Blades take the host for a neighbour, since its address lies in their subnet: answer for it.
+    for name, value in ((f"conf/{BRIDGE}/proxy_arp", "1"), ("ip_forward", "1")):
+        with open(f"/proc/sys/net/ipv4/{name}", "w") as file:
+            file.write(value)
+
+
+def make_tap(slot: int) -> None:
+    """A slot's network card, plugged into the bridge."""
+    name = tap_name(slot)
+    run_ip(f"tuntap add dev {name} mode tap", f"link set {name} master {BRIDGE} up")
+
+
+def make_engine_link(lab: Lab, pid: int) -> None:
+    """The controller's network card: a veth from the bridge into the namespace of process ``pid``."""
+    run_ip(
+        f"link add engine type veth peer name eth0 netns {pid}",
+        f"link set engine master {BRIDGE} up",
+    )
+    run_ip(
+        "link set lo up",
+        f"addr add {lab.network.controller}/{lab.network.subnet.prefixlen} brd + dev eth0",
+        "link set eth0 up",
+        f"route add default via {lab.network.server}",
+        prefix=("nsenter", f"--target={pid}", "--net"),
+    )

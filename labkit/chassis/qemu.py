@@ -1,0 +1,80 @@
+"""A virtual blade's command line, and whether this machine's hardware virtualisation really works."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from labkit.chassis.network import tap_name
+from labkit.lab import Blade
+
+BINARY = "qemu-system-x86_64"
+KVM = Path("/dev/kvm")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where one virtual blade's sockets and logs lie; ``serial_port`` is a TCP port on the loopback of the lab."""
+
+    blade: Blade
+    accelerator: str
+    monitor: Path
+    console_log: Path
+    serial_port: int
+
+    def command(self) -> list[str]:
+        """The whole command line (qemu-system-x86_64(1)).
+
+        The machine boots from its network card's ROM, as a diskless blade does, and never from anything handed over.
+        """
+        blade = self.blade
+        command = [
+            BINARY,
+            *("-name", f"{blade.name},process=blade-{blade.slot}"),
+            *("-accel", self.accelerator),
+            *("-cpu", "host" if self.accelerator.startswith("kvm") else "max"),
+            *("-smp", "1", "-m", str(blade.memory_mib)),
+            *("-nodefaults", "-no-user-config", "-display", "none", "-vga", "none"),
+            *("-uuid", f"00000000-0000-4000-8000-{blade.macs[0].replace(':', '')}"),
+            *("-rtc", "base=utc"),
+            *("-chardev", self._serial(), "-device", "isa-serial,chardev=serial"),
+            *("-qmp", f"unix:{self.monitor},server=on,wait=off"),
+            *("-device", "virtio-rng-pci"),
+        ]
+        for number, mac in enumerate(blade.macs):
+            # Only the first card is wired: on real blades the other three have empty sockets too.
+            wired = f",netdev=net{number}" if number == 0 else ""
+            if number == 0:
+                command += ["-netdev", f"tap,id=net0,ifname={tap_name(blade.slot)},script=no,downscript=no"]
+            boot = ",bootindex=1" if number == 0 else ",romfile="
+            command += ["-device", f"virtio-net-pci,mac={mac}{wired}{boot}"]
+        return command
+
+    def _serial(self) -> str:
+        return (
+            f"socket,id=serial,host=127.0.0.1,port={self.serial_port},server=on,wait=off,nodelay=on,"
+            f"logfile={self.console_log},logappend=on"
+        )
+
+
+def find_accelerator(kernel: Path) -> str:
+    """``kvm`` where it works, else ``tcg,thread=multi``.
+
+    /dev/kvm may be there and yet unable to run a stock kernel, so ``kernel`` is started under it: it must get as far as
+    its own last words, which without an initrd are that it found no root file system.
+    """
+    if os.access(KVM, os.R_OK | os.W_OK) and _kvm_runs(kernel):
+        return "kvm"
+    return "tcg,thread=multi"
+
+
+def _kvm_runs(kernel: Path) -> bool:
+    command = [BINARY, "-accel", "kvm", "-cpu", "host", "-m", "256", "-nodefaults", "-display", "none", "-no-reboot"]
+    command += ["-serial", "stdio", "-kernel", str(kernel), "-append", "console=ttyS0 panic=-1"]
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=8, check=False)
+    except (subprocess.TimeoutExpired, OSError):
+        return False
+    return b"Unable to mount root fs" in done.stdout

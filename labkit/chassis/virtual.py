@@ -1,0 +1,151 @@
+"""The virtual chassis: a QEMU machine behind each slot's power button.
+
+Lives in the supervisor. It never looks inside a machine: a blade that shuts itself down simply ends, as a real one goes
+dark, and a reboot goes through the firmware again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from labkit.chassis.qemu import Machine
+from labkit.errors import PowerError
+from labkit.events import Event, Power
+from labkit.lab import Blade, Lab
+from labkit.state import State
+
+Before = Callable[[Blade], Awaitable[None]]
+
+
+def serial_port(slot: int) -> int:
+    """The TCP port of a slot's serial line on the lab's own loopback."""
+    return 6000 + slot
+
+
+class VirtualChassis:
+    """The slots of a virtual lab.
+
+    ``emit`` takes what happens; ``before_boot`` is awaited before a machine starts or resets, so that the boot server
+    knows that a new boot begins.
+    """
+
+    def __init__(
+        self, lab: Lab, state: State, accelerator: str, emit: Callable[[Event], None], before_boot: Before
+    ) -> None:
+        self._blades = {blade.slot: blade for blade in lab.blades}
+        self._state = state
+        self._accelerator = accelerator
+        self._emit = emit
+        self._before_boot = before_boot
+        self._running: dict[int, asyncio.subprocess.Process] = {}
+        self._watching: set[asyncio.Task[None]] = set()
+
+    def is_on(self, slot: int) -> bool:
+        """Whether a machine runs behind the slot. Raises PowerError for a slot without a blade."""
+        self._blade(slot)
+        return slot in self._running
+
+    def pids(self) -> set[int]:
+        """The process ids of the machines that run."""
+        return {process.pid for process in self._running.values()}
+
+    async def press(self, slot: int, button: str, value: int) -> None:
+        """A BMC's button: ``power`` (1 or 0), ``reset``, ``shutdown`` (the soft button).
+
+        Raises PowerError for a slot without a blade, or a machine that does not start.
+        """
+        blade = self._blade(slot)
+        if button == "power" and value:
+            await self._start(blade)
+        elif button == "power":
+            await self._stop(blade)
+        elif slot not in self._running:
+            return
+        elif button == "reset":
+            await self._before_boot(blade)
+            await self._monitor(blade, "system_reset")
+            self._emit(Power(blade=blade.name, state="reset"))
+        elif button == "shutdown":
+            self._emit(Power(blade=blade.name, state="soft-off"))
+            await self._monitor(blade, "system_powerdown")
+
+    async def stop_all(self) -> None:
+        """Pull every plug."""
+        for slot in list(self._running):
+            await self._stop(self._blades[slot])
+
+    def _blade(self, slot: int) -> Blade:
+        blade = self._blades.get(slot)
+        if blade is None:
+            raise PowerError(f"slot {slot} is empty")
+        return blade
+
+    def machine(self, blade: Blade) -> Machine:
+        """How a blade's machine is started."""
+        return Machine(
+            blade=blade,
+            accelerator=self._accelerator,
+            monitor=self._socket(blade),
+            console_log=self._state.console(blade.name),
+            serial_port=serial_port(blade.slot),
+        )
+
+    def _socket(self, blade: Blade) -> Path:
+        return self._state.run / f"blade{blade.slot}.qmp"
+
+    async def _start(self, blade: Blade) -> None:
+        if blade.slot in self._running:
+            return
+        await self._before_boot(blade)
+        log_path = self._state.logs / f"{blade.name}.qemu.log"
+        console = self._state.console(blade.name)
+        console.touch()
+        with log_path.open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                *self.machine(blade).command(), stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), 0.3)
+        if process.returncode is not None:
+            raise PowerError(
+                f"its machine did not start: {log_path.read_text(errors='replace').strip()[-300:]}", where=blade.name
+            )
+        self._running[blade.slot] = process
+        self._emit(Power(blade=blade.name, state="on"))
+        watch = asyncio.create_task(self._watch(blade, process))
+        self._watching.add(watch)
+        watch.add_done_callback(self._watching.discard)
+
+    async def _watch(self, blade: Blade, process: asyncio.subprocess.Process) -> None:
+        await process.wait()
+        if self._running.get(blade.slot) is process:
+            del self._running[blade.slot]
+            self._emit(Power(blade=blade.name, state="off", detail="shut itself down"))
+
+    async def _stop(self, blade: Blade) -> None:
+        process = self._running.pop(blade.slot, None)
+        if process is None:
+            return
+        process.kill()
+        await process.wait()
+        self._emit(Power(blade=blade.name, state="off", detail="power cut"))
+
+    async def _monitor(self, blade: Blade, command: str) -> None:
+        """One command over QMP (docs/interop/qmp-spec): greeting, capabilities, command."""
+        try:
+            reader, writer = await asyncio.open_unix_connection(self._socket(blade))
+            try:
+                await asyncio.wait_for(reader.readline(), 5)
+                for name in ("qmp_capabilities", command):
+                    writer.write(json.dumps({"execute": name}).encode() + b"\n")
+                    await asyncio.wait_for(reader.readline(), 5)
+            finally:
+                writer.close()
+        except (OSError, TimeoutError) as error:
+            raise PowerError(f"its machine does not answer: {error}", where=blade.name) from None
+
+

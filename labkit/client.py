@@ -1,0 +1,269 @@
+"""What notebooks and the command line do to a lab: verbs that can be repeated and say what they found.
+
+Clients are unprivileged. They reach the supervisor and the controller's engine over Unix sockets in the state folder,
+and the BMCs over IPMI. Only bringing a lab up or down needs root, which is asked of ``sudo -n`` where it is not there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labkit import events, labfile, rpc, stages, up
+from labkit.chassis import power
+from labkit.errors import ControlError, LabkitError, MachineError, ParameterError, PowerError
+from labkit.lab import Blade, ChassisKind, Lab, NetworkKind
+from labkit.secret import Secret
+from labkit.state import State
+
+if TYPE_CHECKING:
+    import docker
+
+STATE_FOLDER = ".lab"
+BOOT_S = 420.0
+
+
+def find_lab(path: Path | None = None) -> Path:
+    """The lab file: the one given, else ``$LABKIT_LAB``, else ``lab.yaml`` here or in a folder above.
+
+    Raises ControlError when there is none.
+    """
+    if path is not None:
+        return path.absolute()
+    if "LABKIT_LAB" in os.environ:
+        return Path(os.environ["LABKIT_LAB"]).absolute()
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "lab.yaml").is_file():
+            return folder / "lab.yaml"
+    raise ControlError("no lab.yaml here or in a folder above", fix="go to the lab's folder, or name the file with --lab")
+
+
+def find_state(lab_path: Path, path: Path | None = None) -> State:
+    """The state folder: the one given, else ``$LABKIT_STATE``, else ``.lab`` beside the lab file."""
+    if path is None and "LABKIT_STATE" in os.environ:
+        path = Path(os.environ["LABKIT_STATE"])
+    return State((path or lab_path.parent / STATE_FOLDER).absolute())
+
+
+@dataclass(frozen=True)
+class RunningLab:
+    """A lab that is up. ``found`` says whether it was up before it was asked for."""
+
+    lab: Lab
+    state: State
+    found: bool = True
+
+    def __str__(self) -> str:
+        was = "was up already" if self.found else "is up now"
+        return f"lab '{self.lab.name}' {was}: {len(self.lab.blades)} blades, server {self.lab.network.server}"
+
+    def status(self) -> dict[str, Any]:
+        """What the supervisor says. Raises ControlError when it is gone."""
+        return rpc.call(self.state.control, "status")
+
+    def emit(self, event: events.Event) -> None:
+        """Put an event that a client saw into the stream."""
+        rpc.call(self.state.control, "emit", event=json.loads(events.encode(event)))
+
+    def events(self) -> Iterator[events.Event]:
+        """All events so far."""
+        return events.read(self.state.events)
+
+    def stages(self) -> stages.LabState:
+        """How far each blade is."""
+        return stages.fold_all(self.events())
+
+    @contextmanager
+    def engine(self) -> Iterator[docker.DockerClient]:
+        """A client of the controller's Docker engine. Raises SwarmError when it is not there."""
+        from labkit.swarm.engine import engine
+
+        with engine(docker_socket(self.lab, self.state)) as client:
+            yield client
+
+    def power(self, blade: Blade, state: str) -> None:
+        """Press a blade's button over IPMI (see `labkit.chassis.power.set_power`)."""
+        power.set_power(blade.name, blade.bmc, bmc_password(self.lab, self.state, blade), state)
+
+    def power_state(self, blade: Blade) -> str:
+        """``on`` or ``off``, as the blade's BMC says."""
+        return power.power_state(blade.name, blade.bmc, bmc_password(self.lab, self.state, blade))
+
+    def wait_power(self, blade: Blade, state: str, *, timeout_s: float) -> float:
+        """Wait for a blade to be ``on`` or ``off``; the seconds it took. Raises PowerError."""
+        password = bmc_password(self.lab, self.state, blade)
+        return power.wait_power(blade.name, blade.bmc, password, state, timeout_s=timeout_s)
+
+
+def docker_socket(lab: Lab, state: State) -> Path:
+    """The engine of the swarm's first manager: the lab's own, or in a real lab this machine's."""
+    return state.docker if lab.network.kind is NetworkKind.VIRTUAL else Path("/var/run/docker.sock")
+
+
+def bmc_password(lab: Lab, state: State, blade: Blade) -> Secret:
+    """A BMC's password: the lab's own for a virtual slot, else the first line of ``bmc.password_file``.
+
+    Raises PowerError naming the file.
+    """
+    if lab.chassis.kind is ChassisKind.VIRTUAL:
+        return state.key("bmc")
+    path = blade.bmc.password_file
+    if path is None:
+        raise PowerError("no password for its BMC", where=blade.name, fix="set bmc.password_file in lab.yaml")
+    try:
+        return Secret(path.read_text().splitlines()[0])
+    except (OSError, IndexError) as error:
+        raise PowerError(
+            f"the BMC's password cannot be read: {error}", where=f"{blade.name} ({path})", fix="one line, the password"
+        ) from None
+
+
+def choose_blades(lab: Lab, names: Sequence[str] | None) -> tuple[Blade, ...]:
+    """The blades of those names, in the lab's order; all of them for None or an empty list.
+
+    Raises ParameterError that lists the lab's blades.
+    """
+    known = [blade.name for blade in lab.blades]
+    if names is not None and (isinstance(names, str) or not all(isinstance(name, str) for name in names)):
+        raise ParameterError(f"blades is a list of names, not {names!r}", fix=f'for example ["{known[0]}"]')
+    unknown = [name for name in names or () if name not in known]
+    if unknown:
+        raise ParameterError(
+            f"no blade {', '.join(unknown)} in {lab.path.name}", fix=f"its blades are {', '.join(known)}"
+        )
+    return tuple(blade for blade in lab.blades if not names or blade.name in names)
+
+
+def connect(lab_path: Path | None = None, state_path: Path | None = None) -> RunningLab:
+    """The lab that is up. Raises ControlError with the command that starts it."""
+    path = find_lab(lab_path)
+    state = find_state(path, state_path)
+    lab = labfile.load(path)
+    if up.status(state) is None:
+        raise ControlError("the lab is not up", where=str(path), fix="start it with ./lab up")
+    return RunningLab(lab, state)
+
+
+def ensure_lab(
+    lab_path: Path | str | None = None, *, state_path: Path | None = None, progress: Callable[[str], None] = print
+) -> RunningLab:
+    """Bring the lab up where it is not: connect, else start it as root, else through ``sudo -n``.
+
+    Raises LabFileError for a lab file with mistakes, MachineError or ImageError when it cannot come up.
+    """
+    path = find_lab(Path(lab_path) if lab_path else None)
+    state = find_state(path, state_path)
+    lab = labfile.load(path)
+    if up.status(state) is not None:
+        return RunningLab(lab, state)
+    if os.geteuid() == 0:
+        return RunningLab(lab, state, found=not up.up(lab, state, progress))
+    command = ["sudo", "-n", sys.executable, "-m", "labkit", "--lab", str(path), "--state", str(state.path), "up"]
+    progress("starting the lab with sudo")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise MachineError(
+            f"the lab could not be started with sudo -n: {done.stderr.strip()[-400:]}", fix="start it by hand: ./lab up"
+        )
+    return RunningLab(lab, state, found=False)
+
+
+@dataclass(frozen=True)
+class BladesUp:
+    """What `ensure_blades` found and did: names of blades that were up before, and that were switched on."""
+
+    found: tuple[str, ...]
+    booted: tuple[str, ...]
+
+    def __str__(self) -> str:
+        parts = [f"up already: {', '.join(self.found)}"] if self.found else []
+        parts += [f"booted: {', '.join(self.booted)}"] if self.booted else []
+        return "; ".join(parts)
+
+
+def ensure_blades(
+    running: RunningLab,
+    blades: Iterable[Blade],
+    *,
+    until: str = "os",
+    timeout_s: float = BOOT_S,
+    show: Callable[[stages.LabState], None] = lambda state: None,
+) -> BladesUp:
+    """Switch on the blades that are off and wait until each is as far as ``until``: ``os`` or ``joined``.
+
+    ``show`` is called with the lab's state about twice a second. Raises PowerError naming each blade that did not get
+    there, its stage and what was last seen of it.
+    """
+    chosen = tuple(blades)
+    before = running.stages()
+    off = [blade for blade in chosen if running.power_state(blade) == "off"]
+    for blade in off:
+        running.power(blade, "on")
+    wait_blades(running, chosen, until=until, timeout_s=timeout_s, show=show)
+    went = {blade.name for blade in off} | {b.name for b in chosen if not _reached(before.blade(b.name), until)}
+    return BladesUp(
+        found=tuple(b.name for b in chosen if b.name not in went), booted=tuple(b.name for b in chosen if b.name in went)
+    )
+
+
+def wait_blades(
+    running: RunningLab,
+    blades: Sequence[Blade],
+    *,
+    until: str = "joined",
+    timeout_s: float = BOOT_S,
+    show: Callable[[stages.LabState], None] = lambda state: None,
+) -> None:
+    """Wait until each blade is as far as ``until``, as the events tell. Raises PowerError naming those that are not."""
+    state = stages.LabState()
+    shown = 0.0
+    for event in events.follow(running.state.events, until=time.time() + timeout_s):
+        if event is not None:
+            state = stages.fold(state, event)
+            continue
+        late = [blade.name for blade in blades if not _reached(state.blade(blade.name), until)]
+        if time.monotonic() - shown > 0.5 or not late:
+            show(state)
+            shown = time.monotonic()
+        if not late:
+            return
+        if up.status(running.state) is None:
+            raise ControlError("the lab went down", fix="start it with ./lab up")
+    words = [_where(state.blade(name)) for name in late]
+    raise PowerError(
+        f"not {until} after {timeout_s:g} s: " + "; ".join(words),
+        fix=f"read its console: labkit console {late[0]} --log, and what it asked for: labkit events {late[0]}",
+    )
+
+
+def _where(blade: stages.BladeState) -> str:
+    seen = f" ({blade.doing})" if blade.doing else ""
+    wrong = f", {blade.trouble}" if blade.trouble else ""
+    return f"{blade.blade} is at stage '{blade.stage}'{seen}{wrong}"
+
+
+def _reached(blade: stages.BladeState, until: str) -> bool:
+    if blade.power == "off" or blade.left:
+        return False
+    return bool(blade.joined) if until == "joined" else bool(blade.os)
+
+
+def shut_down(running: RunningLab, blade: Blade, *, timeout_s: float = 150.0) -> float:
+    """Press the soft button and wait until the blade is off; the seconds it took. Raises PowerError."""
+    running.power(blade, "shutdown")
+    return running.wait_power(blade, "off", timeout_s=timeout_s)
+
+
+__all__ = [
+    "BladesUp", "LabkitError", "RunningLab", "choose_blades", "connect", "ensure_blades", "ensure_lab", "find_lab",
+    "find_state", "shut_down", "wait_blades",
+]  # fmt: skip

@@ -1,0 +1,70 @@
+"""Making a tree of Debian packages with mmdebstrap(1)."""
+
+from __future__ import annotations
+
+import glob
+import shutil
+from pathlib import Path
+
+from labkit.images.recipe import EPOCH_S, Recipe, mode_of
+from labkit.images.store import Progress
+from labkit.images.tools import run_tool
+
+ENVIRONMENT = {
+    "SOURCE_DATE_EPOCH": str(EPOCH_S),
+    "DEBIAN_FRONTEND": "noninteractive",
+    "INITRD": "No",  # the kernel's package would build an initramfs, which nobody reads
+}
+
+HOOKS = "/usr/share/mmdebstrap/hooks/merged-usr"
+
+
+def make_tree(recipe: Recipe, tree: Path, lock: int, progress: Progress) -> None:
+    """Unpack and set up the recipe's packages. The mirror is mmdebstrap's own choice, with security updates."""
+    command = [
+        *("mmdebstrap", "--mode=root", f"--variant={recipe.variant}", f"--hook-dir={HOOKS}"),
+        f"--include={','.join(recipe.packages)}",
+        '--aptopt=Apt::Install-Recommends "false"',
+        *(f"--dpkgopt=path-exclude={glob}" for glob in recipe.excluded),
+        *(recipe.suite, str(tree)),
+    ]
+
+    def tell(line: str) -> None:
+        if line.startswith("I: ") and line.endswith("..."):
+            progress(f"{recipe.name}: {line.removeprefix('I: ').removesuffix('...')}")
+
+    run_tool(command, environment=ENVIRONMENT, keep_open=[lock], on_line=tell)
+
+
+def in_tree(tree: Path, lock: int, *command: str) -> str:
+    """Run a program of the tree, with the tree as its root."""
+    return run_tool(["chroot", str(tree), *command], environment=ENVIRONMENT, keep_open=[lock])
+
+
+def package_versions(tree: Path, lock: int) -> dict[str, str]:
+    """The packages of a tree that has not been pruned yet, with their versions."""
+    listed = in_tree(tree, lock, "dpkg-query", "--show", "--showformat", "${Package} ${Version}\\n")
+    return dict(line.split(" ", 1) for line in listed.splitlines())
+
+
+def drop(tree: Path, patterns: tuple[str, ...]) -> None:
+    """Remove what a recipe drops, and the links of systemd that led to it. Raises KeyError for a pattern without match."""
+    for pattern in patterns:
+        hits = [tree / hit for hit in glob.glob(pattern, root_dir=tree, include_hidden=True)]
+        if not hits:
+            raise KeyError(pattern)
+        for hit in hits:
+            if hit.is_dir() and not hit.is_symlink():
+                shutil.rmtree(hit)
+            else:
+                hit.unlink()
+
+
+def lay_files(tree: Path, files: dict[str, bytes]) -> None:
+    """Write a recipe's files into a tree, scripts so that they can be run."""
+    for name, content in files.items():
+        path = tree / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        path.write_bytes(content)
+        path.chmod(mode_of(content))

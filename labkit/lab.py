@@ -1,0 +1,146 @@
+"""`Lab`: what ``lab.yaml`` says, as frozen values. (Reading and checking the file is `labkit.labfile`.)
+
+Values only: no files, no sockets, no clock, no secrets.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+
+class Role(enum.StrEnum):
+    """What a blade is in the swarm."""
+
+    MANAGER = "manager"
+    WORKER = "worker"
+
+
+class Flavour(enum.StrEnum):
+    """The operating system a blade boots."""
+
+    LABOS = "labos"
+    CONTAINER_LINUX = "container-linux"
+
+
+class BootMethod(enum.StrEnum):
+    """How a blade is brought from its firmware to a kernel.
+
+    ``pxelinux``: everything over TFTP, as the article does it. ``lpxelinux``: configuration over TFTP, kernel and
+    initrds over HTTP. ``ipxe``: a script and everything else over HTTP.
+    """
+
+    PXELINUX = "pxelinux"
+    LPXELINUX = "lpxelinux"
+    IPXE = "ipxe"
+
+
+class NetworkKind(enum.StrEnum):
+    """``virtual``: a bridge in a namespace of the lab's own. ``interface``: a network card of this machine."""
+
+    VIRTUAL = "virtual"
+    INTERFACE = "interface"
+
+
+class ChassisKind(enum.StrEnum):
+    """``virtual``: QEMU machines behind BMCs of our own. ``ipmi``: real slots with real BMCs."""
+
+    VIRTUAL = "virtual"
+    IPMI = "ipmi"
+
+
+@dataclass(frozen=True)
+class Network:
+    """The blades' network.
+
+    ``server`` is the address DHCP, TFTP and HTTP are served on; ``controller`` the address of the swarm's first
+    manager (the same machine in a real lab); ``pool`` the first and last address for machines that are not blades.
+    """
+
+    kind: NetworkKind
+    subnet: IPv4Network
+    server: IPv4Address
+    controller: IPv4Address
+    pool: tuple[IPv4Address, IPv4Address] | None = None
+    interface: str = ""
+    http_port: int = 80
+    registry_port: int = 5000
+
+    @property
+    def http_root(self) -> str:
+        """The URL blades fetch from, without a trailing slash."""
+        return f"http://{self.server}" + ("" if self.http_port == 80 else f":{self.http_port}")
+
+    @property
+    def registry(self) -> str:
+        """The registry as an image name's first part, ``host:port``."""
+        return f"{self.server}:{self.registry_port}"
+
+
+@dataclass(frozen=True)
+class Chassis:
+    """What the blades sit in."""
+
+    kind: ChassisKind
+    slots: int
+    name: str = "chassis1"
+
+
+@dataclass(frozen=True)
+class Bmc:
+    """A slot's management controller, spoken to over IPMI 2.0.
+
+    ``password_file`` is a path beside ``lab.yaml``; the password itself is never part of a lab. For a virtual
+    chassis it is None: the supervisor makes one up for each lab.
+    """
+
+    address: str
+    port: int = 623
+    user: str = "labkit"
+    password_file: Path | None = None
+
+
+@dataclass(frozen=True)
+class Blade:
+    """One blade. ``macs`` are lower-case with colons, the booting card first; ``slot`` counts from 1."""
+
+    name: str
+    slot: int
+    macs: tuple[str, ...]
+    address: IPv4Address
+    bmc: Bmc
+    role: Role = Role.WORKER
+    os: Flavour = Flavour.LABOS
+    boot: BootMethod = BootMethod.IPXE
+    memory_mib: int = 2048
+    console: tuple[str, ...] = ("tty0", "ttyS0,115200")
+    autologin: bool = True
+    config: Path | None = None
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A whole lab. ``path`` is the file it came from; ``ssh_keys`` are public keys, one line each."""
+
+    name: str
+    path: Path
+    network: Network
+    chassis: Chassis
+    blades: tuple[Blade, ...]
+    ssh_keys: tuple[str, ...] = ()
+
+    def blade(self, name: str) -> Blade:
+        """The blade of that name. Raises KeyError."""
+        for blade in self.blades:
+            if blade.name == name:
+                return blade
+        raise KeyError(name)
+
+    def blade_with_mac(self, mac: str) -> Blade | None:
+        """The blade that owns a network card, or None. A blade with four cards answers to each of them."""
+        for blade in self.blades:
+            if mac.lower() in blade.macs:
+                return blade
+        return None

@@ -1,0 +1,162 @@
+"""The blades of a lab file: what each says, what all share, and what no two of them may have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+import yaml
+
+from labkit.lab import Blade, Bmc, BootMethod, Flavour, Role
+from labkit.labfile import marked, texts
+from labkit.labfile.marked import Kind, Notes, Section
+from labkit.labfile.network import MAX_SLOTS, Net, host
+
+BLADE_OFFSET = 10  # slot 1 of 10.77.0.0/24 has the address 10.77.0.11
+BMC_OFFSET = 200  # and its BMC in a virtual chassis 10.77.0.201
+
+SHARED = ("role", "os", "boot", "memory", "console", "autologin", "config")
+BLADE = Kind("a blade", ("name", "slot", "macs", "address", "bmc", *SHARED), {"ssh_keys": "at the top of the file"})
+SHARED_BMC = Kind("bmc", ("user", "password_file", "port"), {"address": "to each blade, since each slot has its own"})
+BMC = Kind("bmc", ("address", "port", "user", "password_file"))
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What blades usually have in common."""
+
+    role: Role = Role.WORKER
+    os: Flavour = Flavour.LABOS
+    boot: BootMethod = BootMethod.LPXELINUX
+    memory_mib: int = 2048
+    console: tuple[str, ...] = ("tty0", "ttyS0,115200")
+    autologin: bool = True
+    config: Path | None = None
+
+
+def derived_mac(subnet: IPv4Network, slot: int) -> str:
+    """A virtual blade's network card: QEMU's prefix, the subnet's second and third byte, and the slot."""
+    _, second, third, _ = subnet.network_address.packed
+    return f"52:54:00:{second:02x}:{third:02x}:{slot:02x}"
+
+
+class Reader:
+    """Reads the blades one after the other."""
+
+    def __init__(self, top: Section, net: Net, path: Path, notes: Notes) -> None:
+        self._top = top
+        self._net = net
+        self._path = path
+        self._notes = notes
+        self._owners: dict[tuple[str, object], str] = {}
+        self._bmc_hosts: set[str] = set()
+        self._shared = self._take_shared(top, Shared())
+        self._bmcs = Section(top.value("bmc"), top.anchor, SHARED_BMC, notes)
+        self._bmc = self._take_bmc(self._bmcs, Bmc(address=""))
+
+    def read(self) -> list[tuple[Blade, Section]]:
+        """Every blade with its section, wrong ones too."""
+        if not self._top.has("blades"):
+            self._top.note("blades", "the lab has no blades", "write 'blades:' and below it '  - name: blade1'")
+        blades: list[tuple[Blade, Section]] = []
+        for node in self._top.items("blades") or ():
+            section = Section(node, node, BLADE, self._notes)
+            if section.broken:
+                continue
+            blades.append((self._blade(section, blades[-1][0].slot + 1 if blades else 1), section))
+        self._net.check_pool()
+        return blades
+
+    def _blade(self, section: Section, next_slot: int) -> Blade:
+        slot = section.take("slot", marked.whole("a slot", 1, MAX_SLOTS), min(next_slot, MAX_SLOTS))
+        name = section.need("name", marked.name, f"the blade in slot {slot}", f"write name: blade{slot}")
+        if not section.bad("name"):
+            self._claim("the name", name, f"the blade on line {section.line}", section.node("name"))
+        if not section.bad("slot") and not self._claim("slot", slot, name, section.node("slot")):
+            section.spoil("slot")  # or its address and card, which follow from the slot, would be called wrong too
+        address = section.take("address", texts.address, host(self._net.value.subnet, BLADE_OFFSET + slot))
+        if section.has("address") or not section.bad("slot"):
+            self._net.claim(address, name, section)
+        shared = self._take_shared(section, self._shared)
+        return Blade(
+            name=name,
+            slot=slot,
+            macs=self._macs(section, name, slot),
+            address=address,
+            bmc=self._own_bmc(section, name, slot),
+            role=shared.role,
+            os=shared.os,
+            boot=shared.boot,
+            memory_mib=shared.memory_mib,
+            console=shared.console,
+            autologin=shared.autologin,
+            config=shared.config,
+        )
+
+    def _claim(self, what: str, value: object, owner: str, node: yaml.Node) -> bool:
+        """Give a value to its owner, or note that it is somebody's already; whether it was free."""
+        first = self._owners.get((what, value))
+        if first is None:
+            self._owners[what, value] = owner
+            return True
+        self._notes.add(node, f"{what} {value} is already that of {first}", f"give {owner} one of its own")
+        return False
+
+    def _take_shared(self, section: Section, base: Shared) -> Shared:
+        console = section.take_all("console", texts.console)
+        return Shared(
+            role=section.take("role", marked.choice(Role), base.role),
+            os=section.take("os", marked.choice(Flavour), base.os),
+            boot=section.take("boot", marked.choice(BootMethod), base.boot),
+            memory_mib=section.take("memory", texts.memory, base.memory_mib),
+            console=base.console if console is None else tuple(value for _, value in console),
+            autologin=section.take("autologin", marked.boolean, base.autologin),
+            config=section.take("config", lambda text: texts.existing(text, self._path), base.config),
+        )
+
+    def _macs(self, section: Section, name: str, slot: int) -> tuple[str, ...]:
+        taken = section.take_all("macs", texts.mac)
+        hint = "list its network cards, the one it boots from first: macs: [52:54:00:12:34:56]"
+        if taken is None:
+            if self._net.real and not section.has("macs"):
+                section.note("macs", f"{name} has no macs", hint)
+            if self._net.real or not self._net.sound or section.bad("macs", "slot"):
+                return ()
+            taken = [(section.anchor, derived_mac(self._net.value.subnet, slot))]
+        elif not taken and not section.bad("macs"):
+            section.note("macs", f"{name} has an empty list of macs", hint)
+        for node, mac in taken:
+            self._claim("MAC address", mac, name, node)
+        return tuple(mac for _, mac in taken)
+
+    def _take_bmc(self, section: Section, base: Bmc) -> Bmc:
+        if section.has("password_file") and self._net.sound and not self._net.real:
+            fix = "remove this line: every virtual lab makes up a password of its own"
+            section.note("password_file", "the BMCs of a virtual chassis take no password_file", fix)
+        file = section.take("password_file", lambda text: texts.beside(text, self._path), base.password_file)
+        port = section.take("port", marked.whole("a port", 1, 65535), base.port)
+        return Bmc(base.address, port, section.take("user", texts.user, base.user), file)
+
+    def _own_bmc(self, blade: Section, name: str, slot: int) -> Bmc:
+        section = Section(blade.value("bmc"), blade.anchor, BMC, self._notes)
+        bmc = self._take_bmc(section, self._bmc)
+        if not self._net.real:
+            address = section.take("address", texts.address, host(self._net.value.subnet, BMC_OFFSET + slot))
+            if section.has("address") or not blade.bad("slot"):
+                self._net.claim(address, f"the BMC of {name}", section)
+            return Bmc(str(address), bmc.port, bmc.user)
+        hint = f"write the address of {name}'s BMC: bmc: {{address: 192.168.7.201}}"
+        where = section.need("address", texts.host, "", hint)
+        if bmc.password_file is None and not section.bad("password_file") and not self._bmcs.bad("password_file"):
+            fix = "write 'bmc:' and below it '  password_file: bmc.password' at the top of the file, for all blades"
+            section.note("password_file", f"nothing says the password of {name}'s BMC", fix)
+        if where and self._claim("BMC address", f"{where}:{bmc.port}", name, section.node("address")):
+            self._check_apart(where, name, section)
+        return Bmc(where, bmc.port, bmc.user, bmc.password_file)
+
+    def _check_apart(self, where: str, name: str, section: Section) -> None:
+        """A real BMC may be in another network, or share its address with others; it must not have a blade's."""
+        if where[-1].isdigit() and IPv4Address(where) in self._net.value.subnet and where not in self._bmc_hosts:
+            self._bmc_hosts.add(where)
+            self._net.claim(IPv4Address(where), f"the BMC of {name}", section)

@@ -1,0 +1,135 @@
+"""The network and the chassis of a lab file, and the book of who has which address."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network
+
+from labkit.lab import Blade, Chassis, ChassisKind, Network, NetworkKind
+from labkit.labfile import marked, texts
+from labkit.labfile.marked import Kind, Notes, Section
+
+MAX_SLOTS = 50
+SUBNET = IPv4Network("10.77.0.0/24")
+
+NETWORK = Kind(
+    "network", ("kind", "interface", "subnet", "server", "controller", "pool", "http_port", "registry_port")
+)
+CHASSIS = Kind("chassis", ("kind", "slots", "name"))
+
+
+class Net:
+    """The network, and who has which address in it."""
+
+    def __init__(self, value: Network, section: Section) -> None:
+        self.value = value
+        self.real = value.kind is NetworkKind.INTERFACE
+        self.sound = not section.bad("kind", "subnet")
+        self._section = section
+        self._owners: dict[IPv4Address, str] = {}
+
+    def claim(self, address: IPv4Address, owner: str, section: Section, key: str = "address") -> None:
+        """Give an address to its owner; note it when it is outside the subnet or already somebody's."""
+        subnet = self.value.subnet
+        if not self.sound or section.bad(key):
+            return
+        what = f"the address of {owner}, {address}" + ("" if section.has(key) else " as it was not given,")
+        if address not in subnet:
+            section.note(key, f"{what} is outside {subnet}", self._advice(key))
+        elif address in (subnet.network_address, subnet.broadcast_address):
+            section.note(key, f"{what} stands for all of {subnet}", self._advice(key))
+        elif address in self._owners:
+            section.note(key, f"{what} is already the address of {self._owners[address]}", f"give {key} another one")
+        else:
+            self._owners[address] = owner
+
+    def _advice(self, key: str) -> str:
+        subnet = self.value.subnet
+        return f"give {key} an address from {subnet[1]} to {subnet[-2]}"
+
+    def check_pool(self) -> None:
+        """Note a pool that is outside the subnet or holds somebody's address."""
+        if self.value.pool is None or not self.sound:
+            return
+        first, last = self.value.pool
+        if first not in self.value.subnet or last not in self.value.subnet:
+            self._section.note("pool", f"the pool leaves the subnet {self.value.subnet}", "keep both ends inside")
+            return
+        held = [f"{owner} ({address})" for address, owner in sorted(self._owners.items()) if first <= address <= last]
+        if held:
+            what = f"the pool holds the address of {', '.join(held)}"
+            self._section.note("pool", what, "a pool is for machines that are not blades: move it out of the way")
+
+
+def read_network(top: Section, notes: Notes) -> Net:
+    """The network of a lab file; a real one has to say more than a virtual one."""
+    section = Section(top.value("network"), top.anchor, NETWORK, notes)
+    kind = section.take("kind", marked.choice(NetworkKind), NetworkKind.VIRTUAL)
+    subnet, server, interface = (_real if kind is NetworkKind.INTERFACE else _virtual)(section)
+    alone = kind is NetworkKind.VIRTUAL  # then the controller is a machine of its own
+    port = marked.whole("a port", 1, 65535)
+    value = Network(
+        kind=kind,
+        subnet=subnet,
+        server=server,
+        controller=section.take("controller", texts.address, host(subnet, 2) if alone else server),
+        pool=_pool(section),
+        interface=interface,
+        http_port=section.take("http_port", port, 80),
+        registry_port=section.take("registry_port", port, 5000),
+    )
+    if value.http_port == value.registry_port and not section.bad("http_port", "registry_port"):
+        section.note("registry_port", f"port {value.http_port} is already http_port", "give them different ports")
+    net = Net(value, section)
+    net.claim(server, "the server", section, "server")
+    if alone or value.controller != server:
+        net.claim(value.controller, "the controller", section, "controller")
+    return net
+
+
+def _virtual(section: Section) -> tuple[IPv4Network, IPv4Address, str]:
+    if section.has("interface") and not section.bad("kind"):
+        section.note("interface", "a virtual network has no interface", "write kind: interface, or remove this line")
+    subnet = section.take("subnet", texts.subnet, SUBNET)
+    return subnet, section.take("server", texts.address, host(subnet, 1)), ""
+
+
+def _real(section: Section) -> tuple[IPv4Network, IPv4Address, str]:
+    hint = "name the card the blades are on: interface: eth1 ('ip link' lists them)"
+    interface = section.need("interface", texts.interface, "", hint)
+    hint = "write the subnet of that card: subnet: 192.168.7.0/24"
+    subnet = section.need("subnet", texts.subnet, SUBNET, hint)
+    hint = "write this machine's own address on that card: server: 192.168.7.2"
+    return subnet, section.need("server", texts.address, host(subnet, 1), hint), interface
+
+
+def host(subnet: IPv4Network, offset: int) -> IPv4Address:
+    """An address by its distance from the subnet's own. Whether it is inside shows when it is claimed."""
+    return IPv4Address(min(int(subnet.network_address) + offset, 2**32 - 1))
+
+
+def _pool(section: Section) -> tuple[IPv4Address, IPv4Address] | None:
+    taken = section.take_all("pool", texts.address)
+    if taken is None or section.bad("pool"):
+        return None
+    if len(taken) != 2 or taken[0][1] > taken[1][1]:
+        section.note("pool", "a pool is its first and its last address", "write pool: [10.77.0.100, 10.77.0.149]")
+        return None
+    return taken[0][1], taken[1][1]
+
+
+def read_chassis(top: Section, net: Net, blades: Sequence[tuple[Blade, Section]], notes: Notes) -> Chassis:
+    """The chassis, once the blades in it are known: it has as many slots as they need unless it says otherwise."""
+    section = Section(top.value("chassis"), top.anchor, CHASSIS, notes)
+    fitting = ChassisKind.IPMI if net.real else ChassisKind.VIRTUAL
+    kind = section.take("kind", marked.choice(ChassisKind), fitting)
+    if kind is not fitting and net.sound:
+        what = f"a chassis of kind {kind} cannot be on a network of kind {net.value.kind}"
+        section.note("kind", what, "kind: ipmi goes with network kind: interface, virtual with virtual")
+    last = max((blade.slot for blade, _ in blades), default=1)
+    slots = section.take("slots", marked.whole("a number of slots", 1, MAX_SLOTS), last)
+    for blade, its in blades:
+        if blade.slot > slots and not section.bad("slots") and not its.bad("slot"):
+            what = f"{blade.name} is in slot {blade.slot}, and the chassis has {slots}"
+            its.note("slot", what, f"write slots: {last} under 'chassis:', or move the blade")
+    return Chassis(kind=kind, slots=slots, name=section.take("name", marked.name, "chassis1"))

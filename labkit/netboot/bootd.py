@@ -1,0 +1,134 @@
+"""The boot server's process, ``python -m labkit.netboot.bootd``: DHCP, TFTP and HTTP over sockets it was handed.
+
+It runs without privileges. The environment says where everything is: ``LABKIT_LAB`` (the lab file), ``LABKIT_STATE``
+(the state folder), ``LABKIT_EVENTS_FD`` (where events go), ``LABKIT_FDS`` (``dhcp=5,tftp=6,http=7``). It can be killed
+at any time and goes on where it stopped: leases and boots are in the state folder.
+
+On ``run/bootd.sock`` (`labkit.rpc`) it answers:
+
+=======================  ===========================================================================
+``power_on {blade}``     a new boot begins now → ``{"boot": id}``
+``boots {}``             → ``{"boots": {blade: {"id", "cause", "begun", "kernel", "joined"}}}``
+=======================  ===========================================================================
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from labkit import authoring, images, labfile, rpc
+from labkit.errors import ControlError, LabkitError
+from labkit.events import Emitter, Event
+from labkit.lab import Lab
+from labkit.netboot.boots import BootBook
+from labkit.netboot.dhcpd import DhcpServer
+from labkit.netboot.httpd import Files, application
+from labkit.netboot.phonehome import PhoneHome, desk
+from labkit.netboot.roster import Roster
+from labkit.netboot.tftpd import TftpServer
+from labkit.state import State
+
+HELPERS = 64
+"""Threads for what blocks: one for each blade that waits for its leave, and for opening files."""
+CLOSE_S = 1.0
+
+
+def parse_fds(text: str) -> dict[str, int]:
+    """``dhcp=5,tftp=6,http=7`` as a mapping. Raises ValueError."""
+    return {name: int(number) for name, _, number in (part.partition("=") for part in text.split(","))}
+
+
+class Bootd:
+    """The three servers and the control socket around one roster."""
+
+    def __init__(
+        self,
+        lab: Lab,
+        state: State,
+        sockets: Mapping[str, socket.socket],
+        catalogue: Mapping[str, Path],
+        emit: Callable[[Event], None],
+    ) -> None:
+        self._state, self._sockets = state, sockets
+        boots = BootBook(
+            lab, state.key("tickets"), state.path / "boots.json",
+            lambda blade, boot, ticket: authoring.prepare(lab, state, blade, boot, ticket),
+        )  # fmt: skip
+        self.roster = Roster(lab, boots, state.path / "leases.json", emit)
+        self._dhcp = DhcpServer(sockets["dhcp"], self.roster)
+        self._tftp = TftpServer(sockets["tftp"], self.roster.lookup, catalogue, self.roster.emit)
+        files = Files(self.roster.lookup, catalogue, self.roster.emit)
+        home = PhoneHome(self.roster, desk(state.swarmd))
+        self._http = web.AppRunner(application(files, home.handlers(), self.roster.emit), access_log=None)
+
+    async def serve(self, until: asyncio.Event) -> None:
+        """Serve until the event is set. Raises OSError when the control socket cannot be made."""
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(HELPERS, thread_name_prefix="bootd"))
+        self._tftp.start()
+        self._dhcp.start(loop)
+        await self._http.setup()
+        await web.SockSite(self._http, self._sockets["http"], shutdown_timeout=CLOSE_S).start()
+        control = await rpc.serve(rpc.listen(self._state.bootd), {"power_on": self._power_on, "boots": self._boots})
+        await until.wait()
+        control.close()
+        self._dhcp.stop(loop)
+        self._tftp.stop()
+        await self._http.cleanup()
+
+    async def _power_on(self, request: dict[str, Any]) -> dict[str, Any]:
+        name = str(request["blade"])
+        try:
+            boot = self.roster.boots.begin(name, "power")
+        except KeyError:
+            known = ", ".join(blade.name for blade in self.roster.lab.blades)
+            raise ControlError(f"no blade {name} in this lab", fix=f"its blades are {known}") from None
+        self.roster.begun(boot)
+        return {"boot": boot.id}
+
+    async def _boots(self, request: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "boots": {
+                name: {key: value for key, value in asdict(boot).items() if key != "blade"}
+                for name, boot in self.roster.boots.all().items()
+            }
+        }
+
+
+def main() -> int:
+    """Run the boot server until SIGTERM. The exit status is that of the error, or 0."""
+    try:
+        lab = labfile.load(Path(os.environ["LABKIT_LAB"]))
+        state = State(Path(os.environ["LABKIT_STATE"]))
+        sockets = {name: socket.socket(fileno=number) for name, number in parse_fds(os.environ["LABKIT_FDS"]).items()}
+        emit = Emitter(int(os.environ["LABKIT_EVENTS_FD"]))
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a transfer takes three descriptors
+        asyncio.run(_serve(Bootd(lab, state, sockets, images.catalogue(lab), emit)))
+    except LabkitError as error:
+        print(error, file=sys.stderr)
+        return error.status
+    return 0
+
+
+async def _serve(bootd: Bootd) -> None:
+    until = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, until.set)
+    await bootd.serve(until)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,146 @@
+"""The boot book: which boot of which blade is the current one, and what that boot may fetch.
+
+A boot begins when we switch a blade on, or when its firmware looks for a boot server after the current boot already
+asked for its kernel. Its plan is frozen: retries get the same bytes. The book's file holds identities and states, no
+secrets: a boot's ticket is derived from the lab's key, so a restarted server goes on where the last one stopped.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from labkit.errors import LabkitError
+from labkit.lab import Blade, Lab
+from labkit.plan import BootPlan, Resource
+from labkit.secret import Secret
+from labkit.state import write_json
+
+SCHEMA = 1
+
+Prepare = Callable[[Blade, str, Secret], tuple[BootPlan, Mapping[str, Resource]]]
+"""Blade, boot and ticket to the plan and all it may fetch. Raises LabkitError."""
+
+
+@dataclass(frozen=True)
+class Boot:
+    """One boot of one blade.
+
+    ``begun`` is wall-clock seconds; ``kernel`` says that it asked for its kernel, ``joined`` that it needs no ticket to
+    join with any more.
+    """
+
+    blade: str
+    id: str
+    cause: str
+    begun: float
+    kernel: bool = False
+    joined: bool = False
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A boot's plan and everything it may fetch, or ``error``, why there is no plan."""
+
+    boot: str
+    plan: BootPlan | None
+    resources: Mapping[str, Resource]
+    error: str = ""
+
+
+def ticket(key: Secret, blade: str, boot: str) -> Secret:
+    """The ticket of one boot: an HMAC-SHA256 in hex (RFC 2104)."""
+    return Secret(hmac.new(key.reveal().encode(), f"{blade}/{boot}".encode(), "sha256").hexdigest())
+
+
+class BootBook:
+    """The boots of a lab's blades. Safe to use from several threads."""
+
+    def __init__(self, lab: Lab, key: Secret, path: Path, prepare: Prepare) -> None:
+        self._lab, self._key, self._path, self._prepare = lab, key, path, prepare
+        self._lock = threading.RLock()
+        names = {blade.name for blade in lab.blades}
+        self._boots = {name: boot for name, boot in _load(path).items() if name in names}
+        self._frozen: dict[str, Frozen] = {}
+
+    def current(self, blade: str) -> Boot | None:
+        """The blade's current boot."""
+        return self._boots.get(blade)
+
+    def all(self) -> Mapping[str, Boot]:
+        """The current boots, by blade."""
+        with self._lock:
+            return dict(self._boots)
+
+    def begin(self, blade: str, cause: str, now: float | None = None) -> Boot:
+        """Begin a new boot; the one before it is over, and its ticket with it."""
+        begun = time.time() if now is None else now
+        boot = Boot(self._lab.blade(blade).name, secrets.token_hex(4), cause, round(begun, 3))
+        with self._lock:
+            self._frozen.pop(blade, None)
+            self._put(boot)
+        return boot
+
+    def sought(self, blade: str) -> Boot | None:
+        """The blade's firmware looks for a boot server: the boot that begins so, None where the current one goes on."""
+        with self._lock:
+            boot = self._boots.get(blade)
+            return self.begin(blade, "pxe") if boot is None or boot.kernel else None
+
+    def asked(self, blade: str, path: str) -> None:
+        """Note that a boot asks for a file. After the kernel, the next look for a boot server is another boot's."""
+        with self._lock:
+            boot = self._boots.get(blade)
+            if boot is None or boot.kernel:
+                return
+            plan = self.frozen(boot).plan
+            if plan is not None and path == plan.kernel:
+                self._put(replace(boot, kernel=True))
+
+    def joined(self, blade: str) -> None:
+        """Close the join window of a blade's current boot."""
+        with self._lock:
+            boot = self._boots.get(blade)
+            if boot is not None and not boot.joined:
+                self._put(replace(boot, kernel=True, joined=True))
+
+    def ticket(self, boot: Boot) -> Secret:
+        """The boot's ticket."""
+        return ticket(self._key, boot.blade, boot.id)
+
+    def frozen(self, boot: Boot) -> Frozen:
+        """What a boot may fetch, planned when first asked for."""
+        with self._lock:
+            frozen = self._frozen.get(boot.blade)
+            if frozen is None or frozen.boot != boot.id:
+                frozen = self._frozen[boot.blade] = self._freeze(boot)
+            return frozen
+
+    def _freeze(self, boot: Boot) -> Frozen:
+        blade = self._lab.blade(boot.blade)
+        try:
+            return Frozen(boot.id, *self._prepare(blade, boot.id, self.ticket(boot)))
+        except LabkitError as error:
+            return Frozen(boot.id, None, {}, str(error))
+
+    def _put(self, boot: Boot) -> None:
+        self._boots[boot.blade] = boot
+        write_json(self._path, {"v": SCHEMA, "boots": [asdict(one) for one in self._boots.values()]})
+
+
+def _load(path: Path) -> dict[str, Boot]:
+    """The saved boots. Raises ValueError when the file is not a boot book."""
+    if not path.exists():
+        return {}
+    try:
+        boots = [Boot(**row) for row in json.loads(path.read_bytes())["boots"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{os.fspath(path)} is not a boot book: {error!r}") from None
+    return {boot.blade: boot for boot in boots}

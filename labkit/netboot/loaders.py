@@ -1,0 +1,87 @@
+"""Which boot file a client gets: who is asking (`Client`, `Firmware`), and the one table of loaders.
+
+The names are paths below the server's root, as Debian's packages ``pxelinux`` and ``ipxe`` name the files.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+
+from labkit.lab import BootMethod
+from labkit.netboot.dhcp import Option, Packet
+
+
+class Client(enum.StrEnum):
+    """Who speaks DHCP: a ROM's PXE stack, iPXE, UEFI HTTP boot, or an operating system."""
+
+    PXE = "pxe"
+    IPXE = "ipxe"
+    HTTP = "http"
+    OS = "os"
+
+
+class Firmware(enum.StrEnum):
+    """What can be executed on the machine, from the numbers of option 93."""
+
+    BIOS = "bios"
+    EFI_X64 = "efi-x64"
+    OTHER = "other"
+
+
+FIRMWARE = {0: Firmware.BIOS, 7: Firmware.EFI_X64, 9: Firmware.EFI_X64, 16: Firmware.EFI_X64}
+"""IANA's "Processor Architecture Types". EFI x64 says 7 in practice, 9 by RFC 4578; 16 is its HTTP boot."""
+
+SCRIPT = "boot.ipxe"
+
+LOADERS: dict[tuple[BootMethod, Client, Firmware], str] = {
+    (BootMethod.PXELINUX, Client.PXE, Firmware.BIOS): "pxelinux.0",
+    (BootMethod.PXELINUX, Client.IPXE, Firmware.BIOS): "pxelinux.0",
+    (BootMethod.LPXELINUX, Client.PXE, Firmware.BIOS): "lpxelinux.0",
+    (BootMethod.LPXELINUX, Client.IPXE, Firmware.BIOS): "lpxelinux.0",
+    (BootMethod.IPXE, Client.PXE, Firmware.BIOS): "undionly.kpxe",
+    (BootMethod.IPXE, Client.PXE, Firmware.EFI_X64): "snponly.efi",
+    (BootMethod.IPXE, Client.HTTP, Firmware.EFI_X64): "snponly.efi",
+    (BootMethod.IPXE, Client.IPXE, Firmware.BIOS): SCRIPT,
+    (BootMethod.IPXE, Client.IPXE, Firmware.EFI_X64): SCRIPT,
+    (BootMethod.IPXE, Client.IPXE, Firmware.OTHER): SCRIPT,
+}
+"""An iPXE that asks again gets the script and no loader, which ends the chain."""
+
+
+def loader(method: BootMethod, client: Client, firmware: Firmware) -> str | None:
+    """The boot file of a client; None when the method has none for it, and for an operating system."""
+    return LOADERS.get((method, client, firmware))
+
+
+def is_url(client: Client, file: str) -> bool:
+    """Whether a boot file is named by its URL: iPXE's script and all of HTTP boot; the rest comes by TFTP."""
+    return client is Client.HTTP or file == SCRIPT
+
+
+def client_of(packet: Packet) -> Client:
+    """Who sent a message. iPXE is known by option 77, bare or length-prefixed (RFC 3004), or by its own option 175."""
+    user_class = packet.options.get(Option.USER_CLASS, b"")
+    if Option.IPXE in packet.options or user_class.startswith((b"iPXE", b"\x04iPXE")):
+        return Client.IPXE
+    vendor_class = packet.options.get(Option.VENDOR_CLASS, b"")
+    if vendor_class.startswith(b"PXEClient"):
+        return Client.PXE
+    return Client.HTTP if vendor_class.startswith(b"HTTPClient") else Client.OS
+
+
+def architectures_of(packet: Packet) -> tuple[int, ...]:
+    """The numbers of option 93, a list (RFC 4578 section 2.1); without it those of the vendor class."""
+    value = packet.options.get(Option.CLIENT_ARCHITECTURE, b"")
+    if value:
+        return tuple(int.from_bytes(value[at : at + 2], "big") for at in range(0, len(value) - 1, 2))
+    named = re.match(rb"(?:PXE|HTTP)Client:Arch:(\d{5})", packet.options.get(Option.VENDOR_CLASS, b""))
+    return (int(named[1]),) if named else ()
+
+
+def firmware_of(packet: Packet) -> Firmware:
+    """The first architecture of a list that we know; a client that names none is an old BIOS."""
+    numbers = architectures_of(packet)
+    if not numbers:
+        return Firmware.BIOS
+    return next((FIRMWARE[number] for number in numbers if number in FIRMWARE), Firmware.OTHER)

@@ -1,0 +1,133 @@
+"""DHCP replies: what goes into an OFFER, an ACK or a NAK, and where it is sent (RFC 2131 sections 4.1, 4.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
+
+from labkit.lab import Blade, Network
+from labkit.netboot import dhcp, loaders
+from labkit.netboot.dhcp import BOOTREPLY, BROADCAST_FLAG, NOWHERE, Message, Option, Packet
+from labkit.netboot.loaders import Client, Firmware
+
+SERVER_PORT, CLIENT_PORT = 67, 68
+EVERYWHERE = IPv4Address("255.255.255.255")
+ECHOED = (Option.CLIENT_ID, Option.CLIENT_UUID, Option.RELAY_AGENT)
+"""What a reply brings back: RFC 6842, RFC 4578 section 2.3, RFC 3046 section 2.2, which wants 82 to be last."""
+EXPENDABLE = (Option.SERVER_NAME, Option.BOOT_FILE, Option.BROADCAST, Option.HOST_NAME, Option.RELAY_AGENT)
+"""What is left out of a reply too long for its client, in this order: 66 and 67 are in ``siaddr`` and ``file`` as well,
+and 82 is to be left out where it does not fit (RFC 3046 section 2.2)."""
+PXE_USE_BOOT_FILE = bytes((6, 1, 8, 255))
+"""Option 43 with bit 3 of PXE_DISCOVERY_CONTROL: no discovery, take the boot file named here (PXE 2.1, table 2-1)."""
+IPXE_NO_PROXY = bytes((0xB0, 1, 1))
+"""Option 175 with ``no-pxedhcp``: iPXE need not wait for a proxy's offer."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A message to send, and the address and port it goes to."""
+
+    packet: Packet
+    to: IPv4Address
+    port: int
+
+
+@dataclass(frozen=True)
+class Boot:
+    """The boot file for a client, a path for TFTP or a URL; empty where there is none, and ``reason`` may say why."""
+
+    file: str = ""
+    reason: str = ""
+
+
+def boot_of(asked: Packet, blade: Blade | None, network: Network) -> Boot:
+    """The boot file that answers a message. An operating system gets none."""
+    client = loaders.client_of(asked)
+    if blade is None or client is Client.OS:
+        return Boot()
+    firmware = loaders.firmware_of(asked)
+    file = loaders.loader(blade.boot, client, firmware)
+    if file is None:
+        return Boot(reason=f"boot method {blade.boot} has no loader for {client} clients with {firmware} firmware")
+    return Boot(f"{network.http_root}/{file}" if loaders.is_url(client, file) else file)
+
+
+def grant(
+    asked: Packet, blade: Blade | None, network: Network, kind: Message, address: IPv4Address, lease_s: int, boot: Boot
+) -> Reply:
+    """An OFFER or an ACK of an address for ``lease_s`` seconds; ``NOWHERE`` makes it the answer to an INFORM."""
+    options: dict[int, bytes] = {Option.MESSAGE_TYPE: bytes((kind,)), Option.SERVER_ID: network.server.packed}
+    if address != NOWHERE:
+        options[Option.LEASE_TIME] = lease_s.to_bytes(4, "big")
+        options[Option.RENEWAL_TIME] = (lease_s // 2).to_bytes(4, "big")
+        options[Option.REBINDING_TIME] = (lease_s * 7 // 8).to_bytes(4, "big")
+    options[Option.SUBNET_MASK] = network.subnet.netmask.packed
+    options[Option.ROUTER] = network.server.packed
+    options[Option.BROADCAST] = network.subnet.broadcast_address.packed
+    if blade is not None:
+        options[Option.HOST_NAME] = blade.name.encode()
+    reply = _reply(asked, {**options, **_boot_options(asked, network, boot)}, ECHOED)
+    reply = replace(reply, yiaddr=address, ciaddr=asked.ciaddr if kind is Message.ACK else NOWHERE)
+    if boot.file:
+        server = str(network.server).encode()
+        file = boot.file.encode() if len(boot.file) < 128 else b""
+        reply = replace(reply, siaddr=network.server, sname=server, file=file)
+    return _addressed(asked, _shortened(asked, reply))
+
+
+def refuse(asked: Packet, network: Network, reason: str) -> Reply:
+    """A NAK: broadcast, and through a relay with the flag that makes the relay broadcast it (section 4.3.2)."""
+    options: dict[int, bytes] = {
+        Option.MESSAGE_TYPE: bytes((Message.NAK,)),
+        Option.SERVER_ID: network.server.packed,
+        Option.MESSAGE: reason.encode()[:255],
+    }
+    reply = _shortened(asked, _reply(asked, options, (Option.CLIENT_ID, Option.RELAY_AGENT)))
+    if asked.giaddr == NOWHERE:
+        return Reply(reply, EVERYWHERE, CLIENT_PORT)
+    return Reply(replace(reply, flags=reply.flags | BROADCAST_FLAG), asked.giaddr, SERVER_PORT)
+
+
+def _boot_options(asked: Packet, network: Network, boot: Boot) -> dict[int, bytes]:
+    """The options around a boot file. A name is NUL-terminated: some ROMs read on until they find one."""
+    options: dict[int, bytes] = {}
+    if not boot.file:
+        return options
+    client = loaders.client_of(asked)
+    if client is Client.HTTP:
+        options[Option.VENDOR_CLASS] = b"HTTPClient"
+    elif client is Client.IPXE:
+        options[Option.IPXE] = IPXE_NO_PROXY
+    elif loaders.firmware_of(asked) is Firmware.BIOS:
+        options[Option.VENDOR_CLASS] = b"PXEClient"
+        options[Option.VENDOR] = PXE_USE_BOOT_FILE
+    options[Option.SERVER_NAME] = str(network.server).encode() + b"\0"
+    options[Option.BOOT_FILE] = boot.file.encode() + b"\0"
+    return options
+
+
+def _reply(asked: Packet, options: dict[int, bytes], echoed: tuple[Option, ...]) -> Packet:
+    """A reply with the fields that table 3 copies, and what is echoed behind its own options."""
+    echo: dict[int, bytes] = {code: asked.options[code] for code in echoed if code in asked.options}
+    return Packet(
+        op=BOOTREPLY, htype=asked.htype, xid=asked.xid, flags=asked.flags, giaddr=asked.giaddr, chaddr=asked.chaddr,
+        options={**options, **echo},
+    )  # fmt: skip
+
+
+def _shortened(asked: Packet, reply: Packet) -> Packet:
+    """A reply no longer than its client can take (option 57)."""
+    limit_b = max(asked.number(Option.MAXIMUM_SIZE, 2) or 0, dhcp.DATAGRAM_B) - dhcp.UDP_IP_B
+    for code in EXPENDABLE:
+        if dhcp.size_b(reply) > limit_b:
+            reply = replace(reply, options={key: value for key, value in reply.options.items() if key != code})
+    return reply
+
+
+def _addressed(asked: Packet, reply: Packet) -> Reply:
+    """Where an OFFER or ACK goes (section 4.1). A client without an address hears broadcasts, whatever its flag."""
+    if asked.giaddr != NOWHERE:
+        return Reply(reply, asked.giaddr, SERVER_PORT)
+    if asked.ciaddr != NOWHERE and asked.message is not Message.DISCOVER:
+        return Reply(reply, asked.ciaddr, CLIENT_PORT)
+    return Reply(reply, EVERYWHERE, CLIENT_PORT)

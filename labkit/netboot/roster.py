@@ -1,0 +1,121 @@
+"""The roster: which blade speaks from an address, on which of its boots, and what it may have.
+
+One object that DHCP, TFTP and HTTP share, from two threads: leases and boots change here, and every event leaves here,
+stamped with its blade and boot.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from ipaddress import AddressValueError, IPv4Address
+from pathlib import Path
+
+from labkit.events import BootStarted, Event, Transfer, Trouble, UnknownMachine
+from labkit.lab import Blade, Lab
+from labkit.netboot import leases as leasebook
+from labkit.netboot.boots import Boot, BootBook
+from labkit.netboot.decide import Decision
+from labkit.netboot.leases import LeaseBook
+from labkit.plan import Rendered, Resource
+
+FOREIGN_EVENTS = 50
+FOREIGN_WINDOW_S = 10.0
+"""So many events about machines that are no blades are kept in so long: a noisy network must not fill the disk."""
+UNKNOWN_AGAIN_S = 600.0
+UNKNOWN_KEPT = 1024
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why an address does not get a file."""
+
+    reason: str
+
+
+class Roster:
+    """Who is who. ``emit`` takes finished events and may be called from any thread."""
+
+    def __init__(self, lab: Lab, boots: BootBook, path: Path, emit: Callable[[Event], None]) -> None:
+        self.lab, self.boots = lab, boots
+        self._path, self._emit = path, emit
+        self._leases = leasebook.load(path)
+        self._lock = threading.Lock()
+        self._window_began, self._window_count = 0.0, 0
+        self._unknown: dict[str, float] = {}
+
+    @property
+    def leases(self) -> LeaseBook:
+        return self._leases
+
+    def blade_at(self, address: str) -> Blade | None:
+        """The blade that an address is leased to now."""
+        try:
+            mac = self._leases.holder(IPv4Address(address), time.time())
+        except AddressValueError:
+            return None
+        return self.lab.blade_with_mac(mac) if mac else None
+
+    def boot_at(self, address: str) -> Boot | None:
+        """The current boot of the blade at an address."""
+        blade = self.blade_at(address)
+        return self.boots.current(blade.name) if blade is not None else None
+
+    def lookup(self, address: str, path: str) -> Resource | Refusal:
+        """What an address may have under a path without a leading slash. Once a boot has joined, it gets no secrets."""
+        boot = self.boot_at(address)
+        if boot is None:
+            return Refusal("no blade is booting at this address")
+        frozen = self.boots.frozen(boot)
+        if frozen.plan is None:
+            return Refusal(f"this boot has no plan: {frozen.error}")
+        resource = frozen.resources.get(path)
+        if resource is None:
+            return Refusal("not a file of this boot")
+        if isinstance(resource, Rendered) and resource.secret and boot.joined:
+            return Refusal("this boot has joined: its secrets are no longer given out")
+        self.boots.asked(boot.blade, path)
+        return resource
+
+    def adopt(self, decision: Decision) -> None:
+        """Take over what a DHCP decision changed. What has to be on disk is, when this returns. Raises OSError."""
+        if decision.must_save:
+            leasebook.save(decision.leases, self._path)
+        self._leases = decision.leases
+        if decision.boots:
+            boot = self.boots.sought(decision.boots)
+            if boot is not None:
+                self.begun(boot)
+
+    def begun(self, boot: Boot) -> None:
+        """Tell that a boot began, and at once whether it cannot be served."""
+        self.emit(BootStarted(blade=boot.blade, boot=boot.id, cause=boot.cause))
+        error = self.boots.frozen(boot).error
+        if error:
+            self.emit(Trouble(blade=boot.blade, boot=boot.id, part="plan", detail=error))
+
+    def emit(self, event: Event) -> None:
+        """Stamp an event with its blade and boot, and hand it on; too many about strangers are dropped."""
+        if not event.blade and isinstance(event, Transfer) and event.address:
+            blade = self.blade_at(event.address)
+            event = replace(event, blade=blade.name) if blade is not None else event
+        if event.blade and not event.boot:
+            boot = self.boots.current(event.blade)
+            event = replace(event, boot=boot.id) if boot is not None else event
+        with self._lock:
+            if event.blade or self._has_room(event, time.monotonic()):
+                self._emit(event)
+
+    def _has_room(self, event: Event, now: float) -> bool:
+        if isinstance(event, UnknownMachine):
+            if now - self._unknown.get(event.mac, -UNKNOWN_AGAIN_S) < UNKNOWN_AGAIN_S:
+                return False
+            while len(self._unknown) >= UNKNOWN_KEPT:
+                del self._unknown[next(iter(self._unknown))]
+            self._unknown[event.mac] = now
+        if now - self._window_began > FOREIGN_WINDOW_S:
+            self._window_began, self._window_count = now, 0
+        self._window_count += 1
+        return self._window_count <= FOREIGN_EVENTS

@@ -1,0 +1,133 @@
+"""Files cut into ready DATA packets, made once and shared by the transfers that send them.
+
+A chunk of a file at a time, in a cache of bounded size: thirty blades that load one image in step cost one reading, and
+an image of any size costs no more memory than a small one.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+
+from labkit.netboot.tftp import PAIR, Opcode
+
+CHUNK_B = 128 << 10
+CACHE_B = 64 << 20
+
+
+class PacketCache:
+    """Chunks of ready packets, the least recently used dropped above ``limit_b``. For one thread."""
+
+    def __init__(self, limit_b: int = CACHE_B) -> None:
+        self._limit_b, self._held_b = limit_b, 0
+        self._chunks: OrderedDict[Hashable, tuple[bytes, ...]] = OrderedDict()
+
+    def get(self, key: Hashable) -> tuple[bytes, ...] | None:
+        """A chunk, which becomes the most recently used."""
+        chunk = self._chunks.get(key)
+        if chunk is not None:
+            self._chunks.move_to_end(key)
+        return chunk
+
+    def put(self, key: Hashable, chunk: tuple[bytes, ...]) -> None:
+        """Keep a chunk."""
+        self._chunks[key] = chunk
+        self._held_b += _length_b(chunk)
+        while self._held_b > self._limit_b and len(self._chunks) > 1:
+            _, dropped = self._chunks.popitem(last=False)
+            self._held_b -= _length_b(dropped)
+
+
+def _length_b(chunk: Sequence[bytes]) -> int:
+    return sum(map(len, chunk))
+
+
+def _cut(data: bytes, first: int, count: int, blksize_b: int) -> tuple[bytes, ...]:
+    """DATA packets of ``count`` blocks, the first with the number ``first``; on the wire 0 follows 65,535."""
+    return tuple(
+        PAIR.pack(Opcode.DATA, (first + index) & 0xFFFF) + data[index * blksize_b : (index + 1) * blksize_b]
+        for index in range(count)
+    )
+
+
+class ContentBlocks:
+    """The packets of bytes in memory."""
+
+    def __init__(self, content: bytes, blksize_b: int) -> None:
+        self.size_b = len(content)
+        self._packets = _cut(content, 1, self.size_b // blksize_b + 1, blksize_b)
+
+    def packets(self, first: int, count: int) -> Sequence[bytes]:
+        """See `labkit.netboot.tftp_session.Blocks`."""
+        return self._packets[first - 1 : first - 1 + count]
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+class FileBlocks:
+    """The packets of a file on disk. Whoever replaces the file by renaming does not disturb a transfer that has begun.
+
+    Raises OSError when the file cannot be opened or is not a regular one.
+    """
+
+    def __init__(self, path: Path, cache: PacketCache) -> None:
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        status = os.fstat(self._fd)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(self._fd)
+            raise OSError(f"{path.name} is not a regular file")
+        os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        os.posix_fadvise(self._fd, 0, 8 * CHUNK_B, os.POSIX_FADV_WILLNEED)
+        self.size_b = status.st_size
+        self._identity = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
+        self._cache = cache
+        self.cut(512)
+
+    def cut(self, blksize_b: int) -> None:
+        """Set the block size, before the first packet is asked for."""
+        self._blksize_b = blksize_b
+        self._per_chunk = max(CHUNK_B // blksize_b, 1)
+        self._last = self.size_b // blksize_b + 1
+        self._chunk: tuple[bytes, ...] = ()
+        self._chunk_first = 1
+
+    def packets(self, first: int, count: int) -> Sequence[bytes]:
+        """See `labkit.netboot.tftp_session.Blocks`. Raises OSError when the file cannot be read or became shorter."""
+        at = first - self._chunk_first
+        if at < 0 or at + count > len(self._chunk):
+            return self._gather(first, count)
+        return self._chunk[at : at + count]
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._fd)
+
+    def _gather(self, first: int, count: int) -> Sequence[bytes]:
+        """Packets that are not all in the chunk at hand."""
+        packets: list[bytes] = []
+        end = min(first + count, self._last + 1)
+        while first + len(packets) < end:
+            block = first + len(packets)
+            self._load((block - 1) // self._per_chunk)
+            at = block - self._chunk_first
+            packets += self._chunk[at : at + end - block]
+        return packets
+
+    def _load(self, index: int) -> None:
+        """Make a chunk the one at hand, from the cache or from the file."""
+        first = index * self._per_chunk + 1
+        key = (self._identity, self._blksize_b, index)
+        chunk = self._cache.get(key)
+        if chunk is None:
+            count = min(self._per_chunk, self._last - first + 1)
+            wanted_b = min(count * self._blksize_b, self.size_b - (first - 1) * self._blksize_b)
+            data = os.pread(self._fd, wanted_b, (first - 1) * self._blksize_b)
+            if len(data) != wanted_b:
+                raise OSError("it became shorter while it was sent")
+            chunk = _cut(data, first, count, self._blksize_b)
+            self._cache.put(key, chunk)
+        self._chunk, self._chunk_first = chunk, first

@@ -1,0 +1,218 @@
+"""One TFTP transfer as a state machine: datagrams and time in, datagrams out. No socket, no clock, no file.
+
+RFC 1350 with the options of RFC 2347 (OACK), 2348 (blksize), 2349 (timeout, tsize) and 7440 (windowsize). Lost packets
+are sent again when a timer runs out, never because of a duplicate ACK (RFC 1123 section 4.2.3.1). The timer follows the
+measured round trip, as RFC 6298 has it for TCP, and starts short: firmware on one's own segment answers in a
+millisecond.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from labkit.netboot import tftp
+from labkit.netboot.tftp import Code, Opcode
+
+DEFAULT_BLKSIZE_B = 512
+SMALLEST_BLKSIZE_B, LARGEST_BLKSIZE_B = 8, 65464
+UDP_IP_B, DATA_HEAD_B = 28, 4
+LARGEST_WINDOW = 64
+FIRST_TIMER_S, SHORTEST_TIMER_S, LONGEST_TIMER_S = 0.040, 0.020, 2.0
+GIVE_UP_S = 30.0
+
+
+class Blocks(Protocol):
+    """A file cut into ready DATA packets."""
+
+    size_b: int
+
+    def packets(self, first: int, count: int) -> Sequence[bytes]:
+        """``count`` DATA packets from block ``first`` on (from 1, not wrapped), fewer at the file's end.
+
+        Raises OSError when the file cannot be read.
+        """
+        ...
+
+
+class Outcome(enum.StrEnum):
+    """How a transfer ended. ``declined``: the client wanted to know the size only, and said so with ERROR 8."""
+
+    DONE = "done"
+    DECLINED = "declined"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What was agreed on: the sizes in force, and the options to acknowledge (none: the transfer starts with DATA)."""
+
+    blksize_b: int = DEFAULT_BLKSIZE_B
+    window: int = 1
+    longest_timer_s: float = LONGEST_TIMER_S
+    accepted: Mapping[str, str] | None = None
+
+
+def negotiate(options: Mapping[str, str], size_b: int, mtu_b: int) -> Terms:
+    """Accept what a request asks for, as far as it can be had; an option that is unknown or out of range is left out.
+
+    ``size_b`` is the file's length, ``mtu_b`` what the path carries unfragmented: blocks are kept below it.
+    """
+    accepted: dict[str, str] = {}
+    blksize_b, window, longest_timer_s = DEFAULT_BLKSIZE_B, 1, LONGEST_TIMER_S
+    for name, text in options.items():
+        if not (text.isascii() and text.isdigit() and len(text) <= 10):
+            continue
+        value = int(text)
+        if name == "blksize" and value >= SMALLEST_BLKSIZE_B:
+            blksize_b = min(value, LARGEST_BLKSIZE_B, max(mtu_b - UDP_IP_B - DATA_HEAD_B, DEFAULT_BLKSIZE_B))
+            accepted[name] = str(blksize_b)
+        elif name == "windowsize" and 1 <= value <= 65535:
+            window = min(value, LARGEST_WINDOW)
+            accepted[name] = str(window)
+        elif name == "timeout" and 1 <= value <= 255:
+            longest_timer_s = float(value)
+            accepted[name] = text
+        elif name == "tsize":
+            accepted[name] = str(size_b)
+    return Terms(blksize_b, window, longest_timer_s, accepted or None)
+
+
+class Sender:
+    """The server's side of a read.
+
+    Call `start` once, `heard` for every datagram of the client, `expired` when `deadline` has passed; send what they
+    return, in order. When `outcome` is set the transfer is over. ``now`` is seconds on any clock that only goes
+    forward.
+    """
+
+    __slots__ = (
+        "_acked", "_awaited", "_blocks", "_flight", "_last", "_resent", "_rtt_s", "_rttvar_s",
+        "_sent_at", "_terms", "_timer_s", "_window", "deadline", "heard_at", "outcome", "reason", "sent_b",
+    )  # fmt: skip
+
+    def __init__(self, blocks: Blocks, terms: Terms, now: float) -> None:
+        self._blocks, self._terms, self._window = blocks, terms, terms.window
+        self._last = blocks.size_b // terms.blksize_b + 1  # a multiple of the block size ends with an empty block
+        self._acked = -1 if terms.accepted else 0  # -1: the OACK is not acknowledged yet
+        self._flight: Sequence[bytes] = ()
+        self._awaited = b""
+        self._rtt_s, self._rttvar_s, self._timer_s = 0.0, 0.0, FIRST_TIMER_S
+        self._resent = False
+        self._sent_at = self.heard_at = now
+        self.deadline = now
+        self.sent_b = 0
+        self.outcome: Outcome | None = None
+        self.reason = ""
+
+    def start(self, now: float) -> Sequence[bytes]:
+        """The first packets: the OACK, or the first window."""
+        if self._terms.accepted is None:
+            return self._advance(now)
+        self._flight = (tftp.encode(tftp.Oack(self._terms.accepted)),)
+        self._awaited = tftp.encode(tftp.Ack(0))
+        return self._sent(now)
+
+    def heard(self, datagram: bytes, now: float) -> Sequence[bytes]:
+        """What a datagram of the client calls for."""
+        if datagram == self._awaited:  # the ACK of all that is in flight
+            self._measure(now)
+            self._acked += len(self._flight)
+            return self._advance(now)
+        return self._heard_other(datagram, now)
+
+    def expired(self, now: float) -> Sequence[bytes]:
+        """The timer ran out: what is in flight goes out again, later each time."""
+        if now < self.deadline or self.outcome is not None:
+            return ()
+        if now - self.heard_at >= GIVE_UP_S:
+            return self._unheard(f"no answer for {GIVE_UP_S:g} s")
+        self._timer_s = min(self._timer_s * 2, self._terms.longest_timer_s)
+        self._resent = True
+        return self._sent(now)
+
+    def refused(self) -> None:
+        """The client's port is closed."""
+        if self.outcome is None:
+            self._unheard("the client's port is closed")
+
+    @property
+    def has_progress(self) -> bool:
+        """Whether the client has acknowledged anything yet."""
+        return self._acked > 0 or (self._acked == 0 and self._terms.accepted is not None)
+
+    def _unheard(self, reason: str) -> Sequence[bytes]:
+        """The client is gone. Clients go once they have the last block, and its ACK may be lost: that is no failure."""
+        if self._acked >= 0 and self._acked + len(self._flight) >= self._last:
+            self.outcome, self.reason = Outcome.DONE, "the last block was not acknowledged"
+            self.sent_b = self._blocks.size_b
+            return ()
+        return self._fail(reason, Code.UNDEFINED)
+
+    def _advance(self, now: float) -> Sequence[bytes]:
+        """Send the next window after the last acknowledged block, or end."""
+        acked = self._acked
+        if acked >= self._last:
+            self.sent_b = self._blocks.size_b
+            self.outcome = Outcome.DONE
+            return ()
+        self.sent_b = acked * self._terms.blksize_b
+        try:
+            self._flight = flight = self._blocks.packets(acked + 1, min(self._window, self._last - acked))
+        except OSError as error:
+            return self._fail(f"the file cannot be read: {error}", Code.UNDEFINED)
+        self._awaited = b"\0\4" + flight[-1][2:4]
+        self._resent = False
+        return self._sent(now)
+
+    def _sent(self, now: float) -> Sequence[bytes]:
+        self._sent_at = now
+        self.deadline = now + self._timer_s
+        return self._flight
+
+    def _heard_other(self, datagram: bytes, now: float) -> Sequence[bytes]:
+        if self.outcome is not None:
+            return ()
+        opcode, number = tftp.PAIR.unpack_from(datagram) if len(datagram) >= 4 else (0, 0)
+        if opcode == Opcode.ERROR:
+            return self._ended_by_client(number, datagram[4:].partition(b"\0")[0].decode("utf-8", "replace"))
+        if opcode != Opcode.ACK:
+            return self._fail(f"the client sent opcode {opcode}", Code.ILLEGAL)
+        if self._acked < 0:
+            return ()  # an ACK of anything but the OACK: an old duplicate
+        ahead = (number - self._acked) & 0xFFFF
+        if 0 < ahead <= len(self._flight):  # part of a window arrived: go on from there (RFC 7440 section 4)
+            self._measure(now)
+            self._acked += ahead
+            return self._advance(now)
+        return ()
+
+    def _ended_by_client(self, code: int, message: str) -> Sequence[bytes]:
+        if code == Code.OPTIONS or (self._acked <= 0 and code == Code.UNDEFINED):
+            self.outcome, self.reason = Outcome.DECLINED, message or "asked for the size only"
+        elif self._acked >= self._last:
+            self.outcome = Outcome.DONE
+        else:
+            self.outcome, self.reason = Outcome.FAILED, f"the client gave up: error {code} {message}".rstrip()
+        return ()
+
+    def _fail(self, reason: str, code: Code) -> Sequence[bytes]:
+        self.outcome, self.reason = Outcome.FAILED, reason
+        return (tftp.encode(tftp.Error(code, reason)),)
+
+    def _measure(self, now: float) -> None:
+        """Learn from a round trip. One that follows a resend only says that the client lives (Karn's rule)."""
+        self.heard_at = now
+        if self._resent:
+            return
+        rtt_s = now - self._sent_at
+        if self._rtt_s == 0.0:
+            self._rtt_s, self._rttvar_s = rtt_s, rtt_s / 2
+        else:
+            self._rttvar_s += (abs(rtt_s - self._rtt_s) - self._rttvar_s) / 4
+            self._rtt_s += (rtt_s - self._rtt_s) / 8
+        timer_s = self._rtt_s + 4 * self._rttvar_s
+        shortest_s, longest_s = SHORTEST_TIMER_S, self._terms.longest_timer_s
+        self._timer_s = shortest_s if timer_s < shortest_s else timer_s if timer_s < longest_s else longest_s

@@ -1,0 +1,127 @@
+"""Keeping a lab's server processes running: start, restart what dies, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from labkit.errors import MachineError
+from labkit.events import Event
+from labkit.events import Part as PartEvent
+
+RESTART_S = (0.2, 1.0, 3.0, 10.0)
+STEADY_S = 30.0
+
+
+@dataclass(frozen=True)
+class PartSpec:
+    """How a part is run.
+
+    ``ready`` is awaited after each start until it returns True; ``after_start`` may prepare what the process waits for
+    on its standard input, and then gets "go" written there.
+    """
+
+    name: str
+    command: Sequence[str]
+    log: Path
+    env: Mapping[str, str] = field(default_factory=dict)
+    pass_fds: Sequence[int] = ()
+    ready: Callable[[], Awaitable[bool]] | None = None
+    ready_s: float = 30.0
+    after_start: Callable[[int], Awaitable[None]] | None = None
+
+
+class Part:
+    """One running part: restarted with growing pauses when it dies, until `stop`."""
+
+    def __init__(self, spec: PartSpec, emit: Callable[[Event], None]) -> None:
+        self.spec = spec
+        self.process: asyncio.subprocess.Process | None = None
+        self._emit = emit
+        self._stopping = False
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Its process id, 0 while it is not running."""
+        return self.process.pid if self.process and self.process.returncode is None else 0
+
+    async def start(self) -> None:
+        """Start it and wait until it is ready. Raises MachineError with the end of its log when it is not."""
+        await self._spawn()
+        began = asyncio.get_running_loop().time()
+        while self.spec.ready is not None and not await self.spec.ready():
+            if not self.pid:
+                raise MachineError(f"{self.spec.name} ended at once: {self._log_end()}", where=str(self.spec.log))
+            if asyncio.get_running_loop().time() - began > self.spec.ready_s:
+                raise MachineError(
+                    f"{self.spec.name} is not ready after {self.spec.ready_s:g} s: {self._log_end()}",
+                    where=str(self.spec.log),
+                )
+            await asyncio.sleep(0.05)
+        self._emit(PartEvent(part=self.spec.name, state="started", pid=self.pid))
+        self._task = asyncio.create_task(self._keep())
+
+    async def stop(self, *, grace_s: float = 5.0) -> None:
+        """SIGTERM, then after ``grace_s`` SIGKILL."""
+        self._stopping = True
+        if self._task is not None:
+            self._task.cancel()
+        process = self.process
+        if process is None or process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), grace_s)
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+    async def _spawn(self) -> None:
+        waits = self.spec.after_start is not None
+        with self.spec.log.open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                *self.spec.command,
+                stdin=asyncio.subprocess.PIPE if waits else asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **self.spec.env},
+                pass_fds=tuple(self.spec.pass_fds),
+            )
+        if self.spec.after_start is not None:
+            await self.spec.after_start(self.process.pid)
+            assert self.process.stdin is not None
+            self.process.stdin.write(b"go\n")
+            await self.process.stdin.drain()
+            self.process.stdin.close()
+
+    async def _keep(self) -> None:
+        loop = asyncio.get_running_loop()
+        failures = 0
+        while True:
+            assert self.process is not None
+            began = loop.time()
+            status = await self.process.wait()
+            if self._stopping:
+                return
+            failures = 1 if loop.time() - began > STEADY_S else failures + 1
+            self._emit(PartEvent(part=self.spec.name, state="died", detail=f"status {status}: {self._log_end()}"))
+            await asyncio.sleep(RESTART_S[min(failures, len(RESTART_S)) - 1])
+            try:
+                await self._spawn()
+            except (OSError, MachineError) as error:
+                self._emit(PartEvent(part=self.spec.name, state="died", detail=str(error)))
+                continue
+            self._emit(PartEvent(part=self.spec.name, state="started", pid=self.pid))
+
+    def _log_end(self, length: int = 400) -> str:
+        try:
+            return self.spec.log.read_text(errors="replace").strip()[-length:]
+        except OSError:
+            return ""

@@ -1,0 +1,143 @@
+"""Where a lab keeps what it must remember: one folder, all of which can be deleted after ``labkit down``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from labkit.errors import MachineError
+from labkit.secret import Secret
+
+SOCKET_PATH_B = 108
+
+
+@dataclass(frozen=True)
+class State:
+    """The folder's layout.
+
+    ``events.jsonl`` the stream; ``leases.json`` and ``boots.json`` the boot server's memory; ``keys/`` (mode 0700) what
+    must not be read by others; ``run/`` sockets and process ids; ``logs/`` a log a part and a console a blade;
+    ``engine/`` the controller's Docker data; ``registry/`` the images blades pull.
+    """
+
+    path: Path
+
+    @property
+    def events(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @property
+    def run(self) -> Path:
+        return self.path / "run"
+
+    @property
+    def keys(self) -> Path:
+        return self.path / "keys"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def roots(self) -> Path:
+        """Where the engine and the registry mount their roots, in namespaces of their own."""
+        return self.path / "roots"
+
+    @property
+    def control(self) -> Path:
+        """The supervisor's socket."""
+        return self.run / "control.sock"
+
+    @property
+    def docker(self) -> Path:
+        """The socket of the controller's engine."""
+        return self.run / "docker.sock"
+
+    @property
+    def swarmd(self) -> Path:
+        return self.run / "swarmd.sock"
+
+    @property
+    def bootd(self) -> Path:
+        return self.run / "bootd.sock"
+
+    @property
+    def pid(self) -> Path:
+        """Holds the supervisor's process id and start time, so that a number used again is not mistaken for it."""
+        return self.run / "supervisor.pid"
+
+    @property
+    def ssh_key(self) -> Path:
+        return self.keys / "ssh"
+
+    def console(self, blade: str) -> Path:
+        """All a blade's serial port has said since the lab came up."""
+        return self.logs / f"{blade}.console.log"
+
+    @property
+    def tag(self) -> str:
+        """Six hexadecimal digits that tell this lab's network interface from another lab's on the same machine."""
+        return hashlib.sha256(os.fsencode(self.path.resolve())).hexdigest()[:6]
+
+    def make(self) -> None:
+        """Create the folders. The owner is whoever owns the nearest existing folder above, also when root makes them.
+
+        Raises MachineError when the path is too long for the sockets in it.
+        """
+        longest = len(os.fsencode(self.run.absolute() / "blade99.qmp"))
+        if longest >= SOCKET_PATH_B:
+            raise MachineError(
+                f"the state folder's path is {longest - SOCKET_PATH_B + 1} bytes too long for Unix sockets (unix(7))",
+                where=str(self.path),
+                fix="choose a shorter one with --state or LABKIT_STATE",
+            )
+        owner = owner_of(self.path)
+        for folder, mode in ((self.path, 0o755), (self.run, 0o755), (self.keys, 0o700), (self.logs, 0o755)):
+            if not folder.exists():
+                folder.mkdir(mode=mode, parents=True)
+                os.chown(folder, *owner)
+
+    def key(self, name: str) -> Secret:
+        """A secret of this lab's own, made on first use: 32 hexadecimal digits in ``keys/<name>``, mode 0600."""
+        path = self.keys / name
+        try:
+            return Secret(path.read_text().strip())
+        except FileNotFoundError:
+            value = secrets.token_hex(16)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(value + "\n")
+            os.chown(path, *owner_of(path))
+            return Secret(value)
+
+
+def owner_of(path: Path) -> tuple[int, int]:
+    """User and group of a file, or of the nearest folder above it that exists."""
+    for place in (path, *path.absolute().parents):
+        if place.exists():
+            status = place.stat()
+            return status.st_uid, status.st_gid
+    return os.getuid(), os.getgid()
+
+
+def write_whole(path: Path, text: str, *, mode: int = 0o644) -> None:
+    """Replace a file so that a reader, or a power cut, sees the old text or the new, never a part (rename(2))."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any, *, mode: int = 0o644) -> None:
+    """`write_whole` of a value as JSON."""
+    write_whole(path, json.dumps(value, indent=1, sort_keys=True) + "\n", mode=mode)

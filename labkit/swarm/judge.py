@@ -1,0 +1,157 @@
+"""How a service is doing, and in a sentence why it is not doing well.
+
+PURE: from the engine's JSON of a service, its tasks and the nodes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from labkit.swarm.node import Node, Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceState:
+    """A service at one moment.
+
+    ``wanted`` and ``running`` count replicas of the current specification; ``places`` names the node of each running
+    one by ``service.slot`` (``service.node`` where it is global). ``update`` is swarm's state of the last update:
+    ``updating``, ``completed``, ``paused``, ``rollback_completed``, … or empty. ``reason`` says what it waits for or
+    why it cannot. ``action`` is what `ensure_service` did: ``created``, ``updated`` or ``found``.
+    """
+
+    id: str
+    name: str
+    image: str
+    wanted: int
+    running: int
+    places: Mapping[str, str]
+    update: str = ""
+    reason: str = ""
+    action: str = ""
+
+    @property
+    def converged(self) -> bool:
+        """All replicas run what the specification says, and no update is under way."""
+        return 0 < self.wanted == self.running and self.update in ("", "completed")
+
+    @property
+    def given_up(self) -> bool:
+        """Swarm itself has ended the update without success: waiting changes nothing."""
+        return self.update in ("paused", "rollback_paused", "rollback_completed")
+
+    def __str__(self) -> str:
+        places = ", ".join(f"{slot} on {node}" for slot, node in sorted(self.places.items()))
+        head = f"{self.name}: {self.running} of {self.wanted} running"
+        return head + (f" ({places})" if places else "") + (f"; {self.reason}" if self.reason else "")
+
+
+def judge_service(
+    raw: Mapping[str, Any], tasks: Sequence[Task], nodes: Sequence[Node], *, action: str = ""
+) -> ServiceState:
+    """The state of a service from the answer to ``GET /services/…``, its tasks and all nodes."""
+    spec = raw["Spec"]
+    container = spec["TaskTemplate"]["ContainerSpec"]
+    names = {node.id: node.blade or node.hostname for node in nodes}
+    current = [task for task in tasks if task.wanted and dict(task.container) == container]
+    running = [task for task in current if task.state == "running"]
+    replicated = spec["Mode"].get("Replicated")
+    state = ServiceState(
+        id=raw["ID"],
+        name=spec["Name"],
+        image=str(container["Image"]),
+        wanted=int(replicated["Replicas"]) if replicated else sum(task.desired == "running" for task in current),
+        running=len(running),
+        places={f"{spec['Name']}.{task.slot or names.get(task.node)}": names.get(task.node, "") for task in running},
+        update=(raw.get("UpdateStatus") or {}).get("State", ""),
+        action=action,
+    )
+    if state.converged:
+        return state
+    return ServiceState(**{**vars(state), "reason": _explain(state, tasks, names)})
+
+
+def _explain(state: ServiceState, tasks: Sequence[Task], names: Mapping[str, str]) -> str:
+    """The newest thing that went wrong, else what the replicas are waiting for."""
+    stuck = [task for task in tasks if task.wanted and task.state != "running"]
+    failed = [task for task in tasks if task.state in ("failed", "rejected")]
+    blocked = [task for task in stuck if task.error]
+    verdict = ""
+    for task in sorted(blocked or (failed if stuck or state.given_up else []), key=lambda task: -task.created):
+        verdict = explain_task(task, state.image, names.get(task.node, ""))
+        break
+    if state.given_up:
+        done = "took it back" if state.update == "rollback_completed" else "stopped half-way"
+        return f"swarm gave up the update and {done}" + (f": {verdict}" if verdict else "")
+    if verdict:
+        return verdict
+    if not stuck:
+        return "the update is under way" if state.update else "no node is there to run it"
+    return ", ".join(sorted({_WAITS.get(task.state, task.state) + _at(names.get(task.node, "")) for task in stuck}))
+
+
+_WAITS = {
+    "new": "waiting to be placed",
+    "pending": "waiting to be placed",
+    "allocated": "waiting to be placed",
+    "assigned": "waiting to be taken up",
+    "accepted": "waiting to be taken up",
+    "preparing": "fetching the image",
+    "ready": "waiting for its predecessor to stop",
+    "starting": "starting",
+}
+
+
+def _at(node: str) -> str:
+    return f" on {node}" if node else ""
+
+
+def explain_task(task: Task, image: str, node: str) -> str:
+    """One sentence about what keeps a task from running, from the engine's own error."""
+    for pattern, explain in _SIGNS:
+        match = re.search(pattern, task.error, re.IGNORECASE)
+        if match:
+            return explain(match, image, node)
+    return (task.error or task.message or f"it is in state {task.state}") + _at(node)
+
+
+Explain = Callable[[re.Match[str], str, str], str]
+
+_SIGNS: tuple[tuple[str, Explain], ...] = (
+    (
+        r"no such image|manifest unknown|manifest for .* not found|pull access denied",
+        lambda match, image, node: f"image missing: {node or 'the node'} could not fetch {image} from its registry",
+    ),
+    (
+        r"host-mode port already in use(?: on (\d+) nodes?)?",
+        lambda match, image, node: f"port taken: another service publishes it on {_nodes(match[1])}",
+    ),
+    (
+        r"no suitable node(?: \((.*)\))?",
+        lambda match, image, node: f"no suitable node: {match[1] or 'none is Ready and active'}",
+    ),
+    (
+        r"address already in use|port is already allocated",
+        lambda match, image, node: f"port taken: another program uses it{_at(node)}",
+    ),
+    (
+        r"unhealthy container",
+        lambda match, image, node: f"unhealthy: the replica{_at(node)} did not pass its health check",
+    ),
+    (
+        r"non-zero exit \((\d+)\)",
+        lambda match, image, node: f"the replica{_at(node)} ended with status {match[1]}"
+        + (": it needs more memory than its limit, or was killed" if match[1] == "137" else ""),
+    ),
+    (
+        r"task: complete|^$",
+        lambda match, image, node: f"the replica{_at(node)} ended by itself",
+    ),
+)
+
+
+def _nodes(count: str | None) -> str:
+    return "1 node" if count == "1" else f"{count} nodes" if count else "each node"

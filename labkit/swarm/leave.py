@@ -1,0 +1,100 @@
+"""An orderly leave: the node is drained, its tasks move, and only then does the blade go.
+
+`judge_drain` is pure and says how far the tasks have come; `drain_node` asks the engine until there is nothing left to
+wait for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import docker
+
+from labkit.swarm import cluster
+from labkit.swarm.engine import api, engine_errors
+from labkit.swarm.node import LEAVING, Node, Task, read_task
+
+BOUND_S = 60.0
+"""How long a blade's shutdown may be held by tasks that are on their way to another node."""
+
+
+@dataclass(frozen=True)
+class Drain:
+    """How far a drained node's tasks are: each named ``service.slot``, those that moved with where they went.
+
+    ``stranded`` tasks have nowhere to go and are not waited for.
+    """
+
+    moved: tuple[str, ...] = ()
+    waiting: tuple[str, ...] = ()
+    stranded: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        parts = (("moved", self.moved), ("nowhere to go", self.stranded), ("still moving", self.waiting))
+        return "; ".join(f"{head}: {', '.join(names)}" for head, names in parts if names) or "no tasks"
+
+
+def judge_drain(
+    held: Sequence[Task], tasks: Iterable[Task], nodes: Sequence[Node], services: Mapping[str, str], leaving: str
+) -> Drain:
+    """How far the tasks ``held`` by node ``leaving`` when it was drained have come.
+
+    ``tasks`` are all tasks now, ``services`` maps ids of services that exist to their names. Swarm makes a task's
+    replacement in the same stroke in which it tells the task to stop, and starts it when the old one has stopped.
+    """
+    by_id = {task.id: task for task in tasks}
+    others = {node.id: node.blade or node.hostname for node in nodes if node.id != leaving}
+    room = any(node.ready and node.availability == "active" for node in nodes if node.id != leaving)
+    moved, waiting, stranded = [], [], []
+    for old in held:
+        service = services.get(old.service)
+        if service is None:
+            continue  # the service was removed meanwhile: there is nothing to move
+        name = f"{service}.{old.slot}" if old.slot else service
+        now = by_id.get(old.id)
+        heir = max((task for task in by_id.values() if _replaces(task, old)), key=lambda t: t.created, default=None)
+        if heir is not None and heir.state == "running" and heir.node in others:
+            moved.append(f"{name} to {others[heir.node]}")
+        elif not old.slot or not room or _has_no_place(heir):
+            stranded.append(name)
+        elif heir is None and (now is None or not now.wanted):
+            stranded.append(name)  # stopped for good: its service was scaled down or does not restart tasks
+        else:
+            waiting.append(name)
+    return Drain(tuple(moved), tuple(waiting), tuple(stranded))
+
+
+def _replaces(task: Task, old: Task) -> bool:
+    same_place = (task.service, task.slot) == (old.service, old.slot) and old.slot > 0
+    return same_place and task.id != old.id and task.wanted and task.created >= old.created
+
+
+def _has_no_place(task: Task | None) -> bool:
+    return task is not None and task.state == "pending" and "no suitable node" in task.error
+
+
+def drain_node(client: docker.DockerClient, node: Node, *, bound_s: float = BOUND_S, every_s: float = 0.25) -> Drain:
+    """Drain a node and wait, at most ``bound_s``, until its tasks run elsewhere. A manager becomes a worker first.
+
+    The node is marked as leaving with its boot, so that it is removed also when its blade says no further word.
+    Raises SwarmError when the engine fails.
+    """
+    deadline = time.monotonic() + bound_s
+    held = [task for task in _tasks(client, node=node.id) if not task.ended]
+    if node.role == "manager":
+        cluster.demote(client, node.id)
+    cluster.drain(client, node.id, labels={LEAVING: node.boot})
+    while True:
+        with engine_errors():
+            services = {raw["ID"]: raw["Spec"]["Name"] for raw in api(client).services()}
+        state = judge_drain(held, _tasks(client), cluster.nodes(client), services, node.id)
+        if not state.waiting or time.monotonic() >= deadline:
+            return state
+        time.sleep(every_s)
+
+
+def _tasks(client: docker.DockerClient, **filters: str) -> list[Task]:
+    with engine_errors():
+        return [read_task(raw) for raw in api(client).tasks(filters)]

@@ -1,0 +1,141 @@
+"""`Node` and `Task`: what a manager knows about the swarm's members and their work, as frozen values.
+
+PURE: read from the engine API's JSON (Docker Engine API v1.41, ``/nodes`` and ``/tasks``), no engine needed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+LEAVING = "labkit.leaving"
+"""A node's label while its blade leaves in order; it holds the boot that is leaving."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """A member of the swarm.
+
+    ``blade`` and ``boot`` are the engine's own labels, empty on a node that is no blade of ours: the hostname proves
+    nothing. ``state`` is ``ready``, ``down``, ``unknown`` or ``disconnected``; ``availability`` is ``active``,
+    ``pause`` or ``drain``; ``manager`` is the address of a manager that can be reached, else empty; ``created`` is
+    seconds since the epoch; ``labels`` are those the swarm keeps for the node.
+    """
+
+    id: str
+    hostname: str
+    blade: str = ""
+    boot: str = ""
+    role: str = "worker"
+    state: str = "unknown"
+    availability: str = "active"
+    address: str = ""
+    manager: str = ""
+    leader: bool = False
+    created: float = 0.0
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def ready(self) -> bool:
+        return self.state == "ready"
+
+    @property
+    def leaving(self) -> bool:
+        """Whether its blade has begun an orderly leave in this boot."""
+        return bool(self.boot) and self.labels.get(LEAVING) == self.boot
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One replica of a service on its way through its life.
+
+    ``slot`` is 0 for a task of a global service. ``state`` is where it is, ``desired`` where the swarm wants it;
+    ``error`` is the engine's sentence when something is in the way. ``container`` is the container's specification,
+    to be compared with the service's.
+    """
+
+    id: str
+    service: str
+    slot: int = 0
+    node: str = ""
+    state: str = "new"
+    desired: str = "running"
+    message: str = ""
+    error: str = ""
+    exit_code: int = 0
+    created: float = 0.0
+    container: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def ended(self) -> bool:
+        """Whether its container is gone, or never came to be (swarmkit's states after ``running``)."""
+        return self.state in ("complete", "shutdown", "failed", "rejected", "remove", "orphaned")
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the swarm wants it to run; a task that waits for its predecessor to stop is ``ready`` until then."""
+        return self.desired in ("running", "ready")
+
+
+def read_node(raw: Mapping[str, Any]) -> Node:
+    """A node from one element of the answer to ``GET /nodes``."""
+    description, spec, status = raw.get("Description", {}), raw.get("Spec", {}), raw.get("Status", {})
+    engine_labels = description.get("Engine", {}).get("Labels") or {}
+    manager = raw.get("ManagerStatus") or {}
+    return Node(
+        id=raw["ID"],
+        hostname=description.get("Hostname", ""),
+        blade=engine_labels.get("blade", ""),
+        boot=engine_labels.get("boot", ""),
+        role=spec.get("Role", "worker"),
+        state=status.get("State", "unknown"),
+        availability=spec.get("Availability", "active"),
+        address=_address(status.get("Addr", ""), manager.get("Addr", "")),
+        manager=manager.get("Addr", "") if manager.get("Reachability") == "reachable" else "",
+        leader=bool(manager.get("Leader", False)),
+        created=read_time(raw.get("CreatedAt", "")),
+        labels=dict(spec.get("Labels") or {}),
+    )
+
+
+def read_task(raw: Mapping[str, Any]) -> Task:
+    """A task from one element of the answer to ``GET /tasks``."""
+    status = raw.get("Status", {})
+    return Task(
+        id=raw["ID"],
+        service=raw.get("ServiceID", ""),
+        slot=raw.get("Slot", 0),
+        node=raw.get("NodeID", ""),
+        state=status.get("State", "new"),
+        desired=raw.get("DesiredState", "running"),
+        message=status.get("Message", ""),
+        error=status.get("Err", ""),
+        exit_code=(status.get("ContainerStatus") or {}).get("ExitCode", 0),
+        created=read_time(raw.get("CreatedAt", "")),
+        container=raw.get("Spec", {}).get("ContainerSpec") or {},
+    )
+
+
+def find_node(members: Iterable[Node], blade: str, boot: str) -> Node | None:
+    """The node of one boot of a blade; the newest, should it have joined twice."""
+    found = [node for node in members if (node.blade, node.boot) == (blade, boot) and blade and boot]
+    return max(found, key=lambda node: node.created, default=None)
+
+
+def read_time(text: str) -> float:
+    """Seconds since the epoch of an RFC 3339 time with nanoseconds, as the engine writes it; 0 when there is none."""
+    match = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)", text)
+    if match is None:
+        return 0.0
+    whole, fraction, zone = match.groups()
+    return datetime.fromisoformat(whole + zone).timestamp() + float(fraction or 0)
+
+
+def _address(seen: str, advertised: str) -> str:
+    """The node's address. A manager may see itself as 0.0.0.0: then the one it advertises says more."""
+    if seen in ("", "0.0.0.0") and advertised:
+        return advertised.rsplit(":", 1)[0]
+    return seen

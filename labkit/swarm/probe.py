@@ -1,0 +1,74 @@
+"""Asking a service through its published port, from outside, node by node."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+REPLICA_HEADER = "X-Replica"
+"""The response header in which a replica says its name; `ServiceSpec.hostname` gives it one."""
+
+BODY_LIMIT_B = 64 << 10
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back through one node.
+
+    ``status`` is the HTTP status, 0 when there was no answer: then ``error`` says why. ``replica`` is who answered, as
+    far as the answer says so; ``ms`` is milliseconds from connecting to the end of the body.
+    """
+
+    blade: str
+    address: str
+    status: int
+    replica: str
+    ms: float
+    body: str = ""
+    error: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 300
+
+
+def probe(
+    addresses: Mapping[str, str], port: int, *, path: str = "/", timeout_s: float = 5.0, rounds: int = 1
+) -> list[Answer]:
+    """``GET path`` on ``port`` of each address (a mapping by blade name), all at once, ``rounds`` times over.
+
+    Each request has a connection of its own, since the mesh spreads connections, not requests. The answers come in the
+    order of the addresses, round after round; one that failed is an answer too.
+    """
+    places = list(addresses.items()) * rounds
+    with ThreadPoolExecutor(max_workers=max(1, min(16, len(addresses)))) as pool:
+        return list(pool.map(lambda place: ask(place[0], place[1], port, path=path, timeout_s=timeout_s), places))
+
+
+def ask(blade: str, address: str, port: int, *, path: str = "/", timeout_s: float = 5.0) -> Answer:
+    """One request to one address."""
+    started = time.monotonic()
+    connection = http.client.HTTPConnection(address, port, timeout=timeout_s)
+    try:
+        connection.request("GET", path, headers={"Connection": "close"})
+        response = connection.getresponse()
+        body = response.read(BODY_LIMIT_B).decode(errors="replace")
+        replica = response.getheader(REPLICA_HEADER, "")
+        return Answer(blade, address, response.status, replica, _since(started), body)
+    except TimeoutError:
+        return Answer(blade, address, 0, "", _since(started), error=f"no answer within {timeout_s:g} s")
+    except OSError as error:
+        said = os.strerror(error.errno) if error.errno else str(error)
+        return Answer(blade, address, 0, "", _since(started), error=said)
+    except http.client.HTTPException as error:
+        return Answer(blade, address, 0, "", _since(started), error=f"not an HTTP answer ({error!r})")
+    finally:
+        connection.close()
+
+
+def _since(started: float) -> float:
+    return round((time.monotonic() - started) * 1000, 1)

@@ -1,0 +1,101 @@
+"""What must be done about the nodes the swarm lists, so that dead ones do not pile up.
+
+PURE. Nodes are matched by the labels of their engines (``blade=`` and ``boot=``, written by Ignition), never by
+hostname. A blade keeps its name over reboots while its swarm identity is new each time, since nothing of it stays on a
+diskless blade. So
+
+- a **ghost** is a Down node of a blade that has joined again since: it is removed;
+- a node whose blade left in order is removed once it is Down (the desk has normally done so seconds before);
+- a blade gone without a word keeps its Down node: that is worth seeing;
+- a node that is no blade of this lab is shown and never touched;
+- a node that is not Down is never removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from labkit.events import Swarm
+from labkit.swarm.node import Node, find_node
+
+
+@dataclass(frozen=True)
+class Remove:
+    """Take a node off the list, because it is a ghost or because its blade left in order."""
+
+    node: Node
+    ghost: bool
+
+
+@dataclass(frozen=True)
+class PutLabels:
+    """Put labels on a node that lacks them: they go with the node, so a blade that joins again comes without."""
+
+    node: Node
+    labels: Mapping[str, str]
+
+
+Action = Remove | PutLabels
+
+
+def joined_boots(nodes: Iterable[Node], told: Mapping[str, str]) -> dict[str, str]:
+    """The boot in which each blade has joined last: the newest Ready node shows it, else what was known before."""
+    boots = dict(told)
+    for node in sorted(nodes, key=lambda node: node.created):
+        if node.ready and node.blade and node.boot:
+            boots[node.blade] = node.boot
+    return boots
+
+
+def reconcile(
+    nodes: Iterable[Node], boots: Mapping[str, str], labels: Mapping[str, Mapping[str, str]]
+) -> tuple[Action, ...]:
+    """The actions that bring the list of nodes in order; none when it is.
+
+    ``boots`` gives the boot each blade has joined in (`joined_boots`), ``labels`` the node labels of each blade of this
+    lab: a node of any other name is left alone.
+    """
+    members = [node for node in nodes if node.blade in labels]
+    actions: list[Action] = []
+    for node in members:
+        current = find_node(members, node.blade, boots.get(node.blade, ""))
+        if node.state == "down":
+            if current is not None and node.created < current.created:
+                actions.append(Remove(node, ghost=True))
+            elif node.leaving:
+                actions.append(Remove(node, ghost=False))
+        elif node.ready:
+            lacking = {key: value for key, value in labels[node.blade].items() if node.labels.get(key) != value}
+            if lacking:
+                actions.append(PutLabels(node, lacking))
+    return tuple(actions)
+
+
+def changes(
+    before: Mapping[str, Node] | None, after: Mapping[str, Node], ghosts: Iterable[str] = ()
+) -> tuple[Swarm, ...]:
+    """The events between two looks at the nodes, each look a mapping by node id.
+
+    ``before`` is None at the first look, which tells only who is Ready and who is Down. ``ghosts`` are the ids of nodes
+    that were removed as ghosts in between.
+    """
+    retired = frozenset(ghosts)
+    events: list[Swarm] = []
+    for node in after.values():
+        was = None if before is None else before.get(node.id)
+        if before is not None and was is None:
+            events.append(_event(node, "joined", f"as {node.role} at {node.address}"))
+        if node.state in ("ready", "down") and (was is None or was.state != node.state):
+            events.append(_event(node, node.state, node.hostname))
+        if was is not None and was.role != node.role:
+            events.append(_event(node, "promoted" if node.role == "manager" else "demoted"))
+        if was is not None and was.availability != node.availability:
+            events.append(_event(node, {"drain": "drained", "pause": "paused"}.get(node.availability, "activated")))
+    for gone in (node for id, node in (before or {}).items() if id not in after):
+        events.append(_event(gone, "ghost-removed" if gone.id in retired else "removed", gone.hostname))
+    return tuple(events)
+
+
+def _event(node: Node, action: str, detail: str = "") -> Swarm:
+    return Swarm(action=action, node=node.id, blade=node.blade, boot=node.boot, detail=detail)

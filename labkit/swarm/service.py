@@ -1,0 +1,156 @@
+"""Services on the swarm: put there, watched until they run, and removed.
+
+Every function takes a client of a manager's engine (`labkit.swarm.engine.connect`) and raises SwarmError. What a
+service shall be is a `ServiceSpec` (`labkit.swarm.spec`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import docker
+import docker.errors
+
+from labkit.errors import SwarmError
+from labkit.swarm import cluster
+from labkit.swarm.engine import api, engine_errors
+from labkit.swarm.judge import ServiceState, judge_service
+from labkit.swarm.node import read_task
+from labkit.swarm.spec import CONTENT, OWNER, ServiceSpec, config_body, config_name, service_body
+
+SETTLE_S = 2.0
+"""How long all replicas must have been running before a service counts as converged: one that dies at once does not."""
+
+
+def ensure_service(client: docker.DockerClient, spec: ServiceSpec) -> ServiceState:
+    """Make the service be what ``spec`` says: create it, update it, or leave it when it says the same already.
+
+    Returns at once, with ``action`` saying which; `watch` waits until it runs. Raises SwarmError, for example when
+    another service publishes the same port.
+    """
+    with engine_errors():
+        raw = _find(client, spec.name)
+        if raw is not None and (raw["Spec"].get("Labels") or {}).get(CONTENT) == spec.digest:
+            return _state(client, raw, "found")
+        body = service_body(spec, _ensure_configs(client, spec))
+        if raw is None:
+            api(client).create_service(**_fields(body))
+        else:
+            api(client).update_service(raw["ID"], raw["Version"]["Index"], **_fields(body))
+        action = "created" if raw is None else "updated"
+        raw = api(client).inspect_service(spec.name)
+        _prune_configs(client, raw)
+        return _state(client, raw, action)
+
+
+def look(client: docker.DockerClient, name: str) -> ServiceState:
+    """How a service is doing now. Raises SwarmError when there is none of that name."""
+    with engine_errors():
+        raw = _find(client, name)
+        if raw is None:
+            raise SwarmError(f"no service '{name}' on this swarm", fix="deploy it first")
+        return _state(client, raw, "")
+
+
+def watch(
+    client: docker.DockerClient,
+    name: str,
+    timeout_s: float,
+    *,
+    progress: Callable[[ServiceState], None] | None = None,
+    every_s: float = 0.5,
+    settle_s: float = SETTLE_S,
+) -> ServiceState:
+    """Wait until a service has converged and stayed so for ``settle_s``; ``progress`` gets each new state.
+
+    Raises SwarmError with the reason when it does not within ``timeout_s``, or as soon as swarm gives up an update.
+    """
+    deadline = time.monotonic() + timeout_s
+    since, shown = None, None
+    while True:
+        state, now = look(client, name), time.monotonic()
+        if state != shown and progress is not None:
+            progress(state)
+        shown = state
+        if state.given_up:
+            raise SwarmError(f"service '{name}' was not updated: {state.reason}")
+        since = (now if since is None else since) if state.converged else None
+        if since is not None and now - since >= settle_s:
+            return state
+        if now >= deadline and since is None:
+            raise SwarmError(
+                f"service '{name}' has {state.running} of {state.wanted} replicas after {timeout_s:g} s: {state.reason}"
+            )
+        time.sleep(every_s)
+
+
+def remove_service(client: docker.DockerClient, name: str, *, timeout_s: float = 30.0) -> bool:
+    """Remove a service with its configs, and wait until its replicas have stopped. False when there was none."""
+    with engine_errors():
+        raw = _find(client, name)
+        if raw is None:
+            return False
+        api(client).remove_service(raw["ID"])
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline and _alive(client, raw["ID"]):
+            time.sleep(0.2)
+        _remove_configs(client, name, keep=frozenset())
+        return True
+
+
+def _find(client: docker.DockerClient, name: str) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = api(client).inspect_service(name)
+    except docker.errors.NotFound:
+        return None
+    return found if found["Spec"]["Name"] == name else None  # the engine also takes the start of an id for a name
+
+
+def _state(client: docker.DockerClient, raw: Mapping[str, Any], action: str) -> ServiceState:
+    tasks = [read_task(task) for task in api(client).tasks({"service": raw["ID"]})]
+    return judge_service(raw, tasks, cluster.nodes(client), action=action)
+
+
+def _fields(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The body of a service as the SDK's arguments."""
+    return {
+        "task_template": body["TaskTemplate"],
+        "name": body["Name"],
+        "labels": body["Labels"],
+        "mode": body["Mode"],
+        "update_config": body["UpdateConfig"],
+        "rollback_config": body["RollbackConfig"],
+        "endpoint_spec": body.get("EndpointSpec"),
+    }
+
+
+def _ensure_configs(client: docker.DockerClient, spec: ServiceSpec) -> dict[str, str]:
+    """The ids of the spec's configs by name; those that are not there yet are made."""
+    ids = {raw["Spec"]["Name"]: str(raw["ID"]) for raw in api(client).configs()}
+    for file in spec.configs:
+        name = config_name(spec, file)
+        if name not in ids:
+            body = config_body(spec, file)
+            made = api(client).create_config(name, file.content, body["Labels"], body.get("Templating"))
+            ids[name] = str(made["ID"])
+    return ids
+
+
+def _prune_configs(client: docker.DockerClient, raw: Mapping[str, Any]) -> None:
+    """Remove the service's configs that neither it nor the specification it may be rolled back to uses."""
+    specs = [raw["Spec"], *([raw["PreviousSpec"]] if "PreviousSpec" in raw else [])]
+    used = {file["ConfigID"] for spec in specs for file in spec["TaskTemplate"]["ContainerSpec"].get("Configs") or ()}
+    _remove_configs(client, raw["Spec"]["Name"], keep=frozenset(used))
+
+
+def _remove_configs(client: docker.DockerClient, service: str, keep: frozenset[str]) -> None:
+    for raw in api(client).configs({"label": f"{OWNER}={service}"}):
+        if raw["ID"] not in keep:
+            api(client).remove_config(raw["ID"])
+
+
+def _alive(client: docker.DockerClient, service: str) -> bool:
+    tasks = (read_task(raw) for raw in api(client).tasks({"service": service}))
+    return any(not task.ended for task in tasks)

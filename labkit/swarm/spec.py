@@ -1,0 +1,187 @@
+"""`ServiceSpec`: what a service shall be, and the engine's JSON for it.
+
+PURE. The JSON is that of ``POST /services/create`` (Docker Engine API v1.41).
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+CONTENT = "labkit.content"
+"""A service's label: the digest of everything its specification says, to know one that needs no change."""
+
+OWNER = "labkit.service"
+"""A config's label: the service it was made for."""
+
+_SECOND_NS = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class ConfigFile:
+    """A file in every replica, kept by the swarm itself: no image to build, no volume to share.
+
+    With ``template`` the engine fills in Go template fields such as ``{{.Task.Slot}}`` or ``{{.Service.Name}}`` for
+    each replica. (``{{.Node.Hostname}}`` stays empty in configs; it works in `ServiceSpec.hostname` and ``env``.)
+    """
+
+    path: str
+    content: bytes
+    template: bool = False
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits. Configs cannot be changed: another content is another config."""
+        return hashlib.sha256(bytes([self.template]) + self.content).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class UpdatePolicy:
+    """How replicas are replaced, on an update and on the way back.
+
+    ``start-first`` starts the new replica before the old one stops, so that the service never has one fewer.
+    ``monitor_s`` is how long a new replica is watched before it counts as good.
+    """
+
+    parallelism: int = 1
+    delay_s: float = 0
+    order: Literal["start-first", "stop-first"] = "start-first"
+    on_failure: Literal["rollback", "pause", "continue"] = "rollback"
+    monitor_s: float = 5
+
+    def body(self) -> dict[str, Any]:
+        return {
+            "Parallelism": self.parallelism,
+            "Delay": int(self.delay_s * _SECOND_NS),
+            "Order": self.order,
+            "FailureAction": self.on_failure,
+            "Monitor": int(self.monitor_s * _SECOND_NS),
+            "MaxFailureRatio": 0,
+        }
+
+
+@dataclass(frozen=True)
+class HealthCheck:
+    """A command that says, by its exit status, whether a replica is well. Until it does so nobody is sent to it."""
+
+    command: tuple[str, ...]
+    every_s: float = 5
+    timeout_s: float = 5
+    retries: int = 3
+    start_s: float = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceSpec:
+    """What a service shall be.
+
+    ``replicas`` None means global: one on each node. ``ports`` are pairs (published, target); published through the
+    mesh (``ingress``) each node answers, with ``host`` only those that run a replica. ``constraints`` are swarm's own
+    (``node.labels.chassis==chassis1``). ``hostname`` is the replicas' host name, with Go template fields; a server that
+    names itself by it, as nginx's ``$hostname`` does, says who answered. ``command`` empty means the image's own.
+    Limits and reservations are for each replica, and fit blades of 2 GiB.
+    """
+
+    name: str
+    image: str
+    replicas: int | None = 1
+    ports: tuple[tuple[int, int], ...] = ()
+    publish: Literal["ingress", "host"] = "ingress"
+    command: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    constraints: tuple[str, ...] = ()
+    configs: tuple[ConfigFile, ...] = ()
+    hostname: str = "{{.Service.Name}}.{{.Task.Slot}}.{{.Node.Hostname}}"
+    cpus: float = 0.5
+    memory_mib: int = 128
+    reserved_mib: int = 32
+    health: HealthCheck | None = None
+    stop_signal: str = "SIGQUIT"
+    stop_grace_s: float = 10
+    update: UpdatePolicy = UpdatePolicy()
+    rollback: UpdatePolicy = UpdatePolicy(on_failure="pause")
+
+    @property
+    def digest(self) -> str:
+        """The same for two specifications that say the same."""
+        text = json.dumps(dataclasses.asdict(self), sort_keys=True, default=bytes.hex)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def config_body(spec: ServiceSpec, file: ConfigFile) -> dict[str, Any]:
+    """The body of ``POST /configs/create`` for one file of a service."""
+    body: dict[str, Any] = {
+        "Name": config_name(spec, file),
+        "Labels": {OWNER: spec.name},
+        "Data": base64.b64encode(file.content).decode(),
+    }
+    return {**body, "Templating": {"Name": "golang"}} if file.template else body
+
+
+def config_name(spec: ServiceSpec, file: ConfigFile) -> str:
+    """A config's name: the service's, the file's, and the digest of its content."""
+    head = f"{spec.name}-{file.path.rsplit('/', 1)[-1]}"
+    return f"{head[:47]}-{file.digest}"  # 64 characters at most
+
+
+def service_body(spec: ServiceSpec, config_ids: Mapping[str, str]) -> dict[str, Any]:
+    """The body of ``POST /services/create``; ``config_ids`` maps the names of the spec's configs to their ids."""
+    body: dict[str, Any] = {
+        "Name": spec.name,
+        "Labels": {CONTENT: spec.digest},
+        "TaskTemplate": {
+            "ContainerSpec": _container(spec, config_ids),
+            "Resources": {
+                "Limits": {"NanoCPUs": int(spec.cpus * 1e9), "MemoryBytes": spec.memory_mib << 20},
+                "Reservations": {"MemoryBytes": spec.reserved_mib << 20},
+            },
+            "RestartPolicy": {"Condition": "any", "Delay": 2 * _SECOND_NS},
+            "Placement": {"Constraints": list(spec.constraints)},
+        },
+        "Mode": {"Global": {}} if spec.replicas is None else {"Replicated": {"Replicas": spec.replicas}},
+        "UpdateConfig": spec.update.body(),
+        "RollbackConfig": spec.rollback.body(),
+    }
+    if spec.ports:
+        body["EndpointSpec"] = {
+            "Mode": "vip",
+            "Ports": [
+                {"Protocol": "tcp", "PublishedPort": published, "TargetPort": target, "PublishMode": spec.publish}
+                for published, target in spec.ports
+            ],
+        }
+    return body
+
+
+def _container(spec: ServiceSpec, config_ids: Mapping[str, str]) -> dict[str, Any]:
+    container: dict[str, Any] = {
+        "Image": spec.image,
+        "Hostname": spec.hostname,
+        "Env": [f"{key}={value}" for key, value in sorted(spec.env.items())],
+        "StopSignal": spec.stop_signal,
+        "StopGracePeriod": int(spec.stop_grace_s * _SECOND_NS),
+        "Configs": [
+            {
+                "ConfigID": config_ids[config_name(spec, file)],
+                "ConfigName": config_name(spec, file),
+                "File": {"Name": file.path, "UID": "0", "GID": "0", "Mode": 0o444},
+            }
+            for file in spec.configs
+        ],
+    }
+    if spec.command:
+        container["Command"] = list(spec.command)
+    if spec.health is not None:
+        container["Healthcheck"] = {
+            "Test": ["CMD", *spec.health.command],
+            "Interval": int(spec.health.every_s * _SECOND_NS),
+            "Timeout": int(spec.health.timeout_s * _SECOND_NS),
+            "StartPeriod": int(spec.health.start_s * _SECOND_NS),
+            "Retries": spec.health.retries,
+        }
+    return container

@@ -1,0 +1,252 @@
+"""Bringing a lab up and down from outside: what ``labkit up``, ``down`` and ``status`` do."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from labkit import images, rpc
+from labkit.chassis import network
+from labkit.errors import ControlError, MachineError
+from labkit.lab import ChassisKind, Lab, NetworkKind
+from labkit.state import State, owner_of, write_json
+
+Progress = Callable[[str], None]
+
+READY_S = 120.0
+DOWN_S = 30.0
+
+# What a lab runs of this machine's own programs, and the Debian package each comes from.
+PROGRAMS = {
+    "unshare": "util-linux",
+    "setpriv": "util-linux",
+    "ip": "iproute2",
+    "ssh-keygen": "openssh-client",
+}
+VIRTUAL_PROGRAMS = {"qemu-system-x86_64": "qemu-system-x86", "ipmi_sim": "openipmi"}
+
+
+def status(state: State) -> dict[str, Any] | None:
+    """What the supervisor says of its lab, or None when there is none."""
+    if not state.control.exists():
+        return None
+    try:
+        return rpc.call(state.control, "status", timeout_s=10)
+    except ControlError:
+        return None
+
+
+def up(lab: Lab, state: State, progress: Progress) -> bool:
+    """Start a lab; False when it was up already.
+
+    Needs root: for namespaces, privileged ports, and building images. Raises MachineError, ImageError or ControlError
+    with the fix; a lab that did not come up leaves nothing behind.
+    """
+    running = status(state)
+    if running is not None:
+        if Path(running["lab"]) != lab.path:
+            raise ControlError(
+                f"another lab is up in {state.path}: {running['lab']}", fix="./lab down first, or choose another --state"
+            )
+        return False
+    if os.geteuid() != 0:
+        raise MachineError(
+            "bringing a lab up needs root: it makes network namespaces and opens ports below 1024",
+            fix="run it with sudo",
+        )
+    check_programs(lab)
+    images.ensure_images(lab, progress=progress)
+    state.make()
+    with _only_one(state):
+        make_ssh_key(state)
+        _remove_leftovers(state)
+        progress("starting the lab's servers")
+        _start(lab, state)
+    return True
+
+
+def down(state: State, progress: Progress) -> bool:
+    """End a lab and everything it started; False when nothing was there.
+
+    Also clears up after a supervisor that was killed. Raises MachineError when something does not end.
+    """
+    pid = _supervisor_pid(state)
+    asked = False
+    if status(state) is not None:
+        progress("stopping the lab")
+        with contextlib.suppress(ControlError):
+            rpc.call(state.control, "down", timeout_s=10)
+            asked = True
+    if pid and not asked:
+        _signal(pid, signal.SIGTERM)
+    if pid and not _wait_gone(pid, DOWN_S):
+        _signal(pid, signal.SIGKILL)
+        if not _wait_gone(pid, 10):
+            raise MachineError(f"the supervisor (process {pid}) does not end", fix=f"look at {state.logs}")
+    left = _remove_leftovers(state)
+    return asked or bool(pid) or left
+
+
+def check_programs(lab: Lab) -> None:
+    """Raise MachineError naming every program that is missing and the packages that have them."""
+    wanted = dict(PROGRAMS)
+    if lab.chassis.kind is ChassisKind.VIRTUAL:
+        wanted |= VIRTUAL_PROGRAMS
+    missing = sorted(name for name in wanted if shutil.which(name) is None)
+    if missing:
+        packages = " ".join(sorted({wanted[name] for name in missing}))
+        raise MachineError(f"not installed: {', '.join(missing)}", fix=f"./lab setup, or apt-get install {packages}")
+
+
+def make_ssh_key(state: State) -> None:
+    """The lab's own SSH key, made once."""
+    if state.ssh_key.exists():
+        return
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "labkit", "-f", str(state.ssh_key)],
+        check=True, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    for path in (state.ssh_key, state.ssh_key.with_suffix(".pub")):
+        os.chown(path, *owner_of(state.keys))
+
+
+# --- the supervisor's process -----------------------------------------------------------------------------------------
+
+
+def _start(lab: Lab, state: State) -> None:
+    virtual = lab.network.kind is NetworkKind.VIRTUAL
+    ready_read, ready_write = os.pipe()
+    # unshare stays as the parent outside the process namespace: its pid is the one this machine knows the lab by.
+    command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    command += ["--net"] if virtual else []
+    command += [sys.executable, "-m", "labkit.supervisor", "--lab", str(lab.path), "--state", str(state.path)]
+    command += ["--ready", str(ready_write)]
+    log_path = state.logs / "supervisor.log"
+    with log_path.open("ab") as log:
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=log, stderr=log, pass_fds=[ready_write], start_new_session=True
+        )
+    os.close(ready_write)
+    try:
+        write_json(state.pid, {"pid": process.pid, "started": _start_time(process.pid)})
+        if virtual:
+            _wait_unshared(process.pid)
+            network.make_way_in(lab, state.tag, process.pid)
+        assert process.stdin is not None
+        process.stdin.write(b"go\n")
+        process.stdin.close()
+        word = _read_word(ready_read, log_path)
+        if not word["ok"]:
+            raise MachineError(word["what"], where=word.get("where", ""), fix=word.get("fix", ""))
+    except BaseException:  # also Ctrl-C: a lab that is half up must not stay
+        process.kill()
+        process.wait()
+        _remove_leftovers(state)
+        raise
+    # Nobody waits for it from here on; it belongs to init once this command has ended.
+    process.returncode = 0
+
+
+def _read_word(descriptor: int, log_path: Path) -> dict[str, Any]:
+    import select
+
+    with os.fdopen(descriptor) as stream:
+        if not select.select([stream], [], [], READY_S)[0]:
+            raise MachineError(f"the lab was not up within {READY_S:g} s", where=str(log_path))
+        line = stream.readline()
+    if not line:
+        raise MachineError(f"the supervisor ended: {log_path.read_text()[-600:].strip()}", where=str(log_path))
+    word = json.loads(line)
+    assert isinstance(word, dict)
+    return word
+
+
+def _wait_unshared(pid: int) -> None:
+    """Until unshare(1) has made its namespaces, a process is still in ours."""
+    ours = os.readlink("/proc/self/ns/net")
+    for _ in range(500):
+        try:
+            if os.readlink(f"/proc/{pid}/ns/net") != ours:
+                return
+        except OSError:
+            break
+        time.sleep(0.01)
+    raise MachineError("the kernel did not give the lab its namespaces", fix="run it as root outside a container")
+
+
+def _start_time(pid: int) -> int:
+    """When a process started, in clock ticks since boot: field 22 of /proc/PID/stat (proc(5)); 0 when there is none."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0
+    return int(text.rpartition(")")[2].split()[19])
+
+
+def _supervisor_pid(state: State) -> int:
+    """The process id of a supervisor that still runs, 0 otherwise."""
+    try:
+        noted = json.loads(state.pid.read_text())
+    except (OSError, ValueError):
+        return 0
+    return int(noted["pid"]) if _start_time(noted["pid"]) == noted["started"] else 0
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        raise MachineError("taking the lab down needs root", fix="run it with sudo") from None
+
+
+def _wait_gone(pid: int, timeout_s: float) -> bool:
+    started = _start_time(pid)
+    end = time.monotonic() + timeout_s
+    while started and _start_time(pid) == started:
+        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            break
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _remove_leftovers(state: State) -> bool:
+    """The host's end of the way in, and sockets of a lab that is no more. True when there was something."""
+    link = network.host_link(state.tag)
+    found = False
+    if Path(f"/sys/class/net/{link}").exists():
+        network.run_ip(f"link delete {link}")
+        found = True
+    if state.run.is_dir():
+        for path in state.run.iterdir():
+            if path.name != LOCK:
+                path.unlink()
+                found = True
+    return found
+
+
+LOCK = "up.lock"
+
+
+@contextlib.contextmanager
+def _only_one(state: State) -> Iterator[None]:
+    """Hold the state folder's lock, so that two commands at once do not bring up two labs."""
+    with (state.run / LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ControlError(f"another command is bringing this lab up ({state.path})", fix="wait for it") from None
+        yield

@@ -1,0 +1,67 @@
+"""What every test can rely on: quick tests run first, and a test whose needs are not met is skipped with the reason.
+
+With ``LABKIT_EXPECT_ALL=1``, as CI sets it, nothing may be skipped: a skip counts as a failure.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Generator
+from typing import TypeVar
+
+import pytest
+
+R = TypeVar("R", pytest.TestReport, pytest.CollectReport)
+
+NEEDS = {
+    "netns": ("ip", "unshare", "nsenter"),
+    "engine": ("ip", "unshare", "nsenter"),
+    "ignition": (),
+    "qemu": ("qemu-system-x86_64", "ipmi_sim"),
+    "notebook": ("qemu-system-x86_64", "ipmi_sim"),
+    "browser": ("qemu-system-x86_64", "ipmi_sim", "chromium"),
+    "soak": (),
+}
+"""The slower kinds of test, from quick to slow, all of which need root, and the programs each needs besides."""
+
+AS_ANYBODY = {"soak"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    kinds = list(NEEDS)
+    items.sort(key=lambda item: max((kinds.index(kind) + 1 for kind in _kinds(item)), default=0))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    kinds = _kinds(item)
+    if os.geteuid() != 0 and not AS_ANYBODY.issuperset(kinds):
+        pytest.skip("needs root")
+    missing = [program for kind in kinds for program in NEEDS[kind] if shutil.which(program) is None]
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}; ./lab setup installs it")
+
+
+def _kinds(item: pytest.Item) -> list[str]:
+    return [mark.name for mark in item.iter_markers() if mark.name in NEEDS]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    return _expected(report)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    return _expected(report)
+
+
+def _expected(report: R) -> R:
+    """A skip as a failure, where everything is expected to run."""
+    if os.environ.get("LABKIT_EXPECT_ALL") == "1" and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        report.outcome = "failed"
+        report.longrepr = f"{reason} (LABKIT_EXPECT_ALL=1: nothing may be skipped)"
+    return report

@@ -1,0 +1,105 @@
+"""The fleet of engines, formed into a swarm for each test that asks for it."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fleet import Fleet, Machine, until
+
+from labkit.errors import ImageError
+from labkit.lab import Role
+from labkit.swarm import cluster
+from labkit.swarm.engine import api
+from labkit.swarm.service import remove_service
+
+
+@pytest.fixture(scope="session")
+def tree() -> Path:
+    """The blade OS's tree: of the image cache, or the one LABKIT_TEST_TREE names."""
+    if os.geteuid() != 0:
+        pytest.skip("engines need root")
+    if "LABKIT_TEST_TREE" in os.environ:
+        return Path(os.environ["LABKIT_TEST_TREE"])
+    from labkit import images
+
+    try:
+        return images.tree()
+    except ImageError as error:
+        pytest.skip(f"the blade OS is not built: {error.what}")
+
+
+@pytest.fixture(scope="session")
+def fleet(tree: Path) -> Iterator[Fleet]:
+    fleet = Fleet(tree)
+    try:
+        fleet.start()
+        yield fleet
+    finally:
+        fleet.stop()
+
+
+@pytest.fixture
+def swarm(fleet: Fleet) -> Fleet:
+    """The fleet as one swarm: the controller drained, all three blades Ready workers, no service, no other node.
+
+    Heartbeats are a second apart instead of five, so that the lost are missed sooner.
+    """
+    client = fleet.controller.client
+    cluster.ensure_swarm(client, advertise=fleet.controller.address)
+    heartbeat_s(fleet, 1)
+    for raw in api(client).services():
+        remove_service(client, raw["Spec"]["Name"])
+    joining = [threading.Thread(target=ensure_joined, args=(fleet, machine)) for machine in fleet.blades]
+    for thread in joining:
+        thread.start()
+    for thread in joining:
+        thread.join()
+    names = [machine.name for machine in fleet.blades]
+    mine = {node.id for node in cluster.wait_nodes(client, names, 20)}
+    for node in cluster.nodes(client):
+        if node.id in mine:
+            cluster.change_node(client, node.id, lambda spec: spec.update(Availability="active", Labels={}))
+        elif node.blade or node.hostname != "controller":
+            cluster.remove_node(client, node.id)
+    client.close()
+    return fleet
+
+
+def heartbeat_s(fleet: Fleet, seconds: int) -> None:
+    client = fleet.controller.client
+    raw = api(client).inspect_swarm()
+    spec = {**raw["Spec"], "Dispatcher": {"HeartbeatPeriod": seconds * 1_000_000_000}}
+    api(client).update_swarm(raw["Version"]["Index"], swarm_spec=spec)
+    client.close()
+
+
+def ensure_joined(fleet: Fleet, machine: Machine, role: Role = Role.WORKER) -> None:
+    """Have a blade in the swarm as a Ready node, in a new boot if it is not so already."""
+    client = fleet.controller.client
+    node = cluster.find_node(cluster.nodes(client), machine.blade, machine.boot)
+    if not machine.running or node is None or not node.ready or node.role != role:
+        machine.reboot(f"{machine.name}{time.monotonic_ns():x}")
+        join(fleet, machine, role)
+    client.close()
+
+
+def join(fleet: Fleet, machine: Machine, role: Role = Role.WORKER) -> None:
+    """What the blade's own unit does: hand the body it got to the engine."""
+    controller, client = fleet.controller.client, machine.client
+    post_join(machine, cluster.join_body(controller, role=role, address=machine.address))
+    until(lambda: cluster.find_node(cluster.nodes(controller), machine.blade, machine.boot))
+    controller.close()
+    client.close()
+
+
+def post_join(machine: Machine, body: dict[str, object]) -> None:
+    """``POST /swarm/join`` with a body as it came, as curl would send it on the blade."""
+    client = machine.client
+    response = api(client).post(api(client)._url("/swarm/join"), json=body, timeout=60)
+    client.close()
+    assert response.ok, response.text

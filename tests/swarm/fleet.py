@@ -1,0 +1,245 @@
+"""Real Docker engines, each in a network, mount, process and host-name namespace of its own, joined by a bridge.
+
+An engine stands for a machine: killing it is a power cut, and a blade starts again with nothing on its disk. They run
+from the blade OS's tree and leave nothing behind on this machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import docker
+
+from labkit.swarm.engine import connect
+
+T = TypeVar("T")
+
+SUBNET = "10.99.77"
+SERVER = f"{SUBNET}.1"
+REGISTRY = f"{SERVER}:5000"
+CLONE_NEWNET = 0x40000000
+
+
+def sh(command: str) -> None:
+    subprocess.run(["sh", "-ec", command], check=True, stdin=subprocess.DEVNULL)
+
+
+def until(condition: Callable[[], T], timeout_s: float = 20, every_s: float = 0.05) -> T:
+    """Wait for a condition to become true and return what it said."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"not within {timeout_s} s: {condition}"
+        time.sleep(every_s)
+
+
+class Rooted:
+    """A program running in the tree, in namespaces of its own, in the network namespace ``net``."""
+
+    def __init__(self, tree: Path, folder: Path, net: str, name: str, cgroup: str) -> None:
+        self.tree, self.folder, self.net, self.name, self.cgroup = tree, folder, net, name, cgroup
+        self.data = folder / "data"
+        self.run = folder / "run"
+        self.log = folder / "log"
+        self._process: subprocess.Popen[bytes] | None = None
+        for place in (self.data, self.run, folder / "root"):
+            place.mkdir(parents=True)
+
+    def start(self, command: list[str], data_at: str) -> None:
+        script = f"""
+            set -e
+            cd {shlex.quote(str(self.folder / "root"))}
+            mount -t tmpfs tmpfs .
+            cd "$PWD"
+            mkdir root upper work
+            ln -s {shlex.quote(str(self.tree))} lower
+            mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work root
+            mount -t proc proc root/proc
+            mount -t sysfs sysfs root/sys
+            mount --rbind /sys/fs/cgroup root/sys/fs/cgroup
+            mount --rbind /dev root/dev
+            mount -t tmpfs tmpfs root/run
+            mkdir -p root/run/host root{data_at} root/tmp
+            mount --bind {shlex.quote(str(self.data))} root{data_at}
+            mount --bind {shlex.quote(str(self.run))} root/run/host
+            hostname {self.name}
+            exec chroot root {shlex.join(command)}
+        """
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                ["nsenter", f"--net=/run/netns/{self.net}", "unshare", "--mount", "--uts", "--pid", "--fork",
+                 "--kill-child", "sh", "-c", script],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+
+    def kill(self) -> None:
+        """SIGKILL for process 1 of its namespace, and with it for all that runs there."""
+        process = self._process
+        if process is None:
+            return
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            for pid in children.read_text().split():
+                os.kill(int(pid), signal.SIGKILL)
+        process.kill()
+        process.wait()
+        self._process = None
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+
+class Machine(Rooted):
+    """One engine. ``blade`` and ``boot`` become its labels."""
+
+    blade = ""
+    boot = ""
+    address = ""
+
+    @property
+    def sock(self) -> Path:
+        return self.run / "docker.sock"
+
+    @property
+    def client(self) -> docker.DockerClient:
+        return connect(self.sock, timeout_s=60)
+
+    def on(self, boot: str = "") -> None:
+        """Start the engine and wait until it answers."""
+        self.boot = boot or self.boot
+        self.sock.unlink(missing_ok=True)
+        labels = [f"--label=blade={self.blade}", f"--label=boot={self.boot}"] if self.blade else []
+        self.start(
+            ["/usr/sbin/dockerd", "--pidfile=/run/dockerd.pid", "--host=unix:///run/host/docker.sock",
+             f"--cgroup-parent=/{self.cgroup}", "--exec-opt=native.cgroupdriver=cgroupfs",
+             f"--insecure-registry={REGISTRY}", *labels],
+            "/var/lib/docker",
+        )  # fmt: skip
+        try:
+            until(lambda: not self.running or self.sock.exists(), 60)
+            assert self.running
+            self.client.close()
+        except BaseException:
+            print(self.log.read_text()[-2000:])
+            raise
+
+    def power_cut(self) -> None:
+        self.kill()
+
+    def reboot(self, boot: str) -> None:
+        """Power off and on: a diskless blade comes back with nothing."""
+        self.kill()
+        shutil.rmtree(self.data)
+        self.data.mkdir()
+        self.on(boot)
+
+
+class Fleet:
+    """A controller, three blades and a registry on one bridge."""
+
+    def __init__(self, tree: Path) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="labkit-fleet-"))
+        self._tag = f"lkt{os.getpid()}"
+        self._nets: list[str] = []
+        self._registry = Rooted(tree, self._folder / "registry", self._tag, "registry", self._tag)
+        self.controller = self._machine(tree, "controller", 2)
+        self.blades = tuple(self._machine(tree, f"blade{n}", 10 + n) for n in (1, 2, 3))
+        for blade in self.blades:
+            blade.blade, blade.boot = blade.name, f"{blade.name}a"
+
+    @property
+    def machines(self) -> tuple[Machine, ...]:
+        return (self.controller, *self.blades)
+
+    def blade(self, name: str) -> Machine:
+        return next(machine for machine in self.blades if machine.name == name)
+
+    def _machine(self, tree: Path, name: str, number: int) -> Machine:
+        machine = Machine(tree, self._folder / name, f"{self._tag}-{name}", name, self._tag)
+        machine.address = f"{SUBNET}.{number}"
+        return machine
+
+    def start(self) -> None:
+        self._net(self._tag)
+        sh(f"ip -n {self._tag} link add br0 type bridge; ip -n {self._tag} link set br0 up")
+        sh(f"ip -n {self._tag} address add {SERVER}/24 dev br0")
+        for number, machine in enumerate(self.machines):
+            self._net(machine.net)
+            sh(
+                f"ip -n {self._tag} link add port{number} type veth peer name eth0 netns {machine.net};"
+                f"ip -n {self._tag} link set port{number} master br0 up;"
+                f"ip -n {machine.net} link set eth0 up;"
+                f"ip -n {machine.net} address add {machine.address}/24 dev eth0;"
+                f"ip -n {machine.net} route add default via {SERVER}"
+            )
+        threads = [threading.Thread(target=machine.on) for machine in self.machines]
+        for thread in threads:
+            thread.start()
+        self.start_registry()
+        for thread in threads:
+            thread.join()
+        assert all(machine.running for machine in self.machines)
+
+    def _net(self, name: str) -> None:
+        self._nets.append(name)
+        sh(f"ip netns add {name}; ip -n {name} link set lo up")
+
+    def start_registry(self) -> None:
+        (self._registry.run / "config.yml").write_text(
+            "version: 0.1\nstorage: {filesystem: {rootdirectory: /var/lib/registry}}\n"
+            f"http: {{addr: '{REGISTRY}'}}\nlog: {{level: error}}\n"
+        )
+        self._registry.start(["/usr/bin/docker-registry", "serve", "/run/host/config.yml"], "/var/lib/registry")
+        until(lambda: self.inside(lambda: _answers(SERVER, 5000)))
+
+    def stop_registry(self) -> None:
+        self._registry.kill()
+
+    def inside(self, question: Callable[[], T]) -> T:
+        """Run something in the fleet's own network: a thread can be in another network than its process."""
+        answers: list[T] = []
+
+        def run() -> None:
+            with Path(f"/run/netns/{self._tag}").open() as net:
+                if ctypes.CDLL(None, use_errno=True).setns(net.fileno(), CLONE_NEWNET):
+                    raise OSError(ctypes.get_errno(), "setns")
+            answers.append(question())
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+        return answers[0]
+
+    def stop(self) -> None:
+        for rooted in (*self.machines, self._registry):
+            rooted.kill()
+        for net in self._nets:
+            sh(f"ip netns delete {net}")
+        for folder in sorted(Path("/sys/fs/cgroup").glob(f"*/{self._tag}/**/"), reverse=True):
+            with contextlib.suppress(OSError):  # a container of a killed engine may still be ending
+                folder.rmdir()
+        shutil.rmtree(self._folder)
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
