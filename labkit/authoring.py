@@ -16,7 +16,7 @@ from labkit.state import State
 
 
 def base_config(blade: Blade) -> BaseConfig | None:
-    """The config a person wrote for this blade, Butane or Container Linux Config, as Ignition; None where there is none.
+    """The config a person wrote for this blade, Butane or Container Linux Config, as Ignition; None without one.
 
     Raises PlanError when the file is not there or does not transpile, with the transpiler's report.
     """

@@ -44,7 +44,9 @@ def find_lab(path: Path | None = None) -> Path:
     for folder in (here, *here.parents):
         if (folder / "lab.yaml").is_file():
             return folder / "lab.yaml"
-    raise ControlError("no lab.yaml here or in a folder above", fix="go to the lab's folder, or name the file with --lab")
+    raise ControlError(
+        "no lab.yaml here or in a folder above", fix="go to the lab's folder, or name the file with --lab"
+    )
 
 
 def find_state(lab_path: Path, path: Path | None = None) -> State:
@@ -115,7 +117,7 @@ def bmc_password(lab: Lab, state: State, blade: Blade) -> Secret:
     Raises PowerError naming the file.
     """
     if lab.chassis.kind is ChassisKind.VIRTUAL:
-        return state.key("bmc")
+        return state.bmc_password
     path = blade.bmc.password_file
     if path is None:
         raise PowerError("no password for its BMC", where=blade.name, fix="set bmc.password_file in lab.yaml")
@@ -211,7 +213,8 @@ def ensure_blades(
     wait_blades(running, chosen, until=until, timeout_s=timeout_s, show=show)
     went = {blade.name for blade in off} | {b.name for b in chosen if not _reached(before.blade(b.name), until)}
     return BladesUp(
-        found=tuple(b.name for b in chosen if b.name not in went), booted=tuple(b.name for b in chosen if b.name in went)
+        found=tuple(b.name for b in chosen if b.name not in went),
+        booted=tuple(b.name for b in chosen if b.name in went),
     )
 
 

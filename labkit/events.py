@@ -283,3 +283,15 @@ class Emitter:
         if not event.time:
             event = dataclasses.replace(event, time=_time.time())
         self._file.write(encode(event) + "\n")
+
+
+def describe(event: Event) -> str:
+    """One line for a person: time of day, blade, kind, and what the event says."""
+    moment = _time.strftime("%H:%M:%S", _time.localtime(event.time)) + f".{int(event.time * 10) % 10}"
+    shared = {field.name for field in dataclasses.fields(Event)}
+    said = [
+        f"{field.name}={value}"
+        for field in dataclasses.fields(event)
+        if field.name not in shared and (value := getattr(event, field.name)) != field.default
+    ]
+    return f"{moment}  {event.blade or '-':10} {event.kind:9} {' '.join(said)}"

@@ -52,6 +52,11 @@ class Part:
 
     async def start(self) -> None:
         """Start it and wait until it is ready. Raises MachineError with the end of its log when it is not."""
+        await self._spawn_ready()
+        self._emit(PartEvent(part=self.spec.name, state="started", pid=self.pid))
+        self._task = asyncio.create_task(self._keep())
+
+    async def _spawn_ready(self) -> None:
         await self._spawn()
         began = asyncio.get_running_loop().time()
         while self.spec.ready is not None and not await self.spec.ready():
@@ -63,8 +68,6 @@ class Part:
                     where=str(self.spec.log),
                 )
             await asyncio.sleep(0.05)
-        self._emit(PartEvent(part=self.spec.name, state="started", pid=self.pid))
-        self._task = asyncio.create_task(self._keep())
 
     async def stop(self, *, grace_s: float = 5.0) -> None:
         """SIGTERM, then after ``grace_s`` SIGKILL."""
@@ -114,7 +117,7 @@ class Part:
             self._emit(PartEvent(part=self.spec.name, state="died", detail=f"status {status}: {self._log_end()}"))
             await asyncio.sleep(RESTART_S[min(failures, len(RESTART_S)) - 1])
             try:
-                await self._spawn()
+                await self._spawn_ready()
             except (OSError, MachineError) as error:
                 self._emit(PartEvent(part=self.spec.name, state="died", detail=str(error)))
                 continue

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 
 from labkit import events
 from labkit.events import Event
+from labkit.lab import Lab
 
 STAGES = ("firmware", "loader", "kernel", "ignition", "join")
 
@@ -167,3 +168,29 @@ def _fold_phoned(old: BladeState, event: events.Phoned) -> BladeState:
         joined=old.joined or (event.time if event.stage == "joined" else 0.0),
         address=event.address or old.address, doing="joined the swarm" if event.stage == "joined" else "the OS is up",
     )  # fmt: skip
+
+
+def grid(head: list[str], rows: list[list[str]]) -> str:
+    """A table in plain text; columns as wide as they need."""
+    lines = [head, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    return "\n".join([text[0], "  ".join("─" * width for width in widths), *text[1:]])
+
+
+def table(lab: Lab, state: LabState, extra: Mapping[str, Mapping[str, str]] | None = None) -> str:
+    """The blades of a lab: MAC, address, seconds per stage, and further columns (blade to title to text)."""
+    more = extra or {}
+    titles = list(dict.fromkeys(title for cells in more.values() for title in cells))
+    head = ["blade", "MAC", "address", *(f"{name} s" for name in STAGES), "total s", "stage", *titles]
+    rows = []
+    for blade in lab.blades:
+        now = state.blade(blade.name)
+        took = now.seconds()
+        rows.append(
+            [blade.name, blade.macs[0], now.address or str(blade.address)]
+            + [f"{took[name]:.1f}" if name in took else "-" for name in STAGES]
+            + [f"{now.total_s:.1f}" if now.total_s else "-", now.stage]
+            + [more.get(blade.name, {}).get(title, "-") for title in titles]
+        )
+    return grid(head, rows)

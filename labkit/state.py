@@ -102,6 +102,11 @@ class State:
                 folder.mkdir(mode=mode, parents=True)
                 os.chown(folder, *owner)
 
+    @property
+    def bmc_password(self) -> Secret:
+        """The password of the virtual slots' controllers: 16 bytes, all that every IPMI version takes."""
+        return Secret(self.key("bmc").reveal()[:16])
+
     def key(self, name: str) -> Secret:
         """A secret of this lab's own, made on first use: 32 hexadecimal digits in ``keys/<name>``, mode 0600."""
         path = self.keys / name

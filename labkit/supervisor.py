@@ -197,7 +197,7 @@ class Supervisor:
         command = bmc.write_config(
             self.state.keys / f"bmc{blade.slot}",
             blade,
-            password=self.state.key("bmc"),
+            password=self.state.bmc_password,
             control=self.state.control,
             serial_port=serial_port(blade.slot),
         )

@@ -56,7 +56,8 @@ def up(lab: Lab, state: State, progress: Progress) -> bool:
     if running is not None:
         if Path(running["lab"]) != lab.path:
             raise ControlError(
-                f"another lab is up in {state.path}: {running['lab']}", fix="./lab down first, or choose another --state"
+                f"another lab is up in {state.path}: {running['lab']}",
+                fix="./lab down first, or choose another --state",
             )
         return False
     if os.geteuid() != 0:

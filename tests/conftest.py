@@ -15,6 +15,7 @@ import pytest
 R = TypeVar("R", pytest.TestReport, pytest.CollectReport)
 
 NEEDS = {
+    "setup": (),
     "netns": ("ip", "unshare", "nsenter"),
     "engine": ("ip", "unshare", "nsenter"),
     "ignition": (),
@@ -23,9 +24,10 @@ NEEDS = {
     "browser": ("qemu-system-x86_64", "ipmi_sim", "chromium"),
     "soak": (),
 }
-"""The slower kinds of test, from quick to slow, all of which need root, and the programs each needs besides."""
+"""The slower kinds of test, from quick to slow, and the programs each needs."""
 
-AS_ANYBODY = {"soak"}
+AS_ANYBODY = {"setup", "soak"}
+"""The kinds that do not need root."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,29 +5,27 @@ from __future__ import annotations
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
 import yaml
-from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCK = (ROOT / "requirements.lock").read_text()
-PINS = {
-    canonicalize_name(name): (version, marker)
-    for name, version, marker in re.findall(r"^([\w.-]+)==([^\s;\\]+)(?: ; ([^\\]+?))?(?: \\)?$", LOCK, re.M)
-}
+BLOCKS = re.findall(r"^[\w.-]+==(?:.|\n)*?(?=^\S|\Z)", LOCK, re.M)  # a pin with its hashes
+PINS = [Requirement(block.split(" \\")[0]) for block in BLOCKS]
 
 # Where the module to import is not called as the package is.
-MODULES = {"pyyaml": "yaml"}
-# Dependencies that are run as programs, and by whom.
-PROGRAMS = {"ipykernel": "the kernel of every notebook", "jupyterlab": "./lab workbook"}
+MODULES = {"ipython": "IPython", "pyyaml": "yaml"}
 
 
 def declared() -> list[Requirement]:
@@ -36,28 +34,28 @@ def declared() -> list[Requirement]:
     return [Requirement(text) for text in (*project["dependencies"], *project["optional-dependencies"]["test"], *build)]
 
 
+def pinned() -> dict[str, str]:
+    """The version of each package that the lock has for this Python."""
+    here = [pin for pin in PINS if pin.marker is None or pin.marker.evaluate()]
+    return {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in here}
+
+
 def test_the_lock_has_what_the_project_declares() -> None:
     for requirement in declared():
-        version, _ = PINS[canonicalize_name(requirement.name)]
-        assert version in requirement.specifier, requirement
+        assert pinned()[canonicalize_name(requirement.name)] in requirement.specifier, requirement
 
 
 def test_every_pin_has_its_hashes_and_no_address() -> None:
-    blocks = re.split(r"\n(?=\S)", LOCK.split("\n", 2)[2])
-    pins = [block for block in blocks if "==" in block.split("\n")[0]]
-    assert len(pins) == len(PINS) > len(declared())
-    assert all("--hash=sha256:" in block for block in pins)
+    assert len(BLOCKS) == LOCK.count("==") - LOCK.count("sys_platform ==") > len(declared())
+    assert all("--hash=sha256:" in block for block in BLOCKS)
     assert "://" not in LOCK
     assert "--index" not in LOCK
 
 
 def test_what_is_installed_is_what_is_locked() -> None:
-    from importlib.metadata import distributions
-
-    installed = {canonicalize_name(dist.metadata["Name"]): dist.version for dist in distributions()}
-    for name, (version, marker) in PINS.items():
-        if not marker or Marker(marker).evaluate():
-            assert installed.get(name) == version, f"{name}: run ./lab setup"
+    installed: dict[str, str] = {canonicalize_name(dist.metadata["Name"]): dist.version for dist in distributions()}
+    for name, version in pinned().items():
+        assert installed.get(name) == version, f"{name}: run ./lab setup"
 
 
 def test_conda_gets_the_same_environment() -> None:
@@ -85,11 +83,6 @@ def test_what_is_imported_is_declared() -> None:
     assert imported() <= {MODULES.get(name, name) for name in names}
 
 
-def test_what_is_declared_is_used() -> None:
-    names = {canonicalize_name(Requirement(text).name) for text in PROJECT["project"]["dependencies"]}
-    assert {MODULES.get(name, name) for name in names - PROGRAMS.keys()} <= imported()
-
-
 def test_the_licence_is_apache() -> None:
     text = (ROOT / "LICENSE").read_text()
     assert "Apache License\n                           Version 2.0" in text
@@ -110,10 +103,29 @@ def test_ci_runs_what_the_workflow_runs() -> None:
     assert "./lab test" in (ROOT / "README.md").read_text()
 
 
+@pytest.mark.parametrize(("expect_all", "status"), [("0", 0), ("1", 1)])
+def test_a_skip_is_a_failure_where_all_is_expected(expect_all: str, status: int, tmp_path: Path) -> None:
+    shutil.copy(ROOT / "tests/conftest.py", tmp_path)
+    (tmp_path / "test_it.py").write_text("import pytest\ndef test_it(): pytest.skip('no such machine')\n")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, str(tmp_path)]
+    environment = {**os.environ, "LABKIT_EXPECT_ALL": expect_all}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == status
+    assert ("no such machine (LABKIT_EXPECT_ALL=1: nothing may be skipped)" in done.stdout) == bool(status)
+
+
 def test_the_wheel_holds_every_file_of_the_package(tmp_path: Path) -> None:
-    """Built from a copy, so that nothing is left here; every file beside the modules must travel too."""
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
-    if tracked.returncode:
-        files = [str(path.relative_to(ROOT)) for path in (ROOT / "labkit").rglob("*") if path.is_file()]
-    else:
-        files = tracked.stdout.splitlines()
+    """Built from a copy, so that nothing is left here."""
+    source = tmp_path / "source"
+    shutil.copytree(ROOT / "labkit", source / "labkit", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    files = {str(path.relative_to(source)) for path in (source / "labkit").rglob("*") if path.is_file()}
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run([*command, "-w", str(tmp_path), str(source)], check=True)
+    [wheel] = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        packed = {name for name in archive.namelist() if name.startswith("labkit/")}
+        entry_points = next(name for name in archive.namelist() if name.endswith("entry_points.txt"))
+        assert "labkit = labkit.cli:main" in archive.read(entry_points).decode()
+    assert packed == files

@@ -37,7 +37,8 @@ user 2 true "{blade.bmc.user}" "{password.reveal()}" admin 10 md5
 
 def render_emulation() -> str:
     """The commands that give the controller its one management unit."""
-    return "mc_setbmc 0x20\nmc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02\nsel_enable 0x20 1000 0x0a\nmc_enable 0x20\n"
+    unit = "mc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02"
+    return "\n".join(("mc_setbmc 0x20", unit, "sel_enable 0x20 1000 0x0a", "mc_enable 0x20", ""))
 
 
 def write_config(folder: Path, blade: Blade, *, password: Secret, control: Path, serial_port: int) -> list[str]:

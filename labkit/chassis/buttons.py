@@ -24,13 +24,13 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def ask(path: str, verb: str, **fields: object) -> dict[str, object]:
+def ask(path: str, verb: str, **fields: object) -> dict[str, int]:
     """One request to the supervisor (see `labkit.rpc`)."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(10)
         sock.connect(path)
         sock.sendall(json.dumps({"verb": verb, **fields}).encode() + b"\n")
-        answer = json.loads(sock.makefile().readline())
+        answer: dict[str, int] = json.loads(sock.makefile().readline())
     if not answer.get("ok"):
         raise SystemExit(str(answer.get("what")))
     return answer

@@ -1,4 +1,4 @@
-"""One IPMI call in a process of its own: JSON on standard input, JSON on standard output. See `labkit.chassis.power`."""
+"""One IPMI call in a process of its own: JSON in, JSON out. See `labkit.chassis.power`."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import subprocess
 from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
 
 from labkit.errors import MachineError
 from labkit.lab import Lab
@@ -97,8 +98,7 @@ def make_bridge(lab: Lab, bmc_addresses: list[str]) -> None:
     )
     # Blades take the host for a neighbour, since its address lies in their subnet: answer for it.
     for name, value in ((f"conf/{BRIDGE}/proxy_arp", "1"), ("ip_forward", "1")):
-        with open(f"/proc/sys/net/ipv4/{name}", "w") as file:
-            file.write(value)
+        Path(f"/proc/sys/net/ipv4/{name}").write_text(value)
 
 
 def make_tap(slot: int) -> None:

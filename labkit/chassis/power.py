@@ -26,7 +26,7 @@ def power_state(blade: str, bmc: Bmc, password: Secret) -> str:
 
 
 def set_power(blade: str, bmc: Bmc, password: Secret, state: str) -> None:
-    """Press a button: ``on``, ``off`` (at once), ``shutdown`` (the soft button), ``reset``. Does not wait for the effect.
+    """Press a button: ``on``, ``off`` (at once), ``shutdown`` (the soft button), ``reset``; does not wait.
 
     Raises PowerError naming the blade and its BMC.
     """
@@ -50,7 +50,9 @@ def wait_power(
     while power_state(blade, bmc, password) != state:
         if clock() - began > timeout_s:
             raise PowerError(
-                f"still not {state} after {timeout_s:g} s", where=f"{blade} (BMC {bmc.address})", fix="look at its console"
+                f"still not {state} after {timeout_s:g} s",
+                where=f"{blade} (BMC {bmc.address})",
+                fix="look at its console",
             )
         pause(0.5)
     return clock() - began

@@ -147,5 +147,3 @@ class VirtualChassis:
                 writer.close()
         except (OSError, TimeoutError) as error:
             raise PowerError(f"its machine does not answer: {error}", where=blade.name) from None
-
-

@@ -30,7 +30,7 @@ def ordered(value: dict[str, Any], struct: Struct, *, keep_empty: bool = False) 
             if item:
                 result[field.json] = [_element(each, kind.item, keep_empty) for each in item]
             elif field.always:
-                result[field.json] = [] if item is not None and keep_empty else None
+                result[field.json] = None
         elif item is not None and (kind.optional or field.always or item not in ("", 0, False)):
             result[field.json] = item
         elif item is None and field.always:

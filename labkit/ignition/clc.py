@@ -158,7 +158,7 @@ class _Conversion:
             new_files.append(_root_file("/etc/coreos/update.conf", update))
         return {
             "disks": [self._disk(disk, ("storage", "disks", i)) for i, disk in enumerate(storage.get("disks", ()))],
-            "raid": [{**_camel(raid), "devices": raid.get("devices") or None} for raid in storage.get("raid", ())],
+            "raid": [_camel(raid) for raid in storage.get("raid", ())],
             "filesystems": [_camel(filesystem) for filesystem in storage.get("filesystems", ())],
             "files": new_files,
             "directories": [_node(node, DIRECTORY_MODE) for node in storage.get("directories", ())],

@@ -226,10 +226,10 @@ Update
   machineAlias           UpdateMachineAlias
 
 Etcd
-  version                EtcdVersion
+  version                str?
 
 Flannel
-  version                FlannelVersion
+  version                str?
   networkConfig          NetworkConfig
 
 Locksmith

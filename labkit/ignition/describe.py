@@ -108,10 +108,7 @@ def _nodes(config: Value) -> list[Node]:
     for file in storage.get("files", ()):
         contents = file.get("contents") or {}
         data, source = _content(contents)
-        appended = tuple(
-            data if (data := _content(each)[0]) is not None else each.get("source", "")
-            for each in file.get("append", ())
-        )
+        appended = tuple(_piece(each) for each in file.get("append", ()))
         mode = file.get("mode") if file.get("mode") is not None else 0o644
         replaces = bool(file.get("overwrite"))
         nodes.append(Node("file", file.get("path", ""), mode, _owner(file), data, source, appended, replaces=replaces))
@@ -134,6 +131,11 @@ def _content(contents: Value) -> tuple[bytes | None, str]:
         return dataurl.decode(source, contents.get("compression") or ""), ""
     except ValueError:
         return None, source
+
+
+def _piece(contents: Value) -> bytes | str:
+    data, source = _content(contents)
+    return source if data is None else data
 
 
 def _owner(node: Value) -> str:

@@ -22,6 +22,10 @@ StructRule = Callable[[Value], list[Remark]]
 FieldRule = Callable[[Value], list[Remark]]
 
 
+#: Go embeds this field's struct, so the walk looks for its keys one level too high and finds none
+EMBEDDING = {"Security": "tls"}
+
+
 class Walk:
     """One walk. ``name`` turns a key of the tree into a field's name in the values (``yaml`` or ``json`` names)."""
 
@@ -51,6 +55,9 @@ class Walk:
         keys = (
             {self.rename(key.value): (key, item) for key, item in node.pairs()} if node and node.kind == "map" else {}
         )
+        part = EMBEDDING.get(struct.name) if self.names == "json" else None
+        if part and (inner := struct.by_json[part].type.struct) is not None:
+            value, struct, path = value.get(part, {}), inner, (*path, part)
         known = set()
         for field in struct.fields:
             name = field.yaml if self.names == "yaml" else field.json

@@ -255,7 +255,7 @@ def _raid_level(value: Value) -> list[Remark]:
 
 
 def _raid_devices(value: Value) -> list[Remark]:
-    return [("error", "path not absolute") for device in value.get("devices", ()) if not device.startswith("/")]
+    return [("error", "path not absolute") for device in value.get("devices") or () if not device.startswith("/")]
 
 
 def _unit_contents(value: Value) -> list[Remark]:

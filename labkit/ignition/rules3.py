@@ -282,7 +282,7 @@ def _systemd(value: Value, path: Path, minor: int, found: Findings) -> None:
         name = unit.get("name", "")
         instance = _INSTANCE.fullmatch(name) if unit.get("enabled") else None
         template = f"{instance[1]}@.service" if instance else ""
-        if not contents.get(template):
+        if not template or not contents.get(template):
             continue
         options, problem = unitfile.parse(contents[template])
         if problem is None and not has_install(options):

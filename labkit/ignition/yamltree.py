@@ -74,7 +74,7 @@ def parse(source: bytes | str) -> Node | None:
     import yaml
 
     try:
-        return _compose(_events(data))
+        return _compose(_events(data), data)
     except yaml.reader.ReaderError as error:
         raise YamlError(_reader_text(error, data)) from None
     except yaml.MarkedYAMLError as error:
@@ -124,12 +124,13 @@ def _look_ahead(data: bytes, index: int) -> None:
             token = parser.get_token()
             if token is None or isinstance(token, yaml.StreamEndToken):
                 return
-            ahead += token.start_mark.index >= index
+            closes = isinstance(token, yaml.BlockEndToken)  # these went before the token at which parsing stopped
+            ahead += token.start_mark.index >= index and not (closes and ahead == 0)
     finally:
         parser.dispose()
 
 
-def _compose(events: Iterator[Any]) -> Node | None:
+def _compose(events: Iterator[Any], data: bytes) -> Node | None:
     import yaml
 
     anchors: dict[str, Node] = {}
@@ -146,6 +147,7 @@ def _compose(events: Iterator[Any]) -> Node | None:
             node = Node("alias", "", event.anchor, False, *_place(event))
             node.target = anchors.get(event.anchor)
             if node.target is None:
+                _look_ahead(data, event.end_mark.index)
                 raise YamlError(f"unknown anchor '{event.anchor}' referenced")
         elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
             open_nodes.pop()

@@ -48,12 +48,9 @@ def package_versions(tree: Path, lock: int) -> dict[str, str]:
 
 
 def drop(tree: Path, patterns: tuple[str, ...]) -> None:
-    """Remove what a recipe drops, and the links of systemd that led to it. Raises KeyError for a pattern without match."""
+    """Remove what a recipe drops, as far as it is there."""
     for pattern in patterns:
-        hits = [tree / hit for hit in glob.glob(pattern, root_dir=tree, include_hidden=True)]
-        if not hits:
-            raise KeyError(pattern)
-        for hit in hits:
+        for hit in (tree / name for name in glob.glob(pattern, root_dir=tree, include_hidden=True)):
             if hit.is_dir() and not hit.is_symlink():
                 shutil.rmtree(hit)
             else:

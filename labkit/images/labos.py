@@ -13,10 +13,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from labkit.artifacts import cpio
 from labkit.images.debian import drop, in_tree, lay_files, make_tree, package_versions
 from labkit.images.modules import match_modules, order_modules, read_dependencies
-from labkit.images.newc import Member, write_archive
-from labkit.images.recipe import EPOCH_S, Recipe, mode_of, read_files
+from labkit.images.recipe import EPOCH_S, Recipe, read_files
 from labkit.images.store import TREE, Progress
 from labkit.images.tools import run_tool
 
@@ -73,7 +73,10 @@ _SYSTEMD = (
     *("usr/lib/systemd/system/integritysetup*", "usr/lib/systemd/system/docker-registry.service"),
     *("usr/lib/systemd/system/fstrim.*", "usr/lib/systemd/system/dpkg-db-backup.*"),
     *("etc/systemd/system/*", "usr/lib/systemd/network/*.network"),
-    *(f"usr/lib/udev/rules.d/{name}.rules" for name in ("55-dm", "60-autosuspend", "60-cdrom_id", "60-drm", "60-fido-id")),
+    *(
+        f"usr/lib/udev/rules.d/{name}.rules"
+        for name in ("55-dm", "60-autosuspend", "60-cdrom_id", "60-drm", "60-fido-id")
+    ),
     *(f"usr/lib/udev/rules.d/{name}.rules" for name in ("60-infiniband", "60-persistent-*", "60-sensor", "64-btrfs")),
     *(f"usr/lib/udev/rules.d/{name}.rules" for name in ("70-camera", "70-joystick", "70-memory", "70-mouse")),
     *(f"usr/lib/udev/rules.d/{name}.rules" for name in ("70-touchpad", "70-uaccess", "71-seat", "73-seat-late")),
@@ -86,13 +89,24 @@ ROOT_MODULES = ("drivers/block/loop", "fs/squashfs/squashfs", "fs/overlayfs/over
 MODULES = (
     *ROOT_MODULES,
     # machines: virtio, the power button, a source of randomness
-    *("drivers/virtio/virtio_pci", "drivers/virtio/virtio_balloon", "drivers/net/virtio_net", "drivers/char/hw_random/*"),
+    *(
+        "drivers/virtio/virtio_pci",
+        "drivers/virtio/virtio_balloon",
+        "drivers/net/virtio_net",
+        "drivers/char/hw_random/*",
+    ),
     *("drivers/acpi/button", "drivers/input/evdev"),
     # Docker: bridges, overlay networks (encrypted ones too), published ports, the other network drivers
     *("net/bridge/bridge", "net/bridge/br_netfilter", "net/8021q/8021q", "net/netfilter/*", "net/netfilter/ipvs/*"),
     *("net/ipv4/netfilter/*", "net/ipv6/netfilter/*", "net/ipv4/esp4", "net/xfrm/*", "net/key/af_key"),
     *("crypto/authenc", "crypto/seqiv", "crypto/gcm", "crypto/ghash-generic", "crypto/ctr", "crypto/echainiv"),
-    *("drivers/net/veth", "drivers/net/vxlan/vxlan", "drivers/net/dummy", "drivers/net/tun", "drivers/net/bonding/bonding"),
+    *(
+        "drivers/net/veth",
+        "drivers/net/vxlan/vxlan",
+        "drivers/net/dummy",
+        "drivers/net/tun",
+        "drivers/net/bonding/bonding",
+    ),
     *("drivers/net/macvlan", "drivers/net/ipvlan/ipvlan"),
     # NFS volumes
     *("fs/nfs/nfs", "fs/nfs/nfsv3", "fs/nfs/nfsv4"),
@@ -144,7 +158,7 @@ def make(recipe: Recipe, folder: Path, lock: int, progress: Progress) -> dict[st
         environment={"SOURCE_DATE_EPOCH": str(EPOCH_S)},
         keep_open=[lock],
     )
-    write_archive(folder / "labos.cpio", initramfs(recipe, tree, modules, squashfs))
+    (folder / "labos.cpio").write_bytes(initramfs(recipe, tree, modules, squashfs))
     squashfs.unlink()
     return {"packages": versions}
 
@@ -153,14 +167,17 @@ def _prune_modules(tree: Path, version: str, lock: int) -> list[Path]:
     """Leave only the kernel modules a blade uses; returns those the root is assembled with, in their order."""
     folder = tree / "usr/lib/modules" / version
     dependencies = read_dependencies((folder / "modules.dep").read_text())
-    kept = set(order_modules(dependencies, match_modules(dependencies, MODULES)))
+    builtin = (folder / "modules.builtin").read_text().split()
+    kept = set(order_modules(dependencies, match_modules(dependencies, builtin, MODULES)))
     for module in dependencies.keys() - kept:
         (folder / module).unlink()
     for path, _, _ in os.walk(folder, topdown=False):
         if not os.listdir(path):
             os.rmdir(path)
     in_tree(tree, lock, "depmod", version)
-    return [folder / module for module in order_modules(dependencies, match_modules(dependencies, ROOT_MODULES))]
+    return [
+        folder / module for module in order_modules(dependencies, match_modules(dependencies, builtin, ROOT_MODULES))
+    ]
 
 
 def _finish_tree(recipe: Recipe, tree: Path, lock: int) -> None:
@@ -184,17 +201,14 @@ def _finish_tree(recipe: Recipe, tree: Path, lock: int) -> None:
     (tree / "etc/machine-id").write_text("uninitialized\n")  # so that the units of Ignition are enabled at each boot
 
 
-def initramfs(recipe: Recipe, tree: Path, modules: list[Path], squashfs: Path) -> list[Member]:
-    """What the kernel unpacks: folders, links, the recipe's ``initramfs/`` files, busybox, modules, the squashfs."""
-    folders = ("bin", "dev", "etc", "modules", "proc", "root", "run", "sys", "tmp", "usr")
-    members = [Member.folder(name) for name in folders]
-    members += [Member.link(name, f"usr/{name}") for name in ("lib", "lib64", "sbin")]
-    for name, content in recipe.files.items():
-        if name.startswith("initramfs/"):
-            place = name.removeprefix("initramfs/")
-            members.append(Member.file(f"bin/{place}" if "udhcpc" in place else place, content, mode_of(content)))
-    members.append(Member.file("bin/busybox", (tree / "usr/bin/busybox").read_bytes(), 0o755))
-    members += [Member.file(f"modules/{module.name}", module.read_bytes()) for module in modules]
-    members.append(Member.file("modules/order", "".join(f"{module.name}\n" for module in modules).encode()))
-    members.append(Member.file(squashfs.name, squashfs))
-    return members
+def initramfs(recipe: Recipe, tree: Path, modules: list[Path], squashfs: Path) -> bytes:
+    """The archive the kernel unpacks: the recipe's ``initramfs/`` files, busybox, modules in their order, the squashfs.
+
+    Not compressed: the squashfs is, and the kernel would take long over doing it twice.
+    """
+    files = {n.removeprefix("initramfs/"): c for n, c in recipe.files.items() if n.startswith("initramfs/")}
+    files["bin/busybox"] = (tree / "usr/bin/busybox").read_bytes()
+    files["modules/order"] = "".join(f"{module.name}\n" for module in modules).encode()
+    files |= {f"modules/{module.name}": module.read_bytes() for module in modules}
+    files[squashfs.name] = squashfs.read_bytes()
+    return cpio.pack(files, mode=0o755)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
+from labkit.errors import ImageError
+
 
 def read_dependencies(modules_dep: str) -> dict[str, tuple[str, ...]]:
     """``modules.dep``: each module's path and the paths of what must be loaded before it."""
@@ -16,18 +18,26 @@ def read_dependencies(modules_dep: str) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def match_modules(dependencies: Mapping[str, object], patterns: Iterable[str]) -> list[str]:
+def match_modules(dependencies: Mapping[str, object], builtin: Iterable[str], patterns: Iterable[str]) -> list[str]:
     """The modules that match one of the patterns (``net/netfilter/*``; ``*`` stays within a folder), sorted.
 
-    Raises KeyError with a pattern that matches none: the kernel has changed, and the image would lack something.
+    What is built into the kernel (``modules.builtin``) needs no module. Raises ImageError for a pattern that matches
+    neither: the kernel is another one than the recipe was written for, and the image would lack something.
     """
     found: set[str] = set()
+    inside = list(builtin)
     for pattern in patterns:
-        hits = {module for module in dependencies if PurePosixPath(module).match(f"kernel/{pattern}.ko")}
-        if not hits:
-            raise KeyError(pattern)
+        hits = _matching(dependencies, pattern)
+        if not hits and not _matching(inside, pattern):
+            raise ImageError(
+                f"Debian's kernel has no module {pattern}.ko", fix="adapt MODULES in labkit/images/labos.py"
+            )
         found |= hits
     return sorted(found)
+
+
+def _matching(modules: Iterable[str], pattern: str) -> set[str]:
+    return {module for module in modules if PurePosixPath(module).match(f"kernel/{pattern}.ko")}
 
 
 def order_modules(dependencies: Mapping[str, Sequence[str]], wanted: Iterable[str]) -> list[str]:

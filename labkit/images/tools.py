@@ -27,12 +27,15 @@ FULL = os.strerror(errno.ENOSPC)
 def check_tools() -> None:
     """Raise MachineError when images cannot be built on this machine, with what to do about it."""
     if os.geteuid() != 0:
-        raise MachineError("building images needs root: packages are unpacked with their owners", fix="run it with sudo")
+        raise MachineError(
+            "building images needs root: packages are unpacked with their owners", fix="run it with sudo"
+        )
     missing = sorted(program for program in PACKAGES if shutil.which(program) is None)
     if missing:
         packages = " ".join(sorted({PACKAGES[program] for program in missing}))
         raise MachineError(
-            f"not installed: {', '.join(missing)}", fix=f"./lab setup, or apt-get install --no-install-recommends {packages}"
+            f"not installed: {', '.join(missing)}",
+            fix=f"./lab setup, or apt-get install --no-install-recommends {packages}",
         )
 
 

@@ -42,6 +42,8 @@ from labkit.state import State
 
 HELPERS = 64
 """Threads for what blocks: one for each blade that waits for its leave, and for opening files."""
+HTTP_DEAD_MS = 60_000
+"""How long a connection waits for a blade that lost its power (tcp(7), TCP_USER_TIMEOUT); then the transfer failed."""
 CLOSE_S = 1.0
 
 
@@ -71,7 +73,9 @@ class Bootd:
         self._tftp = TftpServer(sockets["tftp"], self.roster.lookup, catalogue, self.roster.emit)
         files = Files(self.roster.lookup, catalogue, self.roster.emit)
         home = PhoneHome(self.roster, desk(state.swarmd))
-        self._http = web.AppRunner(application(files, home.handlers(), self.roster.emit), access_log=None)
+        app = application(files, home.handlers(), self.roster.emit)
+        self._http = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_S)
+        sockets["http"].setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, HTTP_DEAD_MS)
 
     async def serve(self, until: asyncio.Event) -> None:
         """Serve until the event is set. Raises OSError when the control socket cannot be made."""
@@ -80,7 +84,7 @@ class Bootd:
         self._tftp.start()
         self._dhcp.start(loop)
         await self._http.setup()
-        await web.SockSite(self._http, self._sockets["http"], shutdown_timeout=CLOSE_S).start()
+        await web.SockSite(self._http, self._sockets["http"]).start()
         control = await rpc.serve(rpc.listen(self._state.bootd), {"power_on": self._power_on, "boots": self._boots})
         await until.wait()
         control.close()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hmac
 import json
-import os
 import secrets
 import threading
 import time
@@ -17,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from labkit.errors import LabkitError
+from labkit.errors import LabkitError, MachineError
 from labkit.lab import Blade, Lab
 from labkit.plan import BootPlan, Resource
 from labkit.secret import Secret
@@ -136,11 +135,12 @@ class BootBook:
 
 
 def _load(path: Path) -> dict[str, Boot]:
-    """The saved boots. Raises ValueError when the file is not a boot book."""
+    """The saved boots. Raises MachineError when the file is not a boot book."""
     if not path.exists():
         return {}
     try:
         boots = [Boot(**row) for row in json.loads(path.read_bytes())["boots"]]
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{os.fspath(path)} is not a boot book: {error!r}") from None
+        what = f"this is not a boot book: {error!r}"
+        raise MachineError(what, where=str(path), fix="remove it: blades that are booting begin again") from None
     return {boot.blade: boot for boot in boots}

@@ -251,7 +251,7 @@ class _Asked:
     def _grant(self, kind: Message, address: IPv4Address, book: LeaseBook) -> Decision:
         """An OFFER or an ACK; without an address it is the ACK to an INFORM."""
         network = self.lab.network
-        boot = replies.boot_of(self.packet, self.blade, network)
+        boot = replies.boot_file_of(self.packet, self.blade, network)
         reply = replies.grant(self.packet, self.blade, network, kind, address, self._lease_s(), boot)
         shown = address if address != NOWHERE else self.packet.ciaddr
         return Decision(book, (reply,), (self._event(kind.name, shown, boot.file, boot.reason),))

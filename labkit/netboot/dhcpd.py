@@ -33,26 +33,35 @@ class DhcpServer:
         loop.remove_reader(self._sock.fileno())
 
     def _readable(self) -> None:
+        """Answer what has arrived. A storm of requests costs one writing of the leases, not one each."""
+        replies: list[Reply] = []
         for _ in range(MOST_AT_ONCE):
             try:
                 data = self._sock.recv(LARGEST_DATAGRAM_B)
             except OSError:  # nothing more, or a passing trouble of the network that is no client's message
-                return
-            self._answer(data)
+                break
+            replies += self._answer(data)
+        try:
+            self._roster.save()
+        except OSError as error:  # no reply without a record: the clients ask again
+            self._roster.emit(Trouble(part="dhcp", detail=f"the leases cannot be written: {error}"))
+            return
+        for reply in replies:
+            self._send(reply)
 
-    def _answer(self, data: bytes) -> None:
-        """Answer one datagram. None ends the server."""
+    def _answer(self, data: bytes) -> tuple[Reply, ...]:
+        """The replies to one datagram. None ends the server."""
         try:
             decision = decide(decode(data), self._roster.lab, self._roster.leases, time.time())
             self._roster.adopt(decision)
             for event in decision.events:
                 self._roster.emit(event)
-            for reply in decision.replies:
-                self._send(reply)
+            return decision.replies
         except DhcpError as error:
             self._roster.emit(Trouble(part="dhcp", detail=f"a message that is not right: {error}"))
         except Exception as error:
             self._roster.emit(Trouble(part="dhcp", detail=f"{type(error).__name__}: {error}"))
+        return ()
 
     def _send(self, reply: Reply) -> None:
         try:

@@ -66,9 +66,9 @@ class Files:
         try:
             await response.prepare(request)
             await response.write_eof()
-        except (ConnectionError, RuntimeError) as error:  # RuntimeError: the transport was closed under sendfile
+        except (OSError, RuntimeError) as error:  # RuntimeError: the transport was closed under sendfile
             tell("failed", f"the connection broke: {error}")
-            raise
+            raise ConnectionResetError(str(error)) from None  # which aiohttp takes for what it is: nobody to answer
         if is_body and response.status in (200, 206):
             tell("done", sent_b=response.content_length or 0)
         elif is_body:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
 
+from labkit.errors import MachineError
 from labkit.state import write_json
 
 SCHEMA = 1
@@ -81,7 +82,7 @@ def save(book: LeaseBook, path: Path) -> None:
 
 
 def load(path: Path) -> LeaseBook:
-    """The saved book; an empty one when there is none. Raises ValueError when the file is not a lease book."""
+    """The saved book; an empty one when there is none. Raises MachineError when the file is not a lease book."""
     try:
         text = path.read_bytes()
     except FileNotFoundError:
@@ -93,5 +94,6 @@ def load(path: Path) -> LeaseBook:
             for row in body["leases"]
         ]
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not a lease book: {error!r}") from None
+        what = f"this is not a lease book: {error!r}"
+        raise MachineError(what, where=str(path), fix="remove it: the leases are made anew") from None
     return LeaseBook({lease.address: lease for lease in rows})

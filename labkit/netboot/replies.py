@@ -33,27 +33,33 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class Boot:
+class BootFile:
     """The boot file for a client, a path for TFTP or a URL; empty where there is none, and ``reason`` may say why."""
 
     file: str = ""
     reason: str = ""
 
 
-def boot_of(asked: Packet, blade: Blade | None, network: Network) -> Boot:
+def boot_file_of(asked: Packet, blade: Blade | None, network: Network) -> BootFile:
     """The boot file that answers a message. An operating system gets none."""
     client = loaders.client_of(asked)
     if blade is None or client is Client.OS:
-        return Boot()
+        return BootFile()
     firmware = loaders.firmware_of(asked)
     file = loaders.loader(blade.boot, client, firmware)
     if file is None:
-        return Boot(reason=f"boot method {blade.boot} has no loader for {client} clients with {firmware} firmware")
-    return Boot(f"{network.http_root}/{file}" if loaders.is_url(client, file) else file)
+        return BootFile(reason=f"boot method {blade.boot} has no loader for {client} clients with {firmware} firmware")
+    return BootFile(f"{network.http_root}/{file}" if loaders.is_url(client, file) else file)
 
 
 def grant(
-    asked: Packet, blade: Blade | None, network: Network, kind: Message, address: IPv4Address, lease_s: int, boot: Boot
+    asked: Packet,
+    blade: Blade | None,
+    network: Network,
+    kind: Message,
+    address: IPv4Address,
+    lease_s: int,
+    boot: BootFile,
 ) -> Reply:
     """An OFFER or an ACK of an address for ``lease_s`` seconds; ``NOWHERE`` makes it the answer to an INFORM."""
     options: dict[int, bytes] = {Option.MESSAGE_TYPE: bytes((kind,)), Option.SERVER_ID: network.server.packed}
@@ -88,7 +94,7 @@ def refuse(asked: Packet, network: Network, reason: str) -> Reply:
     return Reply(replace(reply, flags=reply.flags | BROADCAST_FLAG), asked.giaddr, SERVER_PORT)
 
 
-def _boot_options(asked: Packet, network: Network, boot: Boot) -> dict[int, bytes]:
+def _boot_options(asked: Packet, network: Network, boot: BootFile) -> dict[int, bytes]:
     """The options around a boot file. A name is NUL-terminated: some ROMs read on until they find one."""
     options: dict[int, bytes] = {}
     if not boot.file:

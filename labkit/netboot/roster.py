@@ -42,6 +42,7 @@ class Roster:
         self.lab, self.boots = lab, boots
         self._path, self._emit = path, emit
         self._leases = leasebook.load(path)
+        self._is_unsaved = False
         self._lock = threading.Lock()
         self._window_began, self._window_count = 0.0, 0
         self._unknown: dict[str, float] = {}
@@ -80,14 +81,19 @@ class Roster:
         return resource
 
     def adopt(self, decision: Decision) -> None:
-        """Take over what a DHCP decision changed. What has to be on disk is, when this returns. Raises OSError."""
-        if decision.must_save:
-            leasebook.save(decision.leases, self._path)
+        """Take over what a DHCP decision changed. Its replies must wait for `save`."""
         self._leases = decision.leases
+        self._is_unsaved = self._is_unsaved or decision.must_save
         if decision.boots:
             boot = self.boots.sought(decision.boots)
             if boot is not None:
                 self.begun(boot)
+
+    def save(self) -> None:
+        """Put on disk what has to be there before a client may rely on it. Raises OSError."""
+        if self._is_unsaved:
+            leasebook.save(self._leases, self._path)
+            self._is_unsaved = False
 
     def begun(self, boot: Boot) -> None:
         """Tell that a boot began, and at once whether it cannot be served."""

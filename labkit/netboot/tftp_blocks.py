@@ -22,7 +22,7 @@ class PacketCache:
     """Chunks of ready packets, the least recently used dropped above ``limit_b``. For one thread."""
 
     def __init__(self, limit_b: int = CACHE_B) -> None:
-        self._limit_b, self._held_b = limit_b, 0
+        self._limit_b, self.held_b = limit_b, 0
         self._chunks: OrderedDict[Hashable, tuple[bytes, ...]] = OrderedDict()
 
     def get(self, key: Hashable) -> tuple[bytes, ...] | None:
@@ -35,10 +35,10 @@ class PacketCache:
     def put(self, key: Hashable, chunk: tuple[bytes, ...]) -> None:
         """Keep a chunk."""
         self._chunks[key] = chunk
-        self._held_b += _length_b(chunk)
-        while self._held_b > self._limit_b and len(self._chunks) > 1:
+        self.held_b += _length_b(chunk)
+        while self.held_b > self._limit_b and len(self._chunks) > 1:
             _, dropped = self._chunks.popitem(last=False)
-            self._held_b -= _length_b(dropped)
+            self.held_b -= _length_b(dropped)
 
 
 def _length_b(chunk: Sequence[bytes]) -> int:

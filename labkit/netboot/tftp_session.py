@@ -117,7 +117,7 @@ class Sender:
 
     def heard(self, datagram: bytes, now: float) -> Sequence[bytes]:
         """What a datagram of the client calls for."""
-        if datagram == self._awaited:  # the ACK of all that is in flight
+        if datagram == self._awaited and self.outcome is None:  # the ACK of all that is in flight
             self._measure(now)
             self._acked += len(self._flight)
             return self._advance(now)

@@ -83,7 +83,7 @@ class TftpServer(threading.Thread):
 
     def run(self) -> None:
         """The loop. No packet ends it: whatever goes wrong is told, and costs at most the transfer it went wrong in."""
-        self._watch(self._sock.fileno(), partial(self._guarded, self._requested))
+        self._watch(self._sock.fileno(), self._requested)
         self._watch(self._wake, lambda: None)
         next_tick = 0.0
         while not self._stopping:
@@ -95,7 +95,7 @@ class TftpServer(threading.Thread):
             if now >= next_tick:
                 next_tick = now + TICK_S
                 for transfer in [one for one in self._transfers.values() if one.sender.deadline <= now]:
-                    self._guarded(partial(self._expired, transfer, now), transfer)
+                    self._guarded(self._expired, transfer)
         for transfer in list(self._transfers.values()):
             self._forget(transfer)
         self._epoll.close()
@@ -105,24 +105,29 @@ class TftpServer(threading.Thread):
         self._handlers[fileno] = handler
         self._epoll.register(fileno, select.EPOLLIN)
 
-    def _guarded(self, step: Callable[[], None], transfer: _Transfer | None = None) -> None:
+    def _guarded(self, step: Callable[[_Transfer], None], transfer: _Transfer) -> None:
         try:
-            step()
+            step(transfer)
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             self._emit(Trouble(part="tftp", detail=reason))
-            if transfer is not None and self._transfers.get(transfer.peer) is transfer:
+            if self._transfers.get(transfer.peer) is transfer:
                 self._end(transfer, "failed", reason)
 
     # --- requests ---
 
     def _requested(self) -> None:
-        raw, peer = self._sock.recvfrom(LARGEST_DATAGRAM_B)
         try:
-            packet = tftp.decode(raw)
+            raw, peer = self._sock.recvfrom(LARGEST_DATAGRAM_B)
+            self._request(tftp.decode(raw), raw, peer)
+        except BlockingIOError:
+            pass  # the kernel dropped it, its checksum was wrong
         except TftpError as error:
             self._refuse(peer, Code.ILLEGAL, str(error))
-            return
+        except Exception as error:
+            self._emit(Trouble(part="tftp", detail=f"{type(error).__name__}: {error}"))
+
+    def _request(self, packet: tftp.Packet, raw: bytes, peer: Peer) -> None:
         if isinstance(packet, tftp.Error):
             return  # an error is never answered: two servers would talk for ever
         if not isinstance(packet, Request):
@@ -174,13 +179,13 @@ class TftpServer(threading.Thread):
         transfer.sender = Sender(transfer.blocks, terms, now)
         self._transfers[peer] = transfer
         self._per_address[peer[0]] += 1
-        self._watch(transfer.sock.fileno(), partial(self._guarded, partial(self._heard, transfer), transfer))
-        self._watch(transfer.stray.fileno(), partial(self._guarded, partial(self._strayed, transfer), transfer))
+        self._watch(transfer.sock.fileno(), partial(self._guarded, self._heard, transfer))
+        self._watch(transfer.stray.fileno(), partial(self._guarded, self._strayed, transfer))
         self._emit(_event(request, peer, "started", size_b=transfer.blocks.size_b))
         self._act(transfer, transfer.sender.start(now))
 
-    def _expired(self, transfer: _Transfer, now: float) -> None:
-        self._act(transfer, transfer.sender.expired(now))
+    def _expired(self, transfer: _Transfer) -> None:
+        self._act(transfer, transfer.sender.expired(time.monotonic()))
 
     def _opened(self, found: Resource, request: Request, peer: Peer) -> FileBlocks | bytes | None:
         """The file or the bytes of a resource; None, and the client told, when there is nothing to send."""
@@ -203,10 +208,10 @@ class TftpServer(threading.Thread):
         """A port of its own for a transfer (RFC 1350 section 4), with a second socket for what others send there."""
         sock, stray = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) for _ in range(2))
         try:
-            for one in (sock, stray):
-                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind((self._local, 0))
             sock.connect(peer)
+            for one in (sock, stray):  # only now: with it from the start, the kernel may give two transfers one port
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             stray.bind(sock.getsockname())
         except OSError:
             sock.close()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from labkit.swarm.node import Node, Task
@@ -71,18 +71,18 @@ def judge_service(
     )
     if state.converged:
         return state
-    return ServiceState(**{**vars(state), "reason": _explain(state, tasks, names)})
+    # What failed in an earlier specification explains nothing, unless swarm went back to that after a failure.
+    concerned = tasks if state.given_up else [task for task in tasks if dict(task.container) == container]
+    return replace(state, reason=_explain(state, concerned, names))
 
 
 def _explain(state: ServiceState, tasks: Sequence[Task], names: Mapping[str, str]) -> str:
     """The newest thing that went wrong, else what the replicas are waiting for."""
     stuck = [task for task in tasks if task.wanted and task.state != "running"]
-    failed = [task for task in tasks if task.state in ("failed", "rejected")]
-    blocked = [task for task in stuck if task.error]
-    verdict = ""
-    for task in sorted(blocked or (failed if stuck or state.given_up else []), key=lambda task: -task.created):
-        verdict = explain_task(task, state.image, names.get(task.node, ""))
-        break
+    failed = [task for task in tasks if task.state in ("failed", "rejected", "complete")]
+    wrong = [task for task in stuck if task.error] or (failed if stuck or state.given_up else [])
+    newest = max(wrong, key=lambda task: task.created, default=None)
+    verdict = explain_task(newest, state.image, names.get(newest.node, "")) if newest else ""
     if state.given_up:
         done = "took it back" if state.update == "rollback_completed" else "stopped half-way"
         return f"swarm gave up the update and {done}" + (f": {verdict}" if verdict else "")
@@ -111,6 +111,9 @@ def _at(node: str) -> str:
 
 def explain_task(task: Task, image: str, node: str) -> str:
     """One sentence about what keeps a task from running, from the engine's own error."""
+    if task.state == "complete" and task.container.get("Healthcheck"):
+        # An unhealthy replica is told to stop, and one that then does so in order looks as if it had done its work.
+        return f"unhealthy: the replica{_at(node)} did not pass its health check, or ended by itself"
     for pattern, explain in _SIGNS:
         match = re.search(pattern, task.error, re.IGNORECASE)
         if match:

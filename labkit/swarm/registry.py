@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import docker
 import docker.errors
@@ -83,9 +82,14 @@ def _local(client: docker.DockerClient, content: str) -> str | None:
 
 def _import(client: docker.DockerClient, rootfs_tar: Path, changes: Sequence[str]) -> str:
     """Import a tar and return the image's id. The engine answers with a JSON object a line."""
-    answer = api(client).import_image_from_file(str(rootfs_tar), changes=list(changes))
+    try:
+        answer = api(client).import_image_from_file(str(rootfs_tar), changes=list(changes))
+    except docker.errors.APIError as error:
+        raise _not_imported(rootfs_tar, said(error)) from None
     lines = [json.loads(line) for line in answer.splitlines() if line.strip()]
-    _check(lines, f"the engine could not import {rootfs_tar}")
+    for line in lines:
+        if "error" in line:
+            raise _not_imported(rootfs_tar, line["error"])
     return str(lines[-1]["status"])
 
 
@@ -98,10 +102,8 @@ def _push(client: docker.DockerClient, reference: str) -> None:
             raise _unreachable(reference, str(line["error"]))
 
 
-def _check(lines: Iterable[Mapping[str, Any]], what: str) -> None:
-    for line in lines:
-        if "error" in line:
-            raise SwarmError(f"{what}: {line['error']}")
+def _not_imported(rootfs_tar: Path, words: str) -> SwarmError:
+    return SwarmError(f"the engine could not import it: {words}", where=str(rootfs_tar), fix="build the image again")
 
 
 def _unreachable(reference: str, words: str) -> SwarmError:

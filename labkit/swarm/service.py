@@ -152,5 +152,6 @@ def _remove_configs(client: docker.DockerClient, service: str, keep: frozenset[s
 
 
 def _alive(client: docker.DockerClient, service: str) -> bool:
-    tasks = (read_task(raw) for raw in api(client).tasks({"service": service}))
-    return any(not task.ended for task in tasks)
+    """Whether replicas of a removed service are still there; the engine lists them until they have stopped."""
+    tasks = (read_task(raw) for raw in api(client).tasks())
+    return any(task.service == service and not task.ended for task in tasks)

@@ -1,4 +1,4 @@
-"""Each config of the project's corpus gives the answer that stands beside it: the Ignition JSON, the report, or both."""
+"""Each config of the project's corpus gives the answer that stands beside it: Ignition JSON, report, or both."""
 
 from __future__ import annotations
 

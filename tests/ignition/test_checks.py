@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -63,7 +64,7 @@ def test_remarks_stand_where_the_value_stands() -> None:
 
 def test_every_version_knows_the_fields_of_the_one_before() -> None:
     names = [{field.json for field in spec3.ignition(version).fields} for version in spec3.IGNITION]
-    assert all(older <= newer for older, newer in zip(names, names[1:], strict=False))
+    assert all(older <= newer for older, newer in pairwise(names))
     assert "luks" not in spec3.ignition("3.1.0").by_json["storage"].type.struct.by_json  # type: ignore[union-attr]
     for variant, version in spec3.BUTANE:
         made = ignition.transpile(f"variant: {variant}\nversion: {version}\n")
@@ -160,12 +161,22 @@ def test_merging_goes_by_key() -> None:
 
 def test_versions_are_read_from_text_and_values() -> None:
     assert ignition.version_of(b'{"ignition": {"version": "2.3.0"}}') == "2.3.0"
-    for wrong in (b"", b"[]", b'{"ignition": {"version": 3}}', {}):
+    wrongs: list[Any] = [b"", b"[]", b'{"ignition": {"version": 3}}', {}]
+    for wrong in wrongs:
         with pytest.raises(IgnitionError):
             ignition.version_of(wrong)
 
 
-UNIT = "[Unit]\n{unit}\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n{service}\n[Install]\nWantedBy=a.target\n"
+UNIT = """[Unit]
+{unit}
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/true
+{service}
+[Install]
+WantedBy=a.target
+"""
 
 
 def linted(unit: str = "", service: str = "") -> list[str]:

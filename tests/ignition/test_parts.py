@@ -86,7 +86,7 @@ def test_data_urls_give_back_what_was_put_in(data: bytes) -> None:
 
 def test_the_shortest_encoding_is_taken() -> None:
     assert dataurl.encode(b"abc") == ("data:,abc", False)
-    assert dataurl.encode(b"\xff\xfe\xfd") == ("data:;base64,//79", False)
+    assert dataurl.encode(b"\xff\xfe\xfd" * 4) == ("data:;base64,//79//79//79//79", False)
     assert dataurl.encode(b"a" * 400)[1]
 
 
@@ -202,4 +202,4 @@ def test_trees_that_collide_or_are_missing(folder: Path) -> None:
     assert "matching filesystem node has existing contents" in refused(collision, folder)
     assert "no such file or directory" in refused("storage: {trees: [{local: none}]}", folder)
     assert "root of tree must be a directory" in refused("storage: {trees: [{local: keys}]}", folder)
-    assert "traverses outside" in refused("storage: {trees: [{local: leaks/files/tree}]}", folder)
+    assert "traverses outside" in refused("storage: {trees: [{local: ../files2}]}", folder)

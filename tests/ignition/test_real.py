@@ -36,7 +36,7 @@ storage:
   files:
     - {path: /etc/hostname, mode: 0644, contents: {inline: blade1}}
     - {path: /opt/lab/secret, mode: 0600, user: {id: 1000}, contents: {inline: "a\\nb ü <&>\\n"}}
-    - {path: /opt/lab/big, contents: {inline: "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"}}
+    - {path: /opt/lab/big, contents: {inline: "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"}}
     - {path: /opt/lab/empty, contents: {inline: ""}}
     - {path: /opt/lab/log, append: [{inline: "one\\n"}, {inline: "two\\n"}]}
   links:

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from labkit.errors import PlanError
-from labkit.events import Event
+from labkit.events import Dhcp, Event
 from labkit.lab import Blade, Bmc, BootMethod, Chassis, ChassisKind, Flavour, Lab, Network, NetworkKind
 from labkit.netboot.boots import BootBook
 from labkit.netboot.decide import Decision, decide
 from labkit.netboot.dhcp import BOOTREQUEST, NOWHERE, Message, Option, Packet
 from labkit.netboot.leases import Lease, LeaseBook, LeaseState
+from labkit.netboot.replies import Reply
 from labkit.netboot.roster import Roster
 from labkit.plan import BootPlan, ImageFile, Rendered, Resource
 from labkit.secret import Secret
@@ -30,6 +31,7 @@ STRANGER = "00:00:5e:00:53:99"
 ADDRESS = IPv4Address("10.77.0.11")
 POOL = (IPv4Address("10.77.0.100"), IPv4Address("10.77.0.102"))
 NOW = 1_700_000_000.0
+ELSEWHERE = IPv4Address("192.168.1.9")
 
 
 def make_lab(
@@ -74,11 +76,33 @@ def request(
     )
 
 
-PXE_BIOS = {Option.VENDOR_CLASS: b"PXEClient:Arch:00000:UNDI:002001", Option.CLIENT_ARCHITECTURE: b"\0\0"}
-PXE_EFI = {Option.VENDOR_CLASS: b"PXEClient:Arch:00007:UNDI:003001", Option.CLIENT_ARCHITECTURE: b"\0\7"}
-HTTP_EFI = {Option.VENDOR_CLASS: b"HTTPClient:Arch:00016:UNDI:003001", Option.CLIENT_ARCHITECTURE: b"\0\x10"}
-IPXE = {**PXE_BIOS, Option.USER_CLASS: b"iPXE", Option.IPXE: b"\xb1\x05\x01\x1a\xf4\x10\x00"}
-IPXE_EFI = {**PXE_EFI, Option.USER_CLASS: b"\x04iPXE"}
+PXE_BIOS: dict[int, bytes] = {60: b"PXEClient:Arch:00000:UNDI:002001", 93: b"\0\0"}
+PXE_EFI: dict[int, bytes] = {60: b"PXEClient:Arch:00007:UNDI:003001", 93: b"\0\7"}
+HTTP_EFI: dict[int, bytes] = {60: b"HTTPClient:Arch:00016:UNDI:003001", 93: b"\0\x10"}
+IPXE: dict[int, bytes] = {**PXE_BIOS, 77: b"iPXE", 175: b"\xb1\x05\x01\x1a\xf4\x10\x00"}
+IPXE_EFI: dict[int, bytes] = {**PXE_EFI, 77: b"\x04iPXE"}
+
+
+def asked(address: IPv4Address) -> dict[int, bytes]:
+    """The option that asks for an address."""
+    return {Option.REQUESTED_ADDRESS: address.packed}
+
+
+def selecting(address: IPv4Address = ADDRESS, server: bytes = SERVER.packed) -> dict[int, bytes]:
+    """The options of a client that has chosen an offer."""
+    return {**asked(address), Option.SERVER_ID: server}
+
+
+def only(decision: Decision) -> Reply:
+    """The one reply."""
+    [reply] = decision.replies
+    return reply
+
+
+def told(decision: Decision) -> Dhcp:
+    """The one event about the message."""
+    [event] = [event for event in decision.events if isinstance(event, Dhcp)]
+    return event
 
 
 def bound(mac: str = MAC, address: IPv4Address = ADDRESS, until: float = NOW + 1000) -> LeaseBook:
@@ -142,6 +166,7 @@ def make_roster(folder: Path, seen: Seen, lab: Lab | None = None) -> Roster:
     for blade in lab.blades[:2]:
         book = book.put(Lease(blade.address, blade.macs[0], LeaseState.BOUND, time.time() + 1000))
     roster.adopt(Decision(book, must_save=True))
+    roster.save()
     return roster
 
 

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import pytest
 
 from labkit import events, rpc
+from labkit.errors import ControlError
 from labkit.events import BootStarted, Dhcp, Phoned, Ticket, Transfer, UnknownMachine
 from labkit.netboot.boots import ticket
 from labkit.state import State
@@ -100,15 +101,17 @@ class Net:
 
     def start(self) -> None:
         program = Path(__file__).with_name("serve.py")
-        words = [sys.executable, str(program), str(self.folder / "lab.yaml"), str(self.state.path), str(self.images), "br0"]
-        self.process = subprocess.Popen(["ip", "netns", "exec", self.server, *words])
+        words = [self.folder / "lab.yaml", self.state.path, self.images, "br0"]
+        self.process = subprocess.Popen(
+            ["ip", "netns", "exec", self.server, sys.executable, program, *map(str, words)]
+        )
         wait_until(self._answers, 20)
 
     def _answers(self) -> bool:
         assert self.process is not None and self.process.poll() is None
         try:
             rpc.call(self.state.bootd, "boots")
-        except rpc.ControlError:
+        except ControlError:
             return False
         return True
 
@@ -217,7 +220,7 @@ def test_a_released_address_has_no_rights(net: Net, blade1: str) -> None:
 def test_a_stranger_gets_silence_and_is_told_how_to_be_adopted(net: Net) -> None:
     space = net.plug("x1", STRANGER)
     with pytest.raises(AssertionError, match="no lease"):
-        net.lease(space)
+        net.lease(space, "-t", "1")
     [unknown] = net.told(UnknownMachine, mac=STRANGER)
     assert "macs: [" in unknown.adopt and STRANGER in unknown.adopt
     net.inside(space, "ip", "address", "add", "10.77.0.99/24", "dev", "eth0")

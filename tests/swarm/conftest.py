@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import os
+import tarfile
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fleet import Fleet, Machine, until
+from fleet import REGISTRY, Fleet, Machine, until
 
 from labkit.errors import ImageError
 from labkit.lab import Role
 from labkit.swarm import cluster
-from labkit.swarm.engine import api
+from labkit.swarm.engine import api, engine
+from labkit.swarm.node import find_node
+from labkit.swarm.registry import ensure_image
 from labkit.swarm.service import remove_service
 
 
@@ -81,7 +85,7 @@ def heartbeat_s(fleet: Fleet, seconds: int) -> None:
 def ensure_joined(fleet: Fleet, machine: Machine, role: Role = Role.WORKER) -> None:
     """Have a blade in the swarm as a Ready node, in a new boot if it is not so already."""
     client = fleet.controller.client
-    node = cluster.find_node(cluster.nodes(client), machine.blade, machine.boot)
+    node = find_node(cluster.nodes(client), machine.blade, machine.boot)
     if not machine.running or node is None or not node.ready or node.role != role:
         machine.reboot(f"{machine.name}{time.monotonic_ns():x}")
         join(fleet, machine, role)
@@ -92,7 +96,7 @@ def join(fleet: Fleet, machine: Machine, role: Role = Role.WORKER) -> None:
     """What the blade's own unit does: hand the body it got to the engine."""
     controller, client = fleet.controller.client, machine.client
     post_join(machine, cluster.join_body(controller, role=role, address=machine.address))
-    until(lambda: cluster.find_node(cluster.nodes(controller), machine.blade, machine.boot))
+    until(lambda: find_node(cluster.nodes(controller), machine.blade, machine.boot))
     controller.close()
     client.close()
 
@@ -103,3 +107,44 @@ def post_join(machine: Machine, body: dict[str, object]) -> None:
     response = api(client).post(api(client)._url("/swarm/join"), json=body, timeout=60)
     client.close()
     assert response.ok, response.text
+
+
+SERVE = """\
+#!/bin/sh
+trap 'exit 0' QUIT
+httpd -f -p 80 -h /www &
+wait
+"""
+
+WHO = """\
+#!/bin/sh
+echo "X-Replica: $(hostname)"
+echo "Content-Type: text/plain"
+echo
+cat /www/page
+"""
+
+
+@pytest.fixture(scope="session")
+def rootfs(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A web server in a tar of 2 MB: busybox, and a page that says which replica it came from."""
+    path = tmp_path_factory.mktemp("rootfs") / "web.tar"
+    with tarfile.open(path, "w") as tar:
+        tar.add(tree / "usr/bin/busybox", "bin/busybox")
+        for name in ("sh", "httpd", "hostname", "cat", "echo", "sleep", "test"):
+            link = tarfile.TarInfo(f"bin/{name}")
+            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+            tar.addfile(link)
+        for name, text in (("bin/serve", SERVE), ("www/cgi-bin/who", WHO), ("www/page", "plain\n")):
+            file = tarfile.TarInfo(name)
+            file.mode, file.size = 0o755, len(text)
+            tar.addfile(file, io.BytesIO(text.encode()))
+    return path
+
+
+@pytest.fixture(scope="session")
+def web(fleet: Fleet, rootfs: Path) -> str:
+    """The web server's image, in the fleet's registry."""
+    with engine(fleet.controller.sock) as client:
+        ensure_image(client, rootfs, reference=f"{REGISTRY}/web:1", changes=['CMD ["/bin/serve"]'])
+    return f"{REGISTRY}/web:1"

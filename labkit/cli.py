@@ -1,0 +1,320 @@
+"""``labkit VERB``: one thin command a verb, over the functions notebooks call too.
+
+Everything a person should read goes to standard output, progress and errors to standard error. Exit status 0 is done,
+1 did not work, 2 a mistake in what was asked, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from labkit import client, labfile, stages, up
+from labkit.errors import LabkitError, ParameterError
+from labkit.state import State
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. The exit status is the error's own where there is one."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if "ignition" in words[:1]:
+        from labkit.ignition.cli import main as ignition
+
+        return ignition(words[1:])
+    options = _parser().parse_args(words)
+    try:
+        return int(options.run(options) or 0)
+    except LabkitError as error:
+        print(error, file=sys.stderr)
+        return error.status
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _print(value: Any, as_json: bool, text: str) -> None:
+    print(json.dumps(value, indent=1, default=str) if as_json else text)
+
+
+def _lab_path(options: argparse.Namespace) -> Path:
+    return client.find_lab(options.lab)
+
+
+def _state(options: argparse.Namespace) -> State:
+    return client.find_state(_lab_path(options), options.state)
+
+
+def _running(options: argparse.Namespace) -> client.RunningLab:
+    return client.connect(options.lab, options.state)
+
+
+# --- the lab ----------------------------------------------------------------------------------------------------------
+
+
+def _up(options: argparse.Namespace) -> int:
+    running = client.ensure_lab(options.lab, state_path=options.state, progress=_say)
+    print(running)
+    return 0
+
+
+def _down(options: argparse.Namespace) -> int:
+    state = _state(options)
+    print("the lab is down" if up.down(state, _say) else "the lab was not up")
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    state = _state(options)
+    status = up.status(state)
+    if status is None:
+        _print({"up": False}, options.json, "the lab is not up; start it with ./lab up")
+        return 1
+    running = client.connect(options.lab, options.state)
+    table = stages.table(running.lab, running.stages())
+    parts = ", ".join(f"{name} {pid or 'DOWN'}" for name, pid in status["parts"].items())
+    text = f"lab '{status['name']}' is up ({status['accelerator'] or 'real machines'})\nparts: {parts}\n\n{table}"
+    rows = {name: vars(running.stages().blade(name)) for name in (blade.name for blade in running.lab.blades)}
+    _print({"up": True, **status, "blades": rows}, options.json, text)
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    from labkit import workbook
+
+    given = dict(_parameter(word) for word in options.parameter)
+    return workbook.run(_lab_path(options), _state(options), given, runs=options.runs, progress=_say)
+
+
+def _parameter(word: str) -> tuple[str, Any]:
+    name, equals, text = word.partition("=")
+    if not equals:
+        raise ParameterError(f"a parameter is NAME=VALUE, not {word!r}", fix="-p replicas=2")
+    try:
+        return name, json.loads(text)
+    except json.JSONDecodeError:
+        return name, text
+
+
+# --- blades -----------------------------------------------------------------------------------------------------------
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from labkit import authoring
+    from labkit.artifacts import cpio
+    from labkit.plan import ImageFile, plan_bare, resources, tree
+    from labkit.secret import Secret
+
+    lab = labfile.load(_lab_path(options))
+    (blade,) = client.choose_blades(lab, [options.blade])
+    plan, shelf = authoring.prepare(lab, _state(options), blade, "‹boot›", Secret("‹ticket›"))
+    if options.before:
+        plan = plan_bare(blade)
+        shelf = resources(lab, blade, plan)
+    if options.tree:
+        return _write_tree(options.tree, tree(lab, blade, plan), lab)
+    body: dict[str, Any] = {k: v for k, v in vars(plan).items() if k != "ignition"}
+    body["files"] = {
+        name: "on disk" if isinstance(resource, ImageFile) else len(resource.content)
+        for name, resource in sorted(shelf.items())
+    }
+    lines = [f"{key:10} {value}" for key, value in body.items() if key != "files"]
+    for name, resource in sorted(shelf.items()):
+        if isinstance(resource, ImageFile):
+            lines.append(f"\n--- {name}: a file on disk")
+        elif resource.secret:
+            lines.append(
+                f"\n--- {name}: {len(resource.content)} bytes, only for {blade.name}\n{cpio.listing(resource.content)}"
+            )
+        else:
+            lines.append(f"\n--- {name}: {len(resource.content)} bytes\n{resource.content.decode()}")
+    _print(body, options.json, "\n".join(lines))
+    return 0
+
+
+def _write_tree(folder: Path, files: Any, lab: Any) -> int:
+    import shutil
+
+    from labkit import images
+    from labkit.plan import Rendered
+
+    catalogue = images.catalogue(lab)
+    for name, resource in files.items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(resource, Rendered):
+            target.write_bytes(resource.content)
+        else:
+            shutil.copyfile(catalogue[resource.name], target)
+        print(name)
+    return 0
+
+
+def _power(options: argparse.Namespace) -> int:
+    running = _running(options)
+    blades = client.choose_blades(running.lab, options.blade)
+    for blade in blades:
+        if options.state_wanted == "status":
+            print(f"{blade.name}: {running.power_state(blade)}")
+        else:
+            running.power(blade, options.state_wanted)
+            print(f"{blade.name}: {options.state_wanted}")
+    return 0
+
+
+def _console(options: argparse.Namespace) -> int:
+    running = _running(options)
+    (blade,) = client.choose_blades(running.lab, [options.blade])
+    if options.log:
+        path = running.state.console(blade.name)
+        sys.stdout.write(path.read_text(errors="replace") if path.exists() else "")
+        return 0
+    _say(f"the serial port of {blade.name} over IPMI; leave with ~. at the start of a line")
+    os.environ["IPMI_PASSWORD"] = client.bmc_password(running.lab, running.state, blade).reveal()
+    bmc = blade.bmc
+    command = ["ipmitool", "-I", "lanplus", "-C", "3", "-H", bmc.address, "-p", str(bmc.port), "-U", bmc.user, "-E"]
+    os.execvp("ipmitool", [*command, "sol", "activate"])
+
+
+def _ssh(options: argparse.Namespace) -> int:
+    running = _running(options)
+    (blade,) = client.choose_blades(running.lab, [options.blade])
+    # A diskless blade makes its host key anew at each boot, so remembering it would only raise false alarms.
+    command = ["ssh", "-i", str(running.state.ssh_key), "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=no"]
+    command += ["-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=10"]
+    os.execvp("ssh", [*command, f"core@{blade.address}", *options.command])
+
+
+def _events(options: argparse.Namespace) -> int:
+    from labkit import events
+
+    state = _state(options)
+    blade = options.blade
+    if options.follow:
+        stream: Iterator[events.Event | None] = events.follow(state.events)
+    else:
+        stream = events.read(state.events)
+    for event in stream:
+        if event is None or (blade and event.blade != blade):
+            continue
+        print(events.encode(event) if options.json else events.describe(event), flush=options.follow)
+    return 0
+
+
+# --- the swarm and images ---------------------------------------------------------------------------------------------
+
+
+def _swarm(options: argparse.Namespace) -> int:
+    from labkit.swarm import cluster
+
+    running = _running(options)
+    with running.engine() as engine:
+        nodes = cluster.nodes(engine) if cluster.has_swarm(engine) else []
+    rows = [[n.hostname, n.blade or "-", str(n.role), n.state, n.availability, n.id[:12]] for n in nodes]
+    text = (
+        stages.grid(["node", "blade", "role", "state", "availability", "id"], rows) if rows else "there is no swarm yet"
+    )
+    _print([vars(node) if hasattr(node, "__dict__") else str(node) for node in nodes], options.json, text)
+    return 0
+
+
+def _images(options: argparse.Namespace) -> int:
+    from labkit import images
+
+    lab = labfile.load(_lab_path(options))
+    if options.action == "build":
+        for line in images.ensure_images(lab, progress=_say):
+            print(line)
+    else:
+        rows = [[name, str(path), "" if path.exists() else "missing"] for name, path in images.catalogue(lab).items()]
+        print(stages.grid(["served as", "file", ""], rows))
+    return 0
+
+
+def _workbook(options: argparse.Namespace) -> int:
+    folder = _lab_path(options).parent / "notebooks"
+    if not folder.is_dir():
+        folder = Path(__file__).parent.parent / "notebooks"
+    os.environ["LABKIT_LAB"] = str(_lab_path(options))
+    os.environ["LABKIT_STATE"] = str(_state(options).path)
+    command = [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1", "--no-browser", f"--notebook-dir={folder}"]
+    if os.geteuid() == 0:
+        command.append("--allow-root")
+    command += [
+        f"--port={options.port}",
+        "--LabApp.news_url=",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    ]
+    os.execv(sys.executable, command)
+
+
+# --- words ------------------------------------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="labkit", description="A lab workbook that boots blades.")
+    parser.add_argument("--lab", type=Path, help="the lab file (default: $LABKIT_LAB, else lab.yaml here or above)")
+    parser.add_argument(
+        "--state", type=Path, help="the state folder (default: $LABKIT_STATE, else .lab beside the lab file)"
+    )
+    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+
+    def verb(name: str, run: Any, words: str, *, as_json: bool = False) -> argparse.ArgumentParser:
+        sub = verbs.add_parser(name, help=words, description=words)
+        sub.set_defaults(run=run, json=False)
+        if as_json:
+            sub.add_argument("--json", action="store_true", help="print JSON")
+        return sub
+
+    verb("up", _up, "start the lab: network, boot server, engine, registry, chassis")
+    verb("down", _down, "end the lab and everything it started")
+    verb("status", _status, "what runs, and how far each blade is", as_json=True)
+    sub = verb("run", _run, "run the whole workbook, headless")
+    sub.add_argument(
+        "-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="a notebook parameter"
+    )
+    sub.add_argument("--runs", type=Path, help="where executed notebooks go (default: runs/ beside the lab file)")
+    sub = verb("explain", _explain, "a blade's plan and every file it may fetch", as_json=True)
+    sub.add_argument("blade")
+    sub.add_argument("--tree", type=Path, metavar="FOLDER", help="write the files into a folder as for a TFTP server")
+    sub.add_argument("--before", action="store_true", help="the boot without a config, the article's first step")
+    sub = verb("power", _power, "press blades' power buttons over IPMI")
+    sub.add_argument(
+        "state_wanted",
+        metavar="STATE",
+        choices=["on", "off", "shutdown", "reset", "status"],
+        help="on, off, shutdown, reset, status",
+    )
+    sub.add_argument("blade", nargs="*", help="blades (default: all)")
+    sub = verb("console", _console, "a blade's serial console")
+    sub.add_argument("blade")
+    sub.add_argument("--log", action="store_true", help="print what it has said so far")
+    sub = verb("ssh", _ssh, "log in to a blade as core")
+    sub.add_argument("blade")
+    sub.add_argument("command", nargs=argparse.REMAINDER)
+    sub = verb("events", _events, "what has happened", as_json=True)
+    sub.add_argument("blade", nargs="?")
+    sub.add_argument("-f", "--follow", action="store_true", help="go on as things happen")
+    sub = verb("swarm", _swarm, "the swarm's nodes", as_json=True)
+    sub.add_argument("action", nargs="?", choices=["nodes"], default="nodes")
+    sub = verb("images", _images, "boot images: list or build")
+    sub.add_argument("action", nargs="?", choices=["list", "build"], default="list")
+    sub = verb("workbook", _workbook, "open the notebooks in JupyterLab on this machine's loopback")
+    sub.add_argument("--port", type=int, default=8888)
+    verbs.add_parser("ignition", help="transpile, validate and migrate configs (see labkit ignition --help)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

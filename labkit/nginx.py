@@ -1,0 +1,93 @@
+"""The service the workbook ends with: nginx on the swarm, saying which replica answered."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from labkit import events, images
+from labkit.client import RunningLab
+from labkit.errors import SwarmError
+from labkit.swarm import registry, service
+from labkit.swarm.judge import ServiceState
+from labkit.swarm.probe import Answer, probe
+from labkit.swarm.spec import ConfigFile, ServiceSpec
+
+NAME = "web"
+TARGET_PORT = 80
+
+# $hostname is the replica's own, which the service sets to service.slot.blade.
+SITE = b"""\
+server {
+    listen 80 default_server;
+    root /var/www/html;
+    add_header X-Replica $hostname always;
+    location / { try_files $uri $uri/ =404; }
+}
+"""
+
+
+def page(text: str) -> bytes:
+    """A small page with a sentence on it."""
+    return f"<!doctype html><meta charset=utf-8><title>labkit</title><h1>{text}</h1>\n".encode()
+
+
+def nginx_spec(running: RunningLab, *, replicas: int, port: int, text: str) -> ServiceSpec:
+    """What the service shall be: page and site are swarm configs, so no blade needs a volume."""
+    return ServiceSpec(
+        name=NAME,
+        image=f"{running.lab.network.registry}/nginx:labkit",
+        replicas=replicas,
+        ports=((port, TARGET_PORT),),
+        configs=(
+            ConfigFile("/etc/nginx/sites-enabled/default", SITE),
+            ConfigFile("/var/www/html/index.html", page(text)),
+        ),
+    )
+
+
+def ensure_nginx(
+    running: RunningLab,
+    *,
+    replicas: int,
+    port: int,
+    text: str = "It works, from a blade without a disk.",
+    timeout_s: float = 300.0,
+    progress: Callable[[ServiceState], None] | None = None,
+) -> ServiceState:
+    """Have the registry serve the image and the swarm run the service, and wait until it does.
+
+    Raises ImageError where the image is not built, SwarmError with the reason when the service does not come up.
+    """
+    with running.engine() as engine:
+        spec = nginx_spec(running, replicas=replicas, port=port, text=text)
+        registry.ensure_image(engine, images.nginx_rootfs(), reference=spec.image, changes=images.NGINX_CHANGES)
+        state = service.ensure_service(engine, spec)
+        if state.action != "found":
+            running.emit(events.Service(name=NAME, action=state.action, detail=f"{replicas} replicas"))
+        done = service.watch(engine, NAME, timeout_s, progress=progress)
+        running.emit(events.Service(name=NAME, action="converged"))
+    return done
+
+
+def ask_blades(running: RunningLab, port: int, *, rounds: int = 1, settle_s: float = 60.0) -> list[Answer]:
+    """Ask every joined blade on its published port, ``rounds`` times, also those without a replica.
+
+    A node without a replica learns of the port by gossip, some seconds after the replicas run: each blade has
+    ``settle_s`` seconds to answer for the first time. Raises SwarmError when one does not answer then.
+    """
+    state = running.stages()
+    addresses = {blade.name: str(blade.address) for blade in running.lab.blades if state.blade(blade.name).joined}
+    deadline = time.monotonic() + settle_s
+    while not all(answer.ok for answer in probe(addresses, port)) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    answers = probe(addresses, port, rounds=rounds)
+    silent = [answer for answer in answers if not answer.ok]
+    if silent:
+        first = silent[0]
+        raise SwarmError(
+            f"{len(silent)} of {len(answers)} requests were not answered, first {first.blade} "
+            f"({first.address}:{port}): {first.error or first.status}",
+            fix=f"labkit swarm nodes shows who is in; labkit console {first.blade} --log what it says",
+        )
+    return answers

@@ -1,0 +1,132 @@
+"""The DHCP server's shell over a real socket: what it hears, what it writes first, and what does not end it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from labkit.events import BootStarted, Dhcp, Trouble
+from labkit.netboot import leases as leasebook
+from labkit.netboot.dhcp import Message, encode
+from labkit.netboot.dhcpd import DhcpServer
+from labkit.netboot.leases import LeaseBook
+from labkit.netboot.replies import Reply
+
+from .bench import PXE_BIOS, Seen, make_lab, make_roster, request, selecting
+
+BLADE3, ADDRESS3 = "52:54:00:4d:00:03", IPv4Address("10.77.0.13")
+POOL = (IPv4Address("10.77.0.100"), IPv4Address("10.77.0.254"))
+
+
+class Rig:
+    """A server on loopback."""
+
+    def __init__(self, folder: Path) -> None:
+        self.seen, self.leases = Seen(), folder / "leases.json"
+        self.roster = make_roster(folder, self.seen, make_lab(pool=POOL))
+        self.sent: list[tuple[Reply, LeaseBook]] = []
+        self.saves = 0
+
+    def keep(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Keep replies with the book that was on disk when they left, and count how often it was written."""
+        save = leasebook.save
+
+        def counted(book: LeaseBook, path: Path) -> None:
+            self.saves += 1
+            save(book, path)
+
+        monkeypatch.setattr(leasebook, "save", counted)
+        monkeypatch.setattr(
+            DhcpServer, "_send", lambda server, reply: self.sent.append((reply, leasebook.load(self.leases)))
+        )
+
+    def run(self, datagrams: list[bytes], until: Callable[[], bool]) -> None:
+        """Send datagrams, then serve until they have had their effect."""
+
+        async def serving() -> None:
+            loop = asyncio.get_running_loop()
+            with (
+                socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
+                socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
+            ):
+                sock.bind(("127.0.0.1", 0))
+                server = DhcpServer(sock, self.roster)
+                for datagram in datagrams:
+                    client.sendto(datagram, sock.getsockname())
+                server.start(loop)
+                async with asyncio.timeout(5):
+                    while not until():
+                        await asyncio.sleep(0.005)
+                server.stop(loop)
+
+        asyncio.run(serving())
+
+
+@pytest.fixture
+def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rig:
+    rig = Rig(tmp_path)
+    rig.keep(monkeypatch)  # there is no client at port 68 to send to
+    return rig
+
+
+def test_a_lease_is_on_disk_before_its_ack_leaves(rig: Rig) -> None:
+    rig.run([encode(request(Message.REQUEST, BLADE3, selecting(ADDRESS3)))], lambda: bool(rig.sent))
+    [(reply, on_disk)] = rig.sent
+    assert reply.packet.yiaddr == ADDRESS3
+    assert on_disk.leases[ADDRESS3].mac == BLADE3
+
+
+def test_a_storm_costs_few_writings(rig: Rig) -> None:
+    macs = [f"02:00:00:00:00:{number:02x}" for number in range(100)]
+    asked = [encode(request(Message.REQUEST, mac, selecting(POOL[0] + at))) for at, mac in enumerate(macs)]
+    rig.run(asked, lambda: len(rig.sent) == 100)
+    assert rig.saves < 10
+    assert all(on_disk.leases[reply.packet.yiaddr].mac == reply.packet.mac for reply, on_disk in rig.sent)
+
+
+def test_an_offer_is_not_worth_a_writing(rig: Rig) -> None:
+    rig.run([encode(request(Message.DISCOVER, BLADE3))], lambda: bool(rig.sent))
+    assert rig.saves == 0
+
+
+def test_a_full_disk_is_told_and_nothing_is_promised(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(book: LeaseBook, path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(leasebook, "save", full)
+    rig.run([encode(request(Message.REQUEST, BLADE3, selecting(ADDRESS3)))], lambda: bool(rig.seen.of(Trouble)))
+    assert rig.sent == []
+    assert "No space left on device" in rig.seen.of(Trouble)[0].detail
+
+
+def test_bad_packets_and_faults_end_nothing(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    lookups = iter([RuntimeError("a fault")])
+    sought = rig.roster.boots.sought
+
+    def faulty(blade: str) -> object:
+        for error in lookups:
+            raise error
+        return sought(blade)
+
+    monkeypatch.setattr(rig.roster.boots, "sought", faulty)
+    discover = encode(request(Message.DISCOVER, BLADE3, PXE_BIOS))
+    rig.run([b"", os.urandom(300), b"\0" * 9000, discover, discover], lambda: bool(rig.sent))
+    assert len(rig.sent) == 1
+    details = [event.detail for event in rig.seen.of(Trouble) if event.part == "dhcp"]
+    assert len(details) == 4
+    assert details[-1] == "RuntimeError: a fault"
+    [begun] = rig.seen.of(BootStarted)
+    assert [(event.reply, event.boot) for event in rig.seen.of(Dhcp)] == [("OFFER", begun.boot)]
+
+
+def test_a_reply_that_cannot_be_sent_is_told(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    away = IPv4Address("255.255.255.254")  # reserved (RFC 1112): no way leads there
+    rig.run([encode(request(Message.INFORM, ciaddr=away))], lambda: bool(rig.seen.of(Trouble)))
+    assert rig.seen.of(Trouble)[0].detail.startswith("no reply to 255.255.255.254: ")

@@ -1,0 +1,356 @@
+"""The HTTP server over real sockets, with aiohttp's client; and the way home, with a desk that remembers."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from labkit.errors import ControlError
+from labkit.events import Phoned, Ticket, Transfer, Trouble
+from labkit.netboot import phonehome
+from labkit.netboot.httpd import Files, application
+from labkit.netboot.phonehome import HEADER, PhoneHome
+
+from .bench import Seen, make_lab, make_roster, on_loopback
+
+IMAGE = bytes(range(256)) * 40_000
+
+
+class Desk:
+    """A swarm desk: answers at once, refuses what it is told to refuse, remembers all."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.refusing: dict[str, int] = {}
+
+    async def __call__(self, verb: str, *, timeout_s: float = 0, **fields: Any) -> dict[str, Any]:
+        self.asked.append((verb, fields))
+        if self.refusing.get(verb, 0):
+            self.refusing[verb] -= 1
+            raise ControlError("the swarm does not exist yet")
+        return {"body": {"JoinToken": "SWMTKN-1", "RemoteAddrs": ["10.77.0.2:2377"]}} if verb == "join" else {}
+
+    def verbs(self) -> list[str]:
+        return [verb for verb, _ in self.asked]
+
+
+class Rig:
+    """A server on loopback, with blade1 at 127.0.0.1 and booting."""
+
+    def __init__(self, folder: Path) -> None:
+        self.seen, self.desk = Seen(), Desk()
+        self.roster = make_roster(folder, self.seen, on_loopback(make_lab()))
+        self.boot = self.roster.boots.begin("blade1", "power")
+        image = folder / "vmlinuz"
+        image.write_bytes(IMAGE)
+        self.image = image
+        self.files = Files(self.roster.lookup, {"labos/vmlinuz": image}, self.roster.emit)
+        self.home = PhoneHome(self.roster, self.desk)
+        self.ticket = {HEADER: self.roster.boots.ticket(self.boot).reveal()}
+
+    def run(self, talk: Callable[[aiohttp.ClientSession], Awaitable[None]]) -> None:
+        """Serve while a client talks. ``self.root`` is where."""
+
+        async def serving() -> None:
+            app = application(self.files, self.home.handlers(), self.roster.emit)
+            runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+            await runner.setup()
+            sock = socket.create_server(("127.0.0.1", 0))
+            await web.SockSite(runner, sock).start()
+            self.port = sock.getsockname()[1]
+            self.root = f"http://127.0.0.1:{self.port}"
+            try:
+                async with aiohttp.ClientSession() as client:
+                    await talk(client)
+            finally:
+                await runner.cleanup()
+
+        asyncio.run(serving())
+
+    async def raw(self, request: bytes) -> int:
+        """The status that raw bytes get."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            writer.write(request)
+            return int((await reader.readline()).split()[1])
+        finally:
+            writer.close()
+
+    def states(self) -> list[tuple[str, str]]:
+        return [(event.path, event.state) for event in self.seen.of(Transfer)]
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+def test_files_of_the_boot(rig: Rig) -> None:
+    async def talk(client: aiohttp.ClientSession) -> None:
+        async with client.get(f"{rig.root}/labos/vmlinuz") as answer:
+            assert (answer.status, await answer.read()) == (200, IMAGE)
+            assert answer.headers["Content-Type"] == "application/octet-stream"
+        async with client.get(f"{rig.root}/pxelinux.cfg/default") as answer:
+            assert await answer.read() == b"menu of blade1\n"
+        async with client.head(f"{rig.root}/labos/vmlinuz") as answer:
+            assert (answer.status, answer.headers["Content-Length"]) == (200, str(len(IMAGE)))
+        async with client.head(f"{rig.root}/pxelinux.cfg/default") as answer:
+            assert (answer.status, answer.headers["Content-Length"]) == (200, "15")
+
+    rig.run(talk)
+    assert rig.states() == [
+        ("labos/vmlinuz", "started"),
+        ("labos/vmlinuz", "done"),
+        ("pxelinux.cfg/default", "started"),
+        ("pxelinux.cfg/default", "done"),
+    ]
+    done = rig.seen.of(Transfer)[1]
+    assert (done.sent_b, done.size_b, done.blade, done.boot) == (len(IMAGE), len(IMAGE), "blade1", rig.boot.id)
+    assert done.seconds > 0
+
+
+@pytest.mark.parametrize(
+    ("path", "wanted", "status", "body", "shown"),
+    [
+        ("labos/vmlinuz", "bytes=256-259", 206, b"\0\1\2\3", f"bytes 256-259/{len(IMAGE)}"),
+        ("labos/vmlinuz", "bytes=-2", 206, b"\xfe\xff", f"bytes {len(IMAGE) - 2}-{len(IMAGE) - 1}/{len(IMAGE)}"),
+        ("pxelinux.cfg/default", "bytes=0-3", 206, b"menu", "bytes 0-3/15"),
+        ("pxelinux.cfg/default", "bytes=8-", 206, b"blade1\n", "bytes 8-14/15"),
+        ("pxelinux.cfg/default", "bytes=-7", 206, b"blade1\n", "bytes 8-14/15"),
+        ("pxelinux.cfg/default", "bytes=99-", 416, b"", "bytes */15"),
+        ("pxelinux.cfg/default", "lines=1-2", 416, b"", "bytes */15"),
+    ],
+)
+def test_ranges(rig: Rig, path: str, wanted: str, status: int, body: bytes, shown: str) -> None:
+    async def talk(client: aiohttp.ClientSession) -> None:
+        async with client.get(f"{rig.root}/{path}", headers={"Range": wanted}) as answer:
+            assert answer.status == status
+            assert status == 416 or await answer.read() == body
+            assert answer.headers["Content-Range"] == shown
+
+    rig.run(talk)
+
+
+def test_a_range_of_an_image_is_done_with_its_own_length(rig: Rig) -> None:
+    async def talk(client: aiohttp.ClientSession) -> None:
+        async with client.get(f"{rig.root}/labos/vmlinuz", headers={"Range": "bytes=0-9"}) as answer:
+            await answer.read()
+
+    rig.run(talk)
+    assert rig.seen.of(Transfer)[-1].sent_b == 10
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/nothing", "/", "/..%2f..%2fetc/passwd", "/%2e%2e/etc/passwd", "/labos/%00vmlinuz", "/labos%5c..%5c..%5cx",
+        "/labos/vmlinuz/..", "//etc/passwd", "/%ff", "/" + "x" * 3000,
+    ],
+)  # fmt: skip
+def test_anything_else_is_missing(rig: Rig, path: str) -> None:
+    async def talk(client: aiohttp.ClientSession) -> None:
+        assert await rig.raw(f"GET {path} HTTP/1.0\r\n\r\n".encode()) == 404
+
+    rig.run(talk)
+    [event] = rig.seen.of(Transfer)
+    assert (event.state, event.protocol, event.blade) == ("missing", "http", "blade1")
+
+
+def test_what_is_no_http_is_refused(rig: Rig) -> None:
+    async def talk(client: aiohttp.ClientSession) -> None:
+        for line in (b"GET /\xff\xfe HTTP/1.0\r\n\r\n", b"\0\1pxelinux.0\0octet\0\r\n\r\n", b"GET\r\n\r\n"):
+            assert await rig.raw(line) == 400
+        assert await rig.raw(b"GET /healthz HTTP/1.0\r\n\r\n") == 200
+
+    rig.run(talk)
+
+
+def test_an_image_that_is_gone_is_missing(rig: Rig) -> None:
+    rig.image.unlink()
+
+    async def talk(client: aiohttp.ClientSession) -> None:
+        async with client.get(f"{rig.root}/labos/vmlinuz") as answer:
+            assert answer.status == 404
+
+    rig.run(talk)
+    assert rig.seen.of(Transfer)[0].reason == "the image labos/vmlinuz is not there"
+
+
+def test_a_transfer_that_breaks_off_failed(rig: Rig) -> None:
+    async def talk(client: aiohttp.ClientSession) -> None:
+        sock = socket.create_connection(("127.0.0.1", rig.port))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.sendall(b"GET /labos/vmlinuz HTTP/1.1\r\nHost: lab\r\n\r\n")
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, sock.recv, 1000)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.close()  # a reset, as when the power goes
+        await asyncio.to_thread(rig.seen.wait_for, Transfer, where=lambda event: event.state == "failed")
+
+    rig.run(talk)
+    [failed] = [event for event in rig.seen.of(Transfer) if event.state != "started"]
+    assert (failed.state, failed.size_b) == ("failed", len(IMAGE))
+    assert failed.reason.startswith("the connection broke")
+    assert rig.seen.of(Trouble) == []
+
+
+def test_a_slow_client_holds_up_nobody(rig: Rig) -> None:
+    async def talk(client: aiohttp.ClientSession) -> None:
+        slow = socket.create_connection(("127.0.0.1", rig.port))
+        slow.sendall(b"GET /labos/vmlinuz HTTP/1.1\r\nHost: lab\r\n\r\n")
+        for _ in range(3):
+            async with client.get(f"{rig.root}/labos/vmlinuz") as answer:
+                assert len(await answer.read()) == len(IMAGE)
+        slow.close()
+
+    rig.run(talk)
+
+
+def test_health_and_methods(rig: Rig) -> None:
+    async def talk(client: aiohttp.ClientSession) -> None:
+        async with client.get(f"{rig.root}/healthz") as answer:
+            assert await answer.text() == "ok\n"
+        async with client.put(f"{rig.root}/labos/vmlinuz", data=b"x") as answer:
+            assert answer.status == 405
+        async with client.post(f"{rig.root}/labos/vmlinuz") as answer:
+            assert answer.status == 405
+
+    rig.run(talk)
+
+
+def test_a_fault_is_told_and_ends_nothing(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(address: str, path: str) -> Any:
+        raise RuntimeError("a fault in the lookup")
+
+    monkeypatch.setattr(rig.files, "_lookup", broken)
+
+    async def talk(client: aiohttp.ClientSession) -> None:
+        async with client.get(f"{rig.root}/x") as answer:
+            assert answer.status == 500
+        async with client.get(f"{rig.root}/healthz") as answer:
+            assert answer.status == 200
+
+    rig.run(talk)
+    assert [event.detail for event in rig.seen.of(Trouble)] == ["GET /x: RuntimeError: a fault in the lookup"]
+
+
+# --- the way home ---
+
+
+def test_join_until_joined(rig: Rig) -> None:
+    async def talk(client: aiohttp.ClientSession) -> None:
+        rig.desk.refusing["join"] = 1
+        async with client.post(f"{rig.root}/v1/join", headers=rig.ticket) as answer:
+            assert (answer.status, answer.headers["Retry-After"]) == (503, "3")
+        for _ in range(2):  # the answer may get lost: a ticket is good until the blade has joined
+            async with client.post(f"{rig.root}/v1/join", headers=rig.ticket) as answer:
+                assert answer.status == 200
+                assert (await answer.json())["JoinToken"] == "SWMTKN-1"
+        form = {"stage": "joined", "uptime_s": "55.25", "init_s": "3.5", "ignition_s": "soon"}
+        async with client.post(f"{rig.root}/v1/stage", headers=rig.ticket, data=form) as answer:
+            assert answer.status == 200
+        async with client.post(f"{rig.root}/v1/join", headers=rig.ticket) as answer:
+            assert (answer.status, await answer.text()) == (403, "this boot has joined already\n")
+        await asyncio.sleep(0.05)
+
+    rig.run(talk)
+    expected = {"blade": "blade1", "boot": rig.boot.id, "role": "worker", "address": "127.0.0.1"}
+    assert rig.desk.asked[0] == ("join", expected)
+    assert rig.desk.verbs() == ["join", "join", "join", "joined", "refused"]
+    assert [event.state for event in rig.seen.of(Ticket)] == ["redeemed", "redeemed", "refused"]
+    [phoned] = rig.seen.of(Phoned)
+    assert (phoned.stage, phoned.uptime_s, phoned.init_s, phoned.ignition_s) == ("joined", 55.25, 3.5, -1.0)
+    boot = rig.roster.boots.current("blade1")
+    assert boot is not None and boot.joined
+
+
+@pytest.mark.parametrize("verb", ["leave", "left"])
+def test_leaving(rig: Rig, verb: str) -> None:
+    async def talk(client: aiohttp.ClientSession) -> None:
+        rig.desk.refusing[verb] = 1
+        for status in (503, 200):
+            async with client.post(f"{rig.root}/v1/{verb}", headers=rig.ticket) as answer:
+                assert answer.status == status
+
+    rig.run(talk)
+    assert rig.desk.asked == [(verb, {"blade": "blade1", "boot": rig.boot.id})] * 2
+
+
+@pytest.mark.parametrize("verb", ["join", "stage", "leave", "left"])
+def test_without_the_right_ticket_nothing_is_to_be_had(rig: Rig, verb: str) -> None:
+    other = rig.roster.boots.begin("blade2", "power")
+    stolen = rig.roster.boots.ticket(other).reveal()
+    shown = [{}, {HEADER: ""}, {HEADER: "0" * 64}, {HEADER: "ü"}, {HEADER: stolen}]
+
+    async def talk(client: aiohttp.ClientSession) -> None:
+        for headers in shown:
+            async with client.post(f"{rig.root}/v1/{verb}", headers=headers, data={"stage": "joined"}) as answer:
+                assert answer.status == 403
+                assert "SWMTKN" not in await answer.text()
+            await asyncio.sleep(0)
+
+    rig.run(talk)
+    refused = rig.seen.of(Ticket)
+    assert [event.state for event in refused] == ["refused"] * 5
+    assert [event.blade for event in refused] == ["blade1"] * 4 + ["blade2"]
+    assert refused[-1].reason == "this blade's ticket came from an address that is not its own"
+    assert set(rig.desk.verbs()) == {"refused"}
+    assert rig.seen.of(Phoned) == []
+
+
+def test_the_ticket_of_the_boot_before_is_worthless(rig: Rig) -> None:
+    rig.roster.boots.begin("blade1", "power")
+
+    async def talk(client: aiohttp.ClientSession) -> None:
+        async with client.post(f"{rig.root}/v1/join", headers=rig.ticket) as answer:
+            assert answer.status == 403
+
+    rig.run(talk)
+
+
+def test_stages_and_bodies_that_are_not_right(rig: Rig) -> None:
+    async def talk(client: aiohttp.ClientSession) -> None:
+        async with client.post(f"{rig.root}/v1/stage", headers=rig.ticket, data={"stage": "root"}) as answer:
+            assert answer.status == 400
+        async with client.post(f"{rig.root}/v1/stage", headers=rig.ticket, data={"stage": "x" * 100_000}) as answer:
+            assert answer.status == 413
+
+    rig.run(talk)
+    assert rig.seen.of(Phoned) == []
+
+
+def test_a_desk_that_restarts_is_told_again(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(phonehome, "RETRY_S", 0.01)
+    rig.desk.refusing["joined"] = 2
+
+    async def talk(client: aiohttp.ClientSession) -> None:
+        async with client.post(f"{rig.root}/v1/stage", headers=rig.ticket, data={"stage": "joined"}) as answer:
+            assert answer.status == 200
+        await asyncio.sleep(0.2)
+
+    rig.run(talk)
+    assert rig.desk.verbs() == ["joined"] * 3
+    assert rig.seen.of(Trouble) == []
+
+
+def test_a_desk_that_never_hears_is_trouble(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(phonehome, "RETRY_S", 0.001)
+    monkeypatch.setattr(phonehome, "TOLD_TIMES", 3)
+    rig.desk.refusing["joined"] = 99
+
+    async def talk(client: aiohttp.ClientSession) -> None:
+        async with client.post(f"{rig.root}/v1/stage", headers=rig.ticket, data={"stage": "joined"}) as answer:
+            assert answer.status == 200
+        await asyncio.sleep(0.2)
+
+    rig.run(talk)
+    [trouble] = rig.seen.of(Trouble)
+    assert trouble.detail == "the swarm desk did not hear 'joined': the swarm does not exist yet"

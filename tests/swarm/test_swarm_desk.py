@@ -1,0 +1,315 @@
+"""The swarm desk as the boot server and the blades meet it: its own process, its socket, real engines."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import join, post_join
+from fleet import Fleet, Machine, until
+
+from labkit import events, rpc
+from labkit.errors import ControlError
+from labkit.lab import Role
+from labkit.state import State
+from labkit.swarm import cluster
+from labkit.swarm.engine import api, engine
+from labkit.swarm.node import Node, find_node
+from labkit.swarm.service import ensure_service, watch
+from labkit.swarm.spec import ServiceSpec
+
+pytestmark = pytest.mark.engine
+
+LAB = "name: test\nblades: [{name: blade1}, {name: blade2}, {name: blade3}]\n"
+
+
+class DeskProcess:
+    """``python -m labkit.swarm.desk`` with the environment that the supervisor gives it."""
+
+    def __init__(self, fleet: Fleet, folder: Path) -> None:
+        self.fleet = fleet
+        self.state = State(folder)
+        self.state.make()
+        self.state.docker.symlink_to(fleet.controller.sock)
+        self._lab = folder / "lab.yaml"
+        self._lab.write_text(LAB)
+        self.events: list[events.Event] = []
+        reading, self._writing = os.pipe()
+        self._reader = threading.Thread(target=self._read, args=(reading,))
+        self._reader.start()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        env = {"LABKIT_LAB": str(self._lab), "LABKIT_STATE": str(self.state.path),
+               "LABKIT_EVENTS_FD": str(self._writing)}  # fmt: skip
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "labkit.swarm.desk"], env={**os.environ, **env}, pass_fds=[self._writing]
+        )
+        until(self._answers)
+
+    def end(self, number: int) -> int:
+        assert self._process is not None
+        self._process.send_signal(number)
+        return self._process.wait(10)
+
+    def close(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self.end(signal.SIGKILL)
+        os.close(self._writing)
+        self._reader.join()
+
+    def ask(self, verb: str, machine: Machine, **fields: object) -> dict[str, object]:
+        return rpc.call(self.state.swarmd, verb, timeout_s=70, blade=machine.name, boot=machine.boot, **fields)
+
+    def _answers(self) -> bool:
+        try:
+            rpc.call(self.state.swarmd, "nothing", timeout_s=5)
+        except ControlError as error:
+            return error.what == "no such verb"
+        return False
+
+    def _read(self, descriptor: int) -> None:
+        with os.fdopen(descriptor, encoding="utf-8") as stream:
+            for line in stream:
+                event = events.decode(line)
+                assert event is not None and event.time > 0
+                self.events.append(event)
+
+    def swarm(self, blade: str = "") -> list[str]:
+        return [event.action for event in self.events if isinstance(event, events.Swarm) and event.blade == blade]
+
+    def leave(self, blade: str) -> list[events.Leave]:
+        return [event for event in self.events if isinstance(event, events.Leave) and event.blade == blade]
+
+
+@pytest.fixture
+def desk(swarm: Fleet, tmp_path: Path) -> Iterator[DeskProcess]:
+    desk = DeskProcess(swarm, tmp_path / "state")
+    try:
+        desk.start()
+        until(lambda: len([event for event in desk.events if isinstance(event, events.Swarm)]) >= 4)
+        yield desk
+    finally:
+        desk.close()
+
+
+def listed(fleet: Fleet) -> list[Node]:
+    with engine(fleet.controller.sock) as client:
+        return cluster.nodes(client)
+
+
+def blades(fleet: Fleet) -> list[tuple[str, str, str]]:
+    return sorted((node.blade, node.boot, node.state) for node in listed(fleet) if node.blade)
+
+
+def web_service(fleet: Fleet, web: str, **more: object) -> None:
+    spec = ServiceSpec(**{"name": "web", "image": web, "replicas": 3, **more})  # type: ignore[arg-type]
+    with engine(fleet.controller.sock) as client:
+        ensure_service(client, spec)
+        watch(client, spec.name, 90)
+
+
+def leave_swarm(machine: Machine) -> None:
+    with engine(machine.sock) as client:
+        api(client).leave_swarm()
+
+
+def test_a_reboot_in_order(desk: DeskProcess, web: str) -> None:
+    fleet, machine = desk.fleet, desk.fleet.blade("blade1")
+    web_service(fleet, web)
+    old = find_node(listed(fleet), "blade1", machine.boot)
+    assert old is not None
+    answer = desk.ask("leave", machine)
+    moved = answer["moved"]
+    assert isinstance(moved, list) and len(moved) == 1 and moved[0].startswith("web.")
+    assert moved[0].endswith((" to blade2", " to blade3"))
+    assert desk.ask("leave", machine) == answer  # an answer that was lost is given again
+    leave_swarm(machine)
+    started = time.monotonic()
+    assert old.id in {node.id for node in listed(fleet)}  # Docker itself goes on listing it
+    desk.ask("left", machine)
+    assert old.id not in {node.id for node in listed(fleet)}
+    assert time.monotonic() - started < 3
+    with engine(fleet.controller.sock) as client:
+        assert watch(client, "web", 5).running == 3
+
+    boot = machine.boot
+    machine.reboot("again")
+    body = desk.ask("join", machine, role="worker", address=machine.address)["body"]
+    assert isinstance(body, dict) and set(body) == {"ListenAddr", "AdvertiseAddr", "RemoteAddrs", "JoinToken"}
+    post_join(machine, body)
+    desk.ask("joined", machine)
+    until(lambda: "ready" in [e.action for e in desk.events if isinstance(e, events.Swarm) and e.boot == "again"])
+    until(lambda: [dict(node.labels) for node in listed(fleet) if node.boot == "again"] == [
+        {"blade": "blade1", "slot": "1", "chassis": "chassis1"}])  # fmt: skip
+    assert len(blades(fleet)) == 3 and all(state == "ready" for _, _, state in blades(fleet))
+
+    told = desk.leave("blade1")
+    assert [event.step for event in told] == ["asked", "drained", "left", "removed"]
+    assert {(event.boot, event.node) for event in told} == {(boot, old.id)}
+    assert told[1].seconds > 0 and told[1].detail == f"moved: {moved[0]}"
+    assert 0 < told[3].seconds < 3
+    until(lambda: desk.swarm("blade1") == ["ready", "drained", "removed", "joined", "ready"])
+    with engine(fleet.controller.sock) as client:
+        token = api(client).inspect_swarm()["JoinTokens"]["Worker"]
+    assert not any(token in events.encode(event) for event in desk.events)
+
+
+def test_nothing_holds_the_last_blades(desk: DeskProcess, web: str) -> None:
+    """All blades go at once: most tasks have nowhere to go, and a global service's never have."""
+    web_service(desk.fleet, web)
+    web_service(desk.fleet, web, name="everywhere", replicas=None)
+    answers: dict[str, dict[str, object]] = {}
+
+    def go(machine: Machine) -> None:
+        answers[machine.name] = desk.ask("leave", machine)
+        leave_swarm(machine)
+        desk.ask("left", machine)
+
+    started = time.monotonic()
+    threads = [threading.Thread(target=go, args=(machine,)) for machine in desk.fleet.blades]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert time.monotonic() - started < 30
+    assert blades(desk.fleet) == []
+    for answer in answers.values():
+        assert answer["waiting"] == [] and "everywhere" in str(answer["stranded"])
+
+
+def test_leaving_without_having_joined(desk: DeskProcess) -> None:
+    machine = desk.fleet.blade("blade2")
+    machine.reboot("fresh")
+    assert desk.ask("leave", machine)["node"] == ""
+    desk.ask("left", machine)
+    assert [event.step for event in desk.leave("blade2")] == ["asked", "drained", "left", "removed"]
+    with pytest.raises(ControlError, match="no such blade or boot"):
+        rpc.call(desk.state.swarmd, "leave", blade="blade9", boot="a")
+    with pytest.raises(ControlError, match="bad request"):
+        rpc.call(desk.state.swarmd, "leave", blade="blade2")
+
+
+def test_a_blade_that_says_no_last_word_is_removed_when_it_is_missed(desk: DeskProcess) -> None:
+    machine = desk.fleet.blade("blade3")
+    desk.ask("leave", machine)
+    machine.power_cut()
+    until(lambda: "blade3" not in {blade for blade, _, _ in blades(desk.fleet)}, 40)
+    until(lambda: desk.swarm("blade3")[-1] == "removed")
+    assert "down" in desk.swarm("blade3")
+
+
+def test_a_ghost_is_retired_when_its_blade_is_back(desk: DeskProcess) -> None:
+    fleet, machine = desk.fleet, desk.fleet.blade("blade2")
+    old = machine.boot
+    machine.power_cut()
+    until(lambda: ("blade2", old, "down") in blades(fleet), 40)
+    until(lambda: desk.swarm("blade2") == ["ready", "down"])
+    time.sleep(2)
+    assert ("blade2", old, "down") in blades(fleet)  # gone without a word: that is worth seeing
+    machine.reboot("back")
+    join(fleet, machine)
+    until(lambda: [entry for entry in blades(fleet) if entry[0] == "blade2"] == [("blade2", "back", "ready")])
+    until(lambda: "ghost-removed" in desk.swarm("blade2"))
+    assert "removed" not in desk.swarm("blade2")
+
+
+def test_a_stranger_is_left_alone(desk: DeskProcess) -> None:
+    fleet, machine = desk.fleet, desk.fleet.blade("blade3")
+    machine.blade = "guest"
+    try:
+        machine.reboot("g1")
+        join(fleet, machine)
+        machine.power_cut()
+        until(lambda: ("guest", "g1", "down") in blades(fleet), 40)
+        machine.reboot("g2")
+        join(fleet, machine)
+        until(lambda: desk.swarm("guest")[-2:] == ["joined", "ready"])
+        time.sleep(2)
+        assert ("guest", "g1", "down") in blades(fleet)
+    finally:
+        machine.blade = machine.name
+        machine.power_cut()
+
+
+def test_the_desk_is_killed_in_the_middle(desk: DeskProcess, web: str) -> None:
+    """What it must know it finds in the swarm again: who is leaving, and which boot is a ghost's."""
+    fleet = desk.fleet
+    first, second = fleet.blade("blade1"), fleet.blade("blade2")
+    web_service(fleet, web, replicas=2)
+    desk.ask("leave", first)
+    assert desk.end(signal.SIGKILL) == -signal.SIGKILL
+    first.power_cut()
+    old = second.boot
+    second.power_cut()
+    until(lambda: sorted(state for _, _, state in blades(fleet)) == ["down", "down", "ready"], 40)
+    second.reboot("after")
+    join(fleet, second)
+    desk.start()
+    until(lambda: {blade for blade, _, _ in blades(fleet)} == {"blade2", "blade3"})
+    until(lambda: ("blade2", old, "down") not in blades(fleet))
+    leave_swarm(second)
+    desk.ask("left", second)
+    assert "blade2" not in {blade for blade, _, _ in blades(fleet)}
+    assert desk.end(signal.SIGTERM) == 0
+    assert not desk.state.swarmd.exists()
+
+
+def test_the_engine_is_killed_and_comes_back(desk: DeskProcess, web: str) -> None:
+    fleet = desk.fleet
+    web_service(fleet, web, replicas=1)
+    before = blades(fleet)
+    fleet.controller.power_cut()
+    until(lambda: [event for event in desk.events if isinstance(event, events.Trouble)])
+    with pytest.raises(ControlError, match="does not answer"):
+        desk.ask("join", fleet.blade("blade1"), role="worker", address=fleet.blade("blade1").address)
+    fleet.controller.on()
+    until(lambda: blades(fleet) == before, 60)
+    time.sleep(1.5)
+    assert not [action for blade in ("blade1", "blade2", "blade3") for action in desk.swarm(blade)
+                if action in ("removed", "ghost-removed", "joined")]  # fmt: skip
+    assert len([event for event in desk.events if isinstance(event, events.Trouble)]) == 1
+    with engine(fleet.controller.sock) as client:
+        assert watch(client, "web", 30).running == 1
+    assert "JoinToken" in str(desk.ask("join", fleet.blade("blade1"), role="worker", address="10.99.77.11"))
+
+
+def test_before_there_is_a_swarm(fleet: Fleet, tmp_path: Path) -> None:
+    machine = fleet.blade("blade3")
+    machine.reboot("controller")
+    desk = DeskProcess(fleet, tmp_path / "state")
+    desk.state.docker.unlink()
+    desk.state.docker.symlink_to(machine.sock)
+    try:
+        desk.start()
+        with pytest.raises(ControlError, match=cluster.NO_SWARM):
+            desk.ask("join", machine, role="worker", address=machine.address)
+        time.sleep(1.5)
+        assert desk.events == []
+        with engine(machine.sock) as client:
+            cluster.ensure_swarm(client, advertise=machine.address)
+        until(lambda: "init" in desk.swarm())
+        body = desk.ask("join", machine, role="manager", address="10.99.77.99")["body"]
+        assert isinstance(body, dict)
+        with engine(machine.sock) as client:
+            assert body == cluster.join_body(client, role=Role.MANAGER, address="10.99.77.99")
+    finally:
+        desk.close()
+        machine.power_cut()
+
+
+@pytest.mark.parametrize("missing", ["LABKIT_STATE", "LABKIT_EVENTS_FD"])
+def test_started_by_hand(missing: str, tmp_path: Path) -> None:
+    (tmp_path / "lab.yaml").write_text(LAB)
+    env = {**os.environ, "LABKIT_LAB": str(tmp_path / "lab.yaml"), "LABKIT_STATE": str(tmp_path)}
+    env.pop(missing, None)
+    done = subprocess.run([sys.executable, "-m", "labkit.swarm.desk"], env=env, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == f"the swarm desk is started by the lab's supervisor: '{missing}' is not set\n"

@@ -1,0 +1,202 @@
+"""Images, services and answers, on real engines with real containers.
+
+Ports are published in host mode here: the routing mesh needs ip_vs, which the blades' kernel has and this machine's
+may not have.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fleet import REGISTRY, Fleet, until
+
+from labkit.errors import SwarmError
+from labkit.swarm import cluster
+from labkit.swarm.engine import api, engine
+from labkit.swarm.judge import ServiceState
+from labkit.swarm.probe import Answer, probe
+from labkit.swarm.registry import ensure_image
+from labkit.swarm.service import ensure_service, look, remove_service, watch
+from labkit.swarm.spec import ConfigFile, HealthCheck, ServiceSpec, UpdatePolicy
+
+pytestmark = pytest.mark.engine
+
+PORT = 8080
+
+
+@pytest.fixture
+def spec(web: str) -> ServiceSpec:
+    return ServiceSpec(
+        name="web",
+        image=web,
+        replicas=3,
+        ports=((PORT, 80),),
+        publish="host",
+        configs=(ConfigFile("/www/page", b"slot {{.Task.Slot}} of {{.Service.Name}}\n", template=True),),
+        update=UpdatePolicy(parallelism=3, order="stop-first", monitor_s=1),
+        rollback=UpdatePolicy(parallelism=3, order="stop-first", monitor_s=1, on_failure="pause"),
+    )
+
+
+def asked(fleet: Fleet, path: str = "/cgi-bin/who", port: int = PORT) -> list[Answer]:
+    addresses = {machine.name: machine.address for machine in fleet.blades}
+    return fleet.inside(lambda: probe(addresses, port, path=path))
+
+
+def test_a_service_runs_and_says_who_answers(swarm: Fleet, spec: ServiceSpec) -> None:
+    shown: list[ServiceState] = []
+    with engine(swarm.controller.sock) as client:
+        assert ensure_service(client, spec).action == "created"
+        state = watch(client, "web", 60, progress=shown.append)
+        assert ensure_service(client, replace(spec)).action == "found"
+    assert state.converged and (state.running, state.wanted) == (3, 3)
+    assert sorted(state.places.values()) == ["blade1", "blade2", "blade3"]  # and not the drained controller
+    assert [one.running for one in shown] == sorted(one.running for one in shown) and shown[-1] == state
+    answers = asked(swarm)
+    assert [(answer.blade, answer.status, answer.ok) for answer in answers] == [
+        (f"blade{n}", 200, True) for n in (1, 2, 3)
+    ]
+    for answer in answers:
+        name, slot, host = answer.replica.split(".")
+        assert (name, host) == ("web", answer.blade)
+        assert state.places[f"web.{slot}"] == answer.blade
+        assert answer.body == f"slot {slot} of web\n"
+        assert 0 < answer.ms < 5000
+
+
+def test_an_update_changes_the_page_in_place(swarm: Fleet, spec: ServiceSpec) -> None:
+    fresh = replace(spec, configs=(ConfigFile("/www/page", b"new\n"),))
+    with engine(swarm.controller.sock) as client:
+        ensure_service(client, spec)
+        before = watch(client, "web", 60)
+        assert ensure_service(client, fresh).action == "updated"
+        after = watch(client, "web", 60)
+        assert after.id == before.id and after.update == "completed"
+        assert {answer.body for answer in asked(swarm)} == {"new\n"}
+        assert len(api(client).configs()) == 2  # the old page stays for a roll-back
+        assert ensure_service(client, replace(fresh, replicas=2)).action == "updated"
+        assert watch(client, "web", 60).running == 2
+        assert len(api(client).configs()) == 1
+        assert sorted(answer.status for answer in asked(swarm)) == [0, 200, 200]
+        assert remove_service(client, "web") and not remove_service(client, "web")
+        assert api(client).configs() == [] and api(client).services() == []
+    assert {(answer.status, answer.error) for answer in asked(swarm)} == {(0, "Connection refused")}
+
+
+def test_one_on_each_node(swarm: Fleet, spec: ServiceSpec) -> None:
+    with engine(swarm.controller.sock) as client:
+        ensure_service(client, replace(spec, replicas=None, ports=()))
+        state = watch(client, "web", 60)
+    assert (state.running, state.wanted) == (3, 3)
+    assert set(state.places) == {"web.blade1", "web.blade2", "web.blade3"}
+
+
+def refused(fleet: Fleet, spec: ServiceSpec, timeout_s: float) -> str:
+    with engine(fleet.controller.sock) as client:
+        ensure_service(client, spec)
+        with pytest.raises(SwarmError) as error:
+            watch(client, spec.name, timeout_s)
+    return error.value.what
+
+
+def test_why_a_service_does_not_run(swarm: Fleet, spec: ServiceSpec) -> None:
+    said = refused(swarm, replace(spec, image=f"{REGISTRY}/nothing:1"), 6)
+    assert said.startswith("service 'web' has 0 of 3 replicas after 6 s: image missing: blade")
+    assert said.endswith(f"could not fetch {REGISTRY}/nothing:1 from its registry")
+    said = refused(swarm, replace(spec, name="far", constraints=("node.labels.slot==9",)), 3)
+    assert "no suitable node: scheduling constraints not satisfied on 3 nodes" in said
+    said = refused(swarm, replace(spec, name="fat", reserved_mib=1 << 20, memory_mib=1 << 20), 3)
+    assert "no suitable node: insufficient resources on 3 nodes" in said
+    said = refused(swarm, replace(spec, name="dead", ports=(), command=("/bin/sh", "-c", "exit 3")), 6)
+    assert "ended with status 3" in said
+    said = refused(swarm, replace(spec, name="none", ports=(), command=("/bin/nothing",)), 6)
+    assert "/bin/nothing" in said and "no such file" in said
+
+
+def test_a_taken_port_is_named(swarm: Fleet, spec: ServiceSpec) -> None:
+    with engine(swarm.controller.sock) as client:
+        ensure_service(client, spec)
+        watch(client, "web", 60)
+        said = refused(swarm, replace(spec, name="other"), 3)
+        assert said.endswith("port taken: another service publishes it on 3 nodes")
+        mesh = replace(spec, publish="ingress", ports=((9000, 80),), replicas=1)
+        ensure_service(client, replace(mesh, name="mesh1"))
+        with pytest.raises(SwarmError, match="port '9000' is already in use by service 'mesh1'"):
+            ensure_service(client, replace(mesh, name="mesh2"))
+
+
+def test_a_sick_replica_does_not_count(swarm: Fleet, spec: ServiceSpec) -> None:
+    check = HealthCheck(("test", "-e", "/nothing"), every_s=1, timeout_s=20, retries=1, start_s=0)
+    said = refused(swarm, replace(spec, replicas=1, health=check), 20)
+    assert "unhealthy: the replica on blade" in said
+    well = replace(spec, replicas=1, health=replace(check, command=("test", "-e", "/www/page")))
+    with engine(swarm.controller.sock) as client:
+        remove_service(client, "web")
+        ensure_service(client, well)
+        assert watch(client, "web", 30).running == 1
+
+
+def test_a_bad_update_is_taken_back(swarm: Fleet, spec: ServiceSpec) -> None:
+    with engine(swarm.controller.sock) as client:
+        ensure_service(client, spec)
+        watch(client, "web", 60)
+        said = refused(swarm, replace(spec, command=("/bin/sh", "-c", "exit 4")), 60)
+        assert said.startswith("service 'web' was not updated: swarm gave up the update and took it back")
+        assert "ended with status 4" in said
+        until(lambda: [answer.status for answer in asked(swarm)] == [200, 200, 200])
+        assert ensure_service(client, spec).action == "found"
+
+
+def test_no_such_service(swarm: Fleet) -> None:
+    with engine(swarm.controller.sock) as client, pytest.raises(SwarmError, match="no service 'web' on this swarm"):
+        look(client, "web")
+
+
+# --- the registry
+
+
+def test_an_image_is_pushed_once(fleet: Fleet, rootfs: Path) -> None:
+    reference = f"{REGISTRY}/other:1"
+    with engine(fleet.controller.sock) as client:
+        first = ensure_image(client, rootfs, reference=reference, changes=["EXPOSE 80"])
+        assert first.startswith("sha256:") and len(first) == 71
+        known = {image["Id"] for image in api(client).images()}
+        assert ensure_image(client, rootfs, reference=reference, changes=["EXPOSE 80"]) == first
+        assert {image["Id"] for image in api(client).images()} == known
+        second = ensure_image(client, rootfs, reference=reference, changes=["EXPOSE 81"])
+        assert second != first
+        assert ensure_image(client, rootfs, reference=reference, changes=["EXPOSE 80"]) == first  # the engine has it
+    with engine(fleet.blade("blade1").sock) as client:
+        api(client).pull(f"{REGISTRY}/other", tag="1")
+        assert "80/tcp" in api(client).inspect_image(reference)["Config"]["ExposedPorts"]
+
+
+def test_what_can_go_wrong_with_an_image(fleet: Fleet, rootfs: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.tar"
+    broken.write_bytes(b"this is no tar" * 1000)
+    with engine(fleet.controller.sock) as client:
+        with pytest.raises(SwarmError, match=r"the engine could not import it: .*invalid tar header"):
+            ensure_image(client, broken, reference=f"{REGISTRY}/broken:1")
+        with pytest.raises(SwarmError, match="cannot read it"):
+            ensure_image(client, tmp_path / "missing.tar", reference=f"{REGISTRY}/missing:1")
+        with pytest.raises(SwarmError, match="names no tag"):
+            ensure_image(client, rootfs, reference=f"{REGISTRY}/web")
+        fleet.stop_registry()
+        try:
+            with pytest.raises(SwarmError, match=r"cannot use the registry .*connection refused") as error:
+                ensure_image(client, rootfs, reference=f"{REGISTRY}/web:1")
+            assert "./lab status" in error.value.fix
+        finally:
+            fleet.start_registry()
+        with pytest.raises(SwarmError) as error:
+            ensure_image(client, rootfs, reference=f"{fleet.controller.address}:5001/web:1")
+        assert "cannot use the registry" in error.value.what
+
+
+def test_the_controller_takes_no_tasks(swarm: Fleet, spec: ServiceSpec) -> None:
+    with engine(swarm.controller.sock) as client:
+        for node in cluster.nodes(client):
+            cluster.drain(client, node.id)
+        assert "no suitable node" in refused(swarm, spec, 2)

@@ -1,0 +1,205 @@
+"""What a service shall be, the engine's JSON for it, and the sentence when it is not."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from labkit.swarm.judge import ServiceState, explain_task, judge_service
+from labkit.swarm.node import Node, Task
+from labkit.swarm.spec import CONTENT, ConfigFile, HealthCheck, ServiceSpec, config_body, config_name, service_body
+
+PAGE = ConfigFile("/usr/share/nginx/html/index.html", b"slot {{.Task.Slot}}\n", template=True)
+SPEC = ServiceSpec(
+    name="nginx",
+    image="10.77.0.1:5000/nginx:1",
+    replicas=3,
+    ports=((8080, 80),),
+    env={"B": "2", "A": "1"},
+    constraints=("node.role==worker",),
+    configs=(PAGE,),
+)
+
+
+def test_the_body_of_a_service() -> None:
+    name = config_name(SPEC, PAGE)
+    assert service_body(SPEC, {name: "c1"}) == {
+        "Name": "nginx",
+        "Labels": {CONTENT: SPEC.digest},
+        "TaskTemplate": {
+            "ContainerSpec": {
+                "Image": "10.77.0.1:5000/nginx:1",
+                "Hostname": "{{.Service.Name}}.{{.Task.Slot}}.{{.Node.Hostname}}",
+                "Env": ["A=1", "B=2"],
+                "StopSignal": "SIGQUIT",
+                "StopGracePeriod": 10_000_000_000,
+                "Configs": [
+                    {
+                        "ConfigID": "c1",
+                        "ConfigName": name,
+                        "File": {"Name": PAGE.path, "UID": "0", "GID": "0", "Mode": 0o444},
+                    }
+                ],
+            },
+            "Resources": {
+                "Limits": {"NanoCPUs": 500_000_000, "MemoryBytes": 128 << 20},
+                "Reservations": {"MemoryBytes": 32 << 20},
+            },
+            "RestartPolicy": {"Condition": "any", "Delay": 2_000_000_000},
+            "Placement": {"Constraints": ["node.role==worker"]},
+        },
+        "Mode": {"Replicated": {"Replicas": 3}},
+        "UpdateConfig": {
+            "Parallelism": 1,
+            "Delay": 0,
+            "Order": "start-first",
+            "FailureAction": "rollback",
+            "Monitor": 5_000_000_000,
+            "MaxFailureRatio": 0,
+        },
+        "RollbackConfig": {
+            "Parallelism": 1,
+            "Delay": 0,
+            "Order": "start-first",
+            "FailureAction": "pause",
+            "Monitor": 5_000_000_000,
+            "MaxFailureRatio": 0,
+        },
+        "EndpointSpec": {
+            "Mode": "vip",
+            "Ports": [{"Protocol": "tcp", "PublishedPort": 8080, "TargetPort": 80, "PublishMode": "ingress"}],
+        },
+    }
+
+
+def test_the_body_of_a_plain_global_service() -> None:
+    body = service_body(ServiceSpec(name="n", image="i", replicas=None, command=("a", "b"),
+                                    health=HealthCheck(("true",))), {})  # fmt: skip
+    assert body["Mode"] == {"Global": {}} and "EndpointSpec" not in body
+    assert body["TaskTemplate"]["ContainerSpec"]["Command"] == ["a", "b"]
+    assert body["TaskTemplate"]["ContainerSpec"]["Healthcheck"]["Test"] == ["CMD", "true"]
+
+
+def test_the_body_of_a_config() -> None:
+    body = config_body(SPEC, PAGE)
+    assert base64.b64decode(body["Data"]) == PAGE.content
+    assert body["Templating"] == {"Name": "golang"} and body["Labels"] == {"labkit.service": "nginx"}
+    assert body["Name"] == f"nginx-index.html-{PAGE.digest}"
+    assert "Templating" not in config_body(SPEC, replace(PAGE, template=False))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text("abc-/", max_size=99), st.text("abc-", min_size=1, max_size=63), st.binary(max_size=9), st.booleans())
+def test_configs_have_names_swarm_takes_and_another_name_for_another_content(
+    path: str, service: str, content: bytes, template: bool
+) -> None:
+    spec = ServiceSpec(name=service, image="i")
+    file = ConfigFile("/" + path, content, template)
+    assert 0 < len(config_name(spec, file)) <= 64
+    assert config_name(spec, file) == config_name(spec, replace(file))
+    for other in (replace(file, content=content + b"x"), replace(file, template=not template)):
+        assert config_name(spec, other) != config_name(spec, file)
+
+
+def test_every_word_of_a_specification_counts() -> None:
+    changes: list[dict[str, Any]] = [
+        {"image": "other"}, {"replicas": 2}, {"replicas": None}, {"ports": ()}, {"publish": "host"},
+        {"command": ("x",)}, {"env": {"A": "1"}}, {"constraints": ()}, {"configs": ()},
+        {"configs": (replace(PAGE, content=b"new"),)}, {"hostname": "h"}, {"cpus": 1.0}, {"memory_mib": 64},
+        {"reserved_mib": 1}, {"health": HealthCheck(("true",))}, {"stop_signal": "SIGTERM"}, {"stop_grace_s": 1.0},
+        {"update": replace(SPEC.update, order="stop-first")}, {"rollback": replace(SPEC.rollback, parallelism=2)},
+    ]  # fmt: skip
+    digests = {replace(SPEC, **change).digest for change in changes}
+    assert len(digests) == len(changes) and SPEC.digest not in digests
+    assert replace(SPEC, env={"A": "1", "B": "2"}).digest == SPEC.digest
+
+
+# --- how it is doing
+
+
+NODES = [Node(id=f"n{n}", hostname=f"host{n}", blade=f"blade{n}") for n in (1, 2, 3)]
+CONTAINER: dict[str, Any] = {"Image": "i"}
+
+
+def task(number: int, state: str = "running", **more: Any) -> Task:
+    known = {"service": "s", "slot": number, "node": f"n{number}", "container": CONTAINER, "created": number}
+    return Task(**{"id": f"t{number}{state}", "state": state, **known, **more})
+
+
+def judged(*tasks: Task, replicas: int | None = 2, update: str = "") -> ServiceState:
+    mode = {"Global": {}} if replicas is None else {"Replicated": {"Replicas": replicas}}
+    raw = {"ID": "s", "Spec": {"Name": "web", "Mode": mode, "TaskTemplate": {"ContainerSpec": CONTAINER}},
+           "UpdateStatus": {"State": update}}  # fmt: skip
+    return judge_service(raw, tasks, NODES, action="found")
+
+
+def test_all_replicas_run() -> None:
+    state = judged(task(1), task(2), task(3, "shutdown", desired="shutdown"))
+    assert state.converged and state.reason == "" and state.action == "found"
+    assert str(state) == "web: 2 of 2 running (web.1 on blade1, web.2 on blade2)"
+    assert judged(task(1, slot=0), task(3, slot=0), replicas=None).places == {
+        "web.blade1": "blade1",
+        "web.blade3": "blade3",
+    }
+
+
+def test_replicas_of_the_specification_before_do_not_count() -> None:
+    old = {"Image": "old"}
+    state = judged(task(1), task(2, container=old), task(2, "preparing"), update="updating")
+    assert (state.running, state.converged, state.reason) == (1, False, "fetching the image on blade2")
+    state = judged(task(1), task(2), update="updating")
+    assert not state.converged and state.reason == "the update is under way"
+
+
+def test_nobody_to_run_it() -> None:
+    state = judged(replicas=None)
+    assert not state.converged and state.reason == "no node is there to run it"
+    assert not judged(replicas=0).converged
+
+
+def test_an_old_failure_explains_nothing() -> None:
+    failed = task(1, "failed", desired="shutdown", error="task: non-zero exit (1)", container={"Image": "old"})
+    assert judged(failed, task(1, "starting"), task(2)).reason == "starting on blade1"
+    assert judged(failed, task(1), task(2)).reason == ""
+    assert judged(failed, task(1), task(2), update="rollback_completed").reason == (
+        "swarm gave up the update and took it back: the replica on blade1 ended with status 1"
+    )
+
+
+def test_the_newest_failure_counts() -> None:
+    first = task(1, "rejected", desired="shutdown", error="No such image: i", created=1)
+    last = replace(first, id="t9", state="failed", error="task: non-zero exit (2)", created=9)
+    assert judged(last, first, task(1, "pending", node="")).reason == "the replica on blade1 ended with status 2"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        ("No such image: i", "image missing: blade1 could not fetch i from its registry"),
+        ("no suitable node (host-mode port already in use on 1 node)",
+         "port taken: another service publishes it on 1 node"),
+        ("no suitable node (insufficient resources on 2 nodes)",
+         "no suitable node: insufficient resources on 2 nodes"),
+        ("no suitable node", "no suitable node: none is Ready and active"),
+        ("driver failed: Bind for 0.0.0.0:80 failed: port is already allocated",
+         "port taken: another program uses it on blade1"),
+        ("task: non-zero exit (137): dockerexec: unhealthy container",
+         "unhealthy: the replica on blade1 did not pass its health check"),
+        ("task: non-zero exit (137)",
+         "the replica on blade1 ended with status 137: it needs more memory than its limit, or was killed"),
+        ("", "the replica on blade1 ended by itself"),
+        ("something new", "something new on blade1"),
+    ],
+)  # fmt: skip
+def test_the_engine_is_put_into_words(error: str, said: str) -> None:
+    assert explain_task(task(1, "failed", error=error), "i", "blade1") == said
+
+
+def test_a_replica_that_stopped_in_order_because_it_was_sick() -> None:
+    sick = task(1, "complete", container={"Image": "i", "Healthcheck": {"Test": ["CMD", "false"]}})
+    assert explain_task(sick, "i", "blade1").startswith("unhealthy: the replica on blade1 did not pass")

@@ -1,0 +1,269 @@
+"""``./lab`` as it is, in a checkout of its own: a small project in labkit's place, a small system around it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SYSTEM = ("sh cat cut dirname env flock id mkdir printf pwd readlink rm sed sha256sum tr true uname").split()
+
+# A project that installs without a network: its one program says what it was given, and waits when asked to.
+PYPROJECT = """\
+[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+"""
+BACKEND = '''\
+import zipfile
+
+def build_editable(folder, config_settings=None, metadata_directory=None):
+    info = "labkit-1.dist-info/"
+    with zipfile.ZipFile(folder + "/labkit-1-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("stand_in.py", PROGRAM)
+        wheel.writestr(info + "METADATA", "Metadata-Version: 2.1\\nName: labkit\\nVersion: 1\\n")
+        wheel.writestr(info + "WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        wheel.writestr(info + "entry_points.txt", "[console_scripts]\\nlabkit = stand_in:main\\n")
+        wheel.writestr(info + "RECORD", "")
+    return "labkit-1-py3-none-any.whl"
+
+PROGRAM = """
+import os, sys, time
+
+def main():
+    try:
+        print(sys.argv[1:], os.environ["LABKIT_LAB"], flush=True)
+        time.sleep(60 if sys.argv[1] == "wait" else 0)
+    except KeyboardInterrupt:
+        sys.exit(42)
+    sys.exit(7 if sys.argv[1] == "fail" else 0)
+"""
+'''
+
+
+class Door:
+    """A checkout in a path with blanks, and the programs that its ./lab finds."""
+
+    def __init__(self, folder: Path) -> None:
+        self.checkout = folder / "my own lab"
+        self.bin = folder / "bin"
+        self.log = folder / "log"
+        self.elsewhere = folder / "elsewhere"
+        for new in (self.checkout, self.bin, self.elsewhere):
+            new.mkdir(parents=True)
+        shutil.copy(ROOT / "lab", self.checkout)
+        (self.checkout / "lab.yaml").touch()
+        (self.checkout / "requirements.lock").touch()
+        (self.checkout / "pyproject.toml").write_text(PYPROJECT)
+        (self.checkout / "backend.py").write_text(BACKEND)
+        for name in SYSTEM:
+            (self.bin / name).symlink_to(shutil.which(name) or f"/bin/{name}")
+        self.have_debian(without="")
+
+    def have(self, name: str, script: str) -> None:
+        """Put a program of the system in its place."""
+        path = self.bin / name
+        path.unlink(missing_ok=True)
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
+    def have_debian(self, *, without: str) -> None:
+        """Be a Debian on which every package is installed but one."""
+        leave_out = f"case $name in {without or '/'}) continue ;; esac"
+        self.have("dpkg-query", f'shift 3; for name; do {leave_out}; echo "ii  $name"; done')
+        self.have("apt-get", f'echo "apt-get $*" >> {self.log}')
+
+    def command(self, *arguments: str) -> list[str]:
+        return [str(self.checkout / "lab"), *arguments]
+
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("LABKIT_", "PYTHON"))}
+        return {**kept, "PATH": str(self.bin)}
+
+    def run(self, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        command, environment = self.command(*arguments), self.environment()
+        return subprocess.run(command, cwd=cwd or self.elsewhere, env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def door(tmp_path_factory: pytest.TempPathFactory) -> Door:
+    door = Door(tmp_path_factory.mktemp("door"))
+    first = door.run("setup")
+    assert first.returncode == 0, first.stderr
+    assert "installing the locked Python packages into .venv" in first.stderr
+    return door
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Door:
+    """A checkout with no .venv yet."""
+    return Door(tmp_path)
+
+
+def test_a_posix_shell_reads_it() -> None:
+    subprocess.run(["dash", "-n", ROOT / "lab"], check=True)
+
+
+def test_shellcheck_finds_nothing() -> None:
+    if shutil.which("shellcheck") is None:
+        pytest.skip("not installed: shellcheck; ./lab setup installs it")
+    subprocess.run(["shellcheck", ROOT / "lab", ROOT / ".ci/run"], check=True)
+
+
+@pytest.mark.parametrize("arguments", [(), ("help",), ("--help",)])
+def test_help_changes_nothing(bare: Door, arguments: tuple[str, ...]) -> None:
+    done = bare.run(*arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    for verb in ("run", "workbook", "up", "down", "status", "setup", "test"):
+        assert f"./lab {verb}" in done.stdout
+    assert not (bare.checkout / ".venv").exists()
+
+
+def test_with_all_there_it_is_quick_and_silent(door: Door) -> None:
+    began = time.monotonic()
+    done = door.run("status")
+    seconds = time.monotonic() - began
+    own = float(door.run("status").returncode)  # the caches are warm now
+    began = time.monotonic()
+    door.run("status")
+    assert (done.returncode, done.stderr, own) == (0, "", 0)
+    assert min(seconds, time.monotonic() - began) < 0.3
+
+
+def test_a_verb_is_passed_on_with_its_words_and_its_status(door: Door) -> None:
+    done = door.run("explain", "blade 1", "--json")
+    assert done.stdout == f"['explain', 'blade 1', '--json'] {door.checkout}/lab.yaml\n"
+    assert door.run("fail").returncode == 7
+
+
+def test_it_can_be_run_through_a_link(door: Door, tmp_path: Path) -> None:
+    (tmp_path / "lab").symlink_to(door.checkout / "lab")
+    done = subprocess.run(["./lab", "status"], cwd=tmp_path, env=door.environment(), capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"['status'] {door.checkout}/lab.yaml\n")
+
+
+def test_the_lab_of_the_current_folder_comes_first(door: Door, tmp_path: Path) -> None:
+    (tmp_path / "lab.yaml").touch()
+    (tmp_path / "below").mkdir()
+    assert door.run("status", cwd=tmp_path / "below").stdout == f"['status'] {tmp_path}/lab.yaml\n"
+
+
+def test_an_interrupt_reaches_labkit(door: Door) -> None:
+    with subprocess.Popen(door.command("wait"), env=door.environment(), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("['wait']")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == 42
+
+
+@pytest.mark.setup
+@pytest.mark.parametrize("damage", ["python", "lock", "project", "half"])
+def test_an_environment_that_does_not_fit_is_renewed(door: Door, damage: str) -> None:
+    venv = door.checkout / ".venv"
+    if damage == "python":
+        (venv / "bin/python").unlink()
+    elif damage == "half":  # the first try was interrupted
+        (venv / "made-from-lock").unlink()
+        (venv / "bin/labkit").unlink()
+    else:
+        path = door.checkout / {"lock": "requirements.lock", "project": "pyproject.toml"}[damage]
+        path.write_text(path.read_text() + "# changed\n")
+    done = door.run("status")
+    assert (done.returncode, done.stdout[:10]) == (0, "['status']")
+    assert ("installing" in done.stderr) == (damage != "project")
+    assert door.run("status").stderr == ""
+
+
+@pytest.mark.setup
+def test_a_moved_checkout_gets_a_new_environment(bare: Door) -> None:
+    assert bare.run("setup").returncode == 0
+    moved = bare.checkout.with_name("moved")
+    bare.checkout.rename(moved)
+    bare.checkout = moved
+    done = bare.run("status")
+    assert (done.returncode, done.stdout) == (0, f"['status'] {moved}/lab.yaml\n")
+
+
+@pytest.mark.setup
+def test_an_environment_that_cannot_be_made_is_tried_again(bare: Door) -> None:
+    backend = (bare.checkout / "backend.py").read_text()
+    (bare.checkout / "backend.py").write_text("def build_editable(*_): raise SystemExit('no disk')\n")
+    done = bare.run("status")
+    assert done.returncode == 1
+    assert "the Python packages could not be installed\n  fix: " in done.stderr
+    (bare.checkout / "backend.py").write_text(backend)
+    assert bare.run("status").returncode == 0
+
+
+def test_missing_packages_are_named_and_installed(door: Door) -> None:
+    door.have_debian(without="openipmi")
+    done = door.run("status")
+    door.have_debian(without="")
+    assert done.returncode == 0
+    assert "lab: installing Debian packages: openipmi" in done.stderr
+    if os.geteuid() == 0:
+        assert "install --no-install-recommends -y openipmi" in door.log.read_text()
+
+
+def test_packages_of_the_tests_are_installed_for_tests_only(door: Door) -> None:
+    door.have_debian(without="tcpdump")
+    status, setup = door.run("status"), door.run("setup")
+    door.have_debian(without="")
+    assert status.stderr == ""
+    assert "lab: installing Debian packages: tcpdump" in setup.stderr
+
+
+def test_apt_failing_is_said(door: Door) -> None:
+    door.have_debian(without="openipmi")
+    door.have("apt-get", "echo 'E: no network' >&2; exit 100")
+    done = door.run("status")
+    door.have_debian(without="")
+    assert done.returncode == 1
+    assert "E: no network" in done.stderr
+    assert "apt-get could not install: openipmi" in done.stderr
+
+
+def test_root_is_asked_for_through_sudo_only_where_needed(door: Door) -> None:
+    door.have("id", "echo 1000")
+    try:
+        door.have_debian(without="openipmi")
+        done = door.run("status")
+        assert done.returncode == 1
+        assert "this needs root, and there is no sudo here\n  fix: as root: " in done.stderr
+        door.have_debian(without="")
+        door.have("sudo", f'echo "sudo $*" >> {door.log}; shift; exec "$@"')
+        door.log.write_text("")
+        assert door.run("status").returncode == 0
+        assert door.log.read_text() == ""
+        done = door.run("up", "--quiet")
+        assert done.stdout == f"['up', '--quiet'] {door.checkout}/lab.yaml\n"
+        assert "'up' needs root: " in done.stderr
+        assert door.log.read_text().startswith(f"sudo -- env LABKIT_LAB={door.checkout}/lab.yaml ")
+    finally:
+        (door.bin / "sudo").unlink(missing_ok=True)
+        (door.bin / "id").unlink()
+        (door.bin / "id").symlink_to(shutil.which("id") or "/bin/id")
+
+
+def test_another_system_is_told_what_it_lacks(bare: Door) -> None:
+    (bare.bin / "apt-get").unlink()
+    done = bare.run("status")
+    assert done.returncode == 1
+    assert "neither Debian nor Ubuntu" in done.stderr
+    assert "mmdebstrap" in done.stderr
+    assert not (bare.checkout / ".venv").exists()
+
+
+def test_another_kernel_is_told_that_it_cannot_be(bare: Door) -> None:
+    bare.have("uname", "echo Darwin")
+    done = bare.run("status")
+    assert (done.returncode, done.stderr.splitlines()[0]) == (
+        1, "lab: labkit needs Linux: its labs live in network namespaces",
+    )  # fmt: skip
