@@ -258,7 +258,7 @@ def follow(path: Path, *, after: int = 0, every_s: float = 0.2, until: float | N
                 block = file.read()
             whole, newline, _ = block.rpartition(b"\n")
             offset += len(whole) + len(newline)
-            for line in whole.decode("utf-8").splitlines():
+            for line in whole.decode("utf-8").split("\n") if newline else ():  # splitlines() splits at U+2028 too
                 event = decode(line)
                 if event is not None and event.seq > seen:
                     seen = event.seq

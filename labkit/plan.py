@@ -215,15 +215,15 @@ def _config(lab: Lab, blade: Blade, boot: str, secrets: BootSecrets, base: BaseC
         return _json(own)
     config = dict(base.config)
     version = ignition.version_of(config)
-    family = high.split(".")[0]
-    if version.startswith("2.") and family == "3":
+    readable = _ordinal(low) <= _ordinal(version) <= _ordinal(high)
+    if not readable and high.startswith("3."):
         try:
             config = ignition.translate(config, to=high)
         except ignition.IgnitionError as error:
             raise PlanError(
                 f"Ignition {version} cannot be carried over to {high} for {blade.os}: {error}", where=base.name
             ) from None
-    elif not _ordinal(low) <= _ordinal(version) <= _ordinal(high):
+    elif not readable:
         raise PlanError(
             f"this config is Ignition {version}, and the Ignition of {blade.os} reads {low} to {high}",
             where=f"{base.name} (for {blade.name})",

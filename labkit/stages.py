@@ -132,7 +132,7 @@ def _fold_blade(old: BladeState, event: Event) -> BladeState:
             )  # fmt: skip
         case events.Transfer():
             return _fold_transfer(old, event)
-        case events.Phoned():
+        case events.Phoned(stage="os" | "joined"):
             return _fold_phoned(old, event)
         case events.Ticket():
             return replace(old, doing=f"ticket {event.state}")
@@ -162,9 +162,8 @@ def _fold_phoned(old: BladeState, event: events.Phoned) -> BladeState:
     started = event.time - event.uptime_s if event.uptime_s >= 0 else 0.0  # when its kernel started
     init = started + event.init_s if started and event.init_s >= 0 else old.init or started
     ignition = started + event.ignition_s if started and event.ignition_s >= 0 else old.ignition
-    now = {"os": old.os or event.time, "joined": old.os or event.time}[event.stage]
     return replace(
-        old, init=old.init or init, ignition=old.ignition or ignition, os=now,
+        old, init=old.init or init, ignition=old.ignition or ignition, os=old.os or event.time,
         joined=old.joined or (event.time if event.stage == "joined" else 0.0),
         address=event.address or old.address, doing="joined the swarm" if event.stage == "joined" else "the OS is up",
     )  # fmt: skip

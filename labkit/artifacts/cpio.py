@@ -11,13 +11,16 @@ large one that all blades share. See cpio(5) for the header: "070701" and thirte
 from __future__ import annotations
 
 import gzip
+import re
 import stat
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 MAGIC = b"070701"
 TRAILER = "TRAILER!!!"
 HEADER_B = 110
+NUMBERS = re.compile(rb"[0-9A-Fa-f]{104}")
 
 
 class CpioError(ValueError):
@@ -40,16 +43,19 @@ class Entry:
 def pack(files: Mapping[str, bytes], *, mode: int = 0o644) -> bytes:
     """An uncompressed archive of ``files``, with every folder above them, in sorted order and without times.
 
-    The same files give the same bytes. Raises CpioError for a name that is absolute, empty, or climbs with ``..``.
+    The same files give the same bytes. Raises CpioError for a name that is absolute, empty, climbs with ``..``, is the
+    trailer's, or lies below another file.
     """
     entries: dict[str, Entry] = {}
     for name, data in files.items():
         parts = name.split("/")
-        if not name or any(part in ("", ".", "..") for part in parts) or "\0" in name:
+        if not name or name == TRAILER or any(part in ("", ".", "..") for part in parts) or "\0" in name:
             raise CpioError(f"not a name for an archive: {name!r}")
         for depth in range(1, len(parts)):
             folder = "/".join(parts[:depth])
-            entries.setdefault(folder, Entry(folder, stat.S_IFDIR | 0o755))
+            if folder in files:
+                raise CpioError(f"not a name for an archive: {name!r}, since {folder!r} is a file")
+            entries[folder] = Entry(folder, stat.S_IFDIR | 0o755)
         entries[name] = Entry(name, stat.S_IFREG | mode, data)
     out = bytearray()
     for number, name in enumerate(sorted(entries), start=1):
@@ -79,17 +85,16 @@ def unpack(archive: bytes) -> Iterator[Entry]:
     if archive[:2] == b"\x1f\x8b":
         try:
             archive = gzip.decompress(archive)
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise CpioError(f"broken gzip: {error}") from None
     at = 0
     while True:
         header = archive[at : at + HEADER_B]
         if len(header) < HEADER_B or header[:6] != MAGIC:
             raise CpioError(f"no newc header at byte {at}")
-        try:
-            fields = [int(header[i : i + 8], 16) for i in range(6, HEADER_B, 8)]
-        except ValueError:
-            raise CpioError(f"a header field at byte {at} is no hexadecimal number") from None
+        if not NUMBERS.fullmatch(header, 6):  # int() alone would take signs, spaces and underscores too
+            raise CpioError(f"a header field at byte {at} is no hexadecimal number")
+        fields = [int(header[i : i + 8], 16) for i in range(6, HEADER_B, 8)]
         mode, size_b, name_b = fields[1], fields[6], fields[11]
         name_end = at + HEADER_B + name_b
         data_at = name_end + -name_end % 4

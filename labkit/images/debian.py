@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from labkit.images.recipe import EPOCH_S, Recipe, mode_of
@@ -57,7 +58,7 @@ def drop(tree: Path, patterns: tuple[str, ...]) -> None:
                 hit.unlink()
 
 
-def lay_files(tree: Path, files: dict[str, bytes]) -> None:
+def lay_files(tree: Path, files: Mapping[str, bytes]) -> None:
     """Write a recipe's files into a tree, scripts so that they can be run."""
     for name, content in files.items():
         path = tree / name

@@ -1,8 +1,8 @@
 """The blade OS: Debian with Docker and Ignition as a kernel and one initramfs, which boots as Container Linux would.
 
-The initramfs is a static busybox, three kernel modules and the whole system as a squashfs; ``init`` beside this file's
-``labos/`` assembles the root from it. The tree the squashfs is made of is kept: the controller's engine and registry run
-from it, so that the host needs no Docker package.
+The initramfs is a static busybox, three kernel modules and the whole system as a squashfs;
+``files/labos/initramfs/init`` assembles the root from it. The tree the squashfs is made of is kept: the controller's
+engine and registry run from it, so that the host needs no Docker package.
 """
 
 from __future__ import annotations
@@ -71,6 +71,8 @@ _SYSTEMD = (
     *("usr/lib/systemd/system/sys-*.mount", "usr/lib/systemd/system/kmod-static-nodes.service"),
     *("usr/lib/systemd/system/initrd*", "usr/lib/systemd/system/*crypt*", "usr/lib/systemd/system/*veritysetup*"),
     *("usr/lib/systemd/system/integritysetup*", "usr/lib/systemd/system/docker-registry.service"),
+    *("usr/lib/systemd/system/systemd-network-generator.service", "usr/lib/systemd/system/modprobe@.service"),
+    "usr/lib/systemd/system/systemd-tmpfiles-setup-dev.service",
     *("usr/lib/systemd/system/fstrim.*", "usr/lib/systemd/system/dpkg-db-backup.*"),
     *("etc/systemd/system/*", "usr/lib/systemd/network/*.network"),
     *(
@@ -135,7 +137,7 @@ def recipe() -> Recipe:
         packages=PACKAGES,
         excluded=EXCLUDED,
         dropped=(*_SET_UP, *_PROGRAMS, *_SYSTEMD),
-        files=read_files(resources.files("labkit.images") / "labos"),
+        files=read_files(resources.files("labkit.images") / "files/labos"),
         settings=(*MODULES, *CONTROLLER_ONLY, *SQUASH),
         builder=Path(__file__).read_bytes(),
     )
@@ -181,7 +183,7 @@ def _prune_modules(tree: Path, version: str, lock: int) -> list[Path]:
 
 
 def _finish_tree(recipe: Recipe, tree: Path, lock: int) -> None:
-    """Make the set-up tree into a system for a machine without disk: the user, the recipe's files, the enabled units."""
+    """Make the set-up tree into a system for a machine without disk: user, files, enabled units."""
     in_tree(tree, lock, "groupadd", "--gid", "500", "core")
     in_tree(
         *(tree, lock, "useradd", "--uid", "500", "--gid", "500", "--groups", "sudo,docker"),

@@ -1,4 +1,4 @@
-"""What an image is made from, as one value with a digest: an image is rebuilt when, and only when, its digest changes."""
+"""What an image is made from, as one value with a digest: it is rebuilt when, and only when, that changes."""
 
 from __future__ import annotations
 

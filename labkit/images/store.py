@@ -84,8 +84,8 @@ def build_image(
 ) -> bool:
     """Have the image of a recipe in the cache; False when it was there.
 
-    ``make(folder, lock)`` fills a folder and returns facts for the manifest. When it fails, and on Ctrl-C, the folder is
-    removed. Raises ImageError (``make``'s own, or for a full disk) and MachineError.
+    ``make(folder, lock)`` fills a folder and returns facts for the manifest. When it fails, and on Ctrl-C, the folder
+    is removed. Raises ImageError (``make``'s own, or for a full disk) and MachineError.
     """
     with full_disk_named(cache, need_mib), locked(cache, progress) as lock:
         remove_dead_builds(cache)

@@ -164,10 +164,13 @@ class Desk:
             if node.ready and node.boot:
                 self._tokens.joined(node.blade, node.boot)
         actions = reconcile(nodes, self._boots, self._labels)
+        failures: tuple[SwarmError, ...] = ()
         if actions:
-            ghosts = await self._ask(lambda client: _carry_out(client, actions))
+            ghosts, failures = await self._ask(lambda client: _carry_out(client, actions))
             self._tell(await self._ask(cluster.nodes), ghosts)
         await self._rotate()
+        for failure in failures:
+            raise failure
 
     def _tell(self, nodes: list[Node], ghosts: frozenset[str] = frozenset()) -> None:
         after = {node.id: node for node in nodes}
@@ -237,18 +240,24 @@ def _list_nodes(client: docker.DockerClient) -> list[Node] | None:
     return cluster.nodes(client) if cluster.has_swarm(client) else None
 
 
-def _carry_out(client: docker.DockerClient, actions: tuple[Action, ...]) -> frozenset[str]:
-    """Do what `reconcile` says; the answer is which nodes went as ghosts."""
-    ghosts = set()
+def _carry_out(
+    client: docker.DockerClient, actions: tuple[Action, ...]
+) -> tuple[frozenset[str], tuple[SwarmError, ...]]:
+    """Do what `reconcile` says; the answer is which nodes went as ghosts, and what could not be done."""
+    ghosts: set[str] = set()
+    failures: list[SwarmError] = []
     for action in actions:
-        match action:
-            case Remove(node, ghost):
-                cluster.remove_node(client, node.id)
-                if ghost:
-                    ghosts.add(node.id)
-            case PutLabels(node, labels):
-                cluster.label_nodes(client, node.id, labels)
-    return frozenset(ghosts)
+        try:
+            match action:
+                case Remove(node, ghost):
+                    cluster.remove_node(client, node.id)
+                    if ghost:
+                        ghosts.add(node.id)
+                case PutLabels(node, labels):
+                    cluster.label_nodes(client, node.id, labels)
+        except SwarmError as error:
+            failures.append(error)
+    return frozenset(ghosts), tuple(failures)
 
 
 async def run(lab: Lab, state: State, emit: Callable[[Event], None]) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
+import select
 import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
 PROMPT = "labos-test$ "
 
@@ -34,15 +34,13 @@ class Console:
     def __enter__(self) -> Console:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.communicate()
 
     def wait_for(self, pattern: str, *, timeout_s: float, start: int = 0) -> re.Match[str]:
-        """The first place from ``start`` in the text that matches. Fails with the console's end when it does not come."""
+        """The first match in the text from ``start`` on. Fails with the console's end when it does not come."""
         assert self._process.stdout is not None
-        import select
-
         end = time.monotonic() + timeout_s
         while True:
             match = re.compile(pattern, re.MULTILINE).search(self.text, start)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -15,11 +16,12 @@ import pytest
 from conftest import join, post_join
 from fleet import Fleet, Machine, until
 
-from labkit import events, rpc
+from labkit import events, labfile, rpc
 from labkit.errors import ControlError
 from labkit.lab import Role
 from labkit.state import State
 from labkit.swarm import cluster
+from labkit.swarm.desk import Desk
 from labkit.swarm.engine import api, engine
 from labkit.swarm.node import Node, find_node
 from labkit.swarm.service import ensure_service, watch
@@ -133,7 +135,6 @@ def test_a_reboot_in_order(desk: DeskProcess, web: str) -> None:
     assert desk.ask("leave", machine) == answer  # an answer that was lost is given again
     leave_swarm(machine)
     started = time.monotonic()
-    assert old.id in {node.id for node in listed(fleet)}  # Docker itself goes on listing it
     desk.ask("left", machine)
     assert old.id not in {node.id for node in listed(fleet)}
     assert time.monotonic() - started < 3
@@ -156,7 +157,9 @@ def test_a_reboot_in_order(desk: DeskProcess, web: str) -> None:
     assert {(event.boot, event.node) for event in told} == {(boot, old.id)}
     assert told[1].seconds > 0 and told[1].detail == f"moved: {moved[0]}"
     assert 0 < told[3].seconds < 3
-    until(lambda: desk.swarm("blade1") == ["ready", "drained", "removed", "joined", "ready"])
+    # Heartbeats are a second apart here, so it may have been missed before it was removed.
+    until(lambda: [action for action in desk.swarm("blade1") if action != "down"] == [
+        "ready", "drained", "removed", "joined", "ready"])  # fmt: skip
     with engine(fleet.controller.sock) as client:
         token = api(client).inspect_swarm()["JoinTokens"]["Worker"]
     assert not any(token in events.encode(event) for event in desk.events)
@@ -275,7 +278,8 @@ def test_the_engine_is_killed_and_comes_back(desk: DeskProcess, web: str) -> Non
     time.sleep(1.5)
     assert not [action for blade in ("blade1", "blade2", "blade3") for action in desk.swarm(blade)
                 if action in ("removed", "ghost-removed", "joined")]  # fmt: skip
-    assert len([event for event in desk.events if isinstance(event, events.Trouble)]) == 1
+    troubles = [event.detail for event in desk.events if isinstance(event, events.Trouble)]
+    assert len(troubles) == len(set(troubles))  # said once, not once a second
     with engine(fleet.controller.sock) as client:
         assert watch(client, "web", 30).running == 1
     assert "JoinToken" in str(desk.ask("join", fleet.blade("blade1"), role="worker", address="10.99.77.11"))
@@ -303,6 +307,55 @@ def test_before_there_is_a_swarm(fleet: Fleet, tmp_path: Path) -> None:
     finally:
         desk.close()
         machine.power_cut()
+
+
+def test_tokens_are_changed_behind_every_join_and_refusal(swarm: Fleet, tmp_path: Path) -> None:
+    """A token waits for the blades on their way in, one second here, and is worthless then."""
+    (tmp_path / "lab.yaml").write_text(LAB)
+    told: list[events.Event] = []
+    first, second = ({"blade": name, "boot": "b"} for name in ("blade1", "blade2"))
+
+    def token() -> str:
+        with engine(swarm.controller.sock) as client:
+            return str(api(client).inspect_swarm()["JoinTokens"]["Worker"])
+
+    def rotations() -> int:
+        return len([event for event in told if isinstance(event, events.Swarm) and event.action == "rotated"])
+
+    async def talk() -> None:
+        desk = Desk(labfile.load(tmp_path / "lab.yaml"), swarm.controller.sock, told.append, joining_s=1)
+        await desk.look()
+        assert rotations() == 0
+        await asyncio.sleep(1)
+        await desk.look()
+        assert rotations() == 1  # whatever a desk before this one gave out
+
+        given = token()
+        for blade in (first, second):
+            body = (await desk.join({**blade, "role": "worker", "address": "10.99.77.50"}))["body"]
+            assert body["JoinToken"] == given
+        await desk.joined(first)
+        await desk.refused({"blade": "blade3"})
+        await desk.look()
+        assert token() == given  # blade2 has still to use it
+        await desk.joined(second)
+        await desk.look()
+        assert token() != given and rotations() == 2
+        await desk.look()
+        assert rotations() == 2
+
+        await desk.join({**first, "role": "worker", "address": "10.99.77.50"})
+        await desk.look()
+        assert rotations() == 2
+        await asyncio.sleep(1)
+        await desk.look()
+        assert rotations() == 3  # it took too long: when it asks again it gets the new one
+        await desk.refused({"blade": "blade3"})
+        await desk.look()
+        assert rotations() == 4
+
+    asyncio.run(talk())
+    assert blades(swarm) == [(machine.name, machine.boot, "ready") for machine in swarm.blades]
 
 
 @pytest.mark.parametrize("missing", ["LABKIT_STATE", "LABKIT_EVENTS_FD"])

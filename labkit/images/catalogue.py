@@ -1,0 +1,59 @@
+"""Which file lies behind each name the boot server serves. Reads nothing but the manifests of the image cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from labkit.images import labos, nginx
+from labkit.images.store import TREE, cache_folder, folder_of, read_manifest
+from labkit.lab import Flavour, Lab
+
+LOADERS = {
+    "pxelinux.0": ("/usr/lib/PXELINUX/pxelinux.0", "pxelinux"),
+    "lpxelinux.0": ("/usr/lib/PXELINUX/lpxelinux.0", "pxelinux"),
+    "ldlinux.c32": ("/usr/lib/syslinux/modules/bios/ldlinux.c32", "syslinux-common"),
+    "undionly.kpxe": ("/usr/lib/ipxe/undionly.kpxe", "ipxe"),
+    "ipxe.efi": ("/usr/lib/ipxe/ipxe.efi", "ipxe"),
+    "snponly.efi": ("/usr/lib/ipxe/snponly.efi", "ipxe"),
+}
+"""The boot loaders: where Debian puts each, and in which package."""
+
+CONTAINER_LINUX = ("coreos_production_pxe.vmlinuz", "coreos_production_pxe_image.cpio.gz")
+"""Container Linux is no longer published: a person who has its files puts them into the cache under these names."""
+
+
+def container_linux_folder() -> Path:
+    """Where a person puts the files of Container Linux."""
+    return cache_folder() / "container-linux"
+
+
+def catalogue(lab: Lab) -> dict[str, Path]:
+    """Served names and their files, whether they are there or not (`labkit.images.ensure_images` sees to that)."""
+    found = {name: Path(path) for name, (path, _) in LOADERS.items()}
+    flavours = {blade.os for blade in lab.blades}
+    if Flavour.LABOS in flavours:
+        folder = folder_of(cache_folder(), labos.recipe())
+        found |= {f"labos/{name}": folder / name for name in ("vmlinuz", "labos.cpio")}
+    if Flavour.CONTAINER_LINUX in flavours:
+        found |= {f"coreos/{name}": container_linux_folder() / name for name in CONTAINER_LINUX}
+    return found
+
+
+def tree() -> Path:
+    """The blade OS as a folder to run the controller's engine and registry from; programs must not write into it."""
+    return folder_of(cache_folder(), labos.recipe()) / TREE
+
+
+def nginx_rootfs() -> Path:
+    """The tar to import as the nginx image, with `labkit.images.NGINX_CHANGES`."""
+    return folder_of(cache_folder(), nginx.recipe()) / nginx.ROOTFS
+
+
+def image_digests(lab: Lab) -> dict[str, str]:
+    """The SHA-256 of each built image file by its name, for records. Raises ImageError where one is not built."""
+    found = {}
+    for name, path in catalogue(lab).items():
+        if name.startswith("labos/"):
+            found[name] = str(read_manifest(path.parent)["files"][path.name]["sha256"])
+    found[nginx.ROOTFS] = str(read_manifest(nginx_rootfs().parent)["files"][nginx.ROOTFS]["sha256"])
+    return found

@@ -1,0 +1,163 @@
+"""The whole of labkit on the virtual chassis: what README.md promises, tried as a person would."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from labkit import events
+from labkit.client import bmc_password, ensure_blades, shut_down
+from labkit.nginx import ask_blades
+from labkit.swarm import cluster
+
+from .front_door import FRONT_DOOR, FrontDoor, new_front_door
+
+pytestmark = pytest.mark.qemu
+Done = subprocess.CompletedProcess[str]
+
+
+def test_the_first_run_ends_with_nginx_on_every_blade(first_run: Done, front_door: FrontDoor) -> None:
+    assert first_run.returncode == 0, first_run.stdout + first_run.stderr
+    rows = {line.split()[0]: line.split() for line in first_run.stdout.splitlines() if line.startswith("blade")}
+    for name in ("blade1", "blade2", "blade3"):
+        assert rows[name][-1] == "200"
+        assert "ready" in rows[name]
+    for stage in ("firmware", "loader", "kernel", "ignition", "join"):
+        assert stage in first_run.stdout
+    executed = sorted(path.name for path in (front_door.folder / "runs").glob("*/*.ipynb"))
+    assert len(executed) == 4
+    assert str(front_door.folder / "runs") in first_run.stdout
+
+
+def test_a_second_run_finds_everything_in_place(first_run: Done, front_door: FrontDoor) -> None:
+    began = time.monotonic()
+    again = front_door("run", "--runs", str(front_door.folder / "again"))
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "was up already" in again.stdout + again.stderr
+    assert time.monotonic() - began < 90
+
+
+@pytest.mark.parametrize(
+    ("blade", "protocol", "never"), [("blade1", "tftp", "http"), ("blade2", "http", ""), ("blade3", "http", "tftp")]
+)
+def test_each_boot_method_fetches_its_own_way(
+    first_run: Done, front_door: FrontDoor, blade: str, protocol: str, never: str
+) -> None:
+    running = front_door.connect()
+    boot = running.stages().blade(blade).boot
+    mine = [event for event in running.events() if event.blade == blade and event.boot == boot]
+    done = [event for event in mine if isinstance(event, events.Transfer) and event.state == "done"]
+    assert {event.protocol for event in done if event.path == "labos/labos.cpio"} == {protocol}
+    assert never not in {event.protocol for event in done if event.sent_b > 1_000_000}
+    assert [event.stage for event in mine if isinstance(event, events.Phoned)] == ["os", "joined"]
+
+
+def test_ssh_with_the_labs_own_key(first_run: Done, front_door: FrontDoor) -> None:
+    done = front_door("ssh", "blade1", "cat /etc/hostname; id -un", timeout_s=60)
+    assert done.stdout.split() == ["blade1", "core"]
+
+
+def test_autologin_gives_a_shell_on_the_console(first_run: Done, front_door: FrontDoor) -> None:
+    said = front_door("console", "blade1", "--log", timeout_s=60).stdout
+    assert "(automatic login)" in said or re.search(r"core@blade1[:~ ]", said), said[-800:]
+
+
+def test_no_secret_is_in_a_log_or_an_executed_notebook(first_run: Done, front_door: FrontDoor) -> None:
+    key = (front_door.state / "keys" / "tickets").read_text().strip()
+    places = [front_door.state / "events.jsonl", *(front_door.state / "logs").iterdir()]
+    places += front_door.folder.glob("runs/*/*.ipynb")
+    for place in places:
+        text = place.read_text(errors="replace")
+        assert key not in text, place
+        assert not re.search(r"SWMTKN-1-[0-9a-z]{20}", text), place
+
+
+def test_ipmitool_agrees_on_the_power(first_run: Done, front_door: FrontDoor) -> None:
+    running = front_door.connect()
+    blade = running.lab.blades[0]
+    password = bmc_password(running.lab, running.state, blade).reveal()
+    command = ["ipmitool", "-I", "lanplus", "-C", "3", "-H", blade.bmc.address, "-U", blade.bmc.user, "-P", password]
+    done = subprocess.run([*command, "power", "status"], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout.strip() == "Chassis Power is on"
+
+
+def test_an_orderly_shutdown_is_a_conversation(first_run: Done, front_door: FrontDoor) -> None:
+    """IPMI soft-off: asked, drained, left, removed, in this order; nobody is listed for it afterwards."""
+    running = front_door.connect()
+    blade = running.lab.blade("blade3")
+    since = max(event.seq for event in running.events())
+    shut_down(running, blade)
+    after = [event for event in running.events() if event.seq > since and event.blade == blade.name]
+    leave = [event for event in after if isinstance(event, events.Leave)]
+    assert [event.step for event in leave] == ["asked", "drained", "left", "removed"]
+    assert leave[3].time - leave[2].time < 3
+    off = [event for event in after if isinstance(event, events.Power) and event.state == "off"]
+    assert off[-1].time > leave[3].time
+    with running.engine() as engine:
+        assert blade.name not in [node.blade for node in cluster.nodes(engine)]
+    assert {answer.blade for answer in ask_blades(running, 8080)} == {"blade1", "blade2"}
+
+
+def test_it_comes_back_under_its_name_without_a_ghost(first_run: Done, front_door: FrontDoor) -> None:
+    running = front_door.connect()
+    blade = running.lab.blade("blade3")
+    ensure_blades(running, [blade], until="joined")
+    with running.engine() as engine:
+        cluster.wait_nodes(engine, [blade.name], 60)
+        mine = [node for node in cluster.nodes(engine) if node.blade == blade.name]
+    assert [(node.hostname, node.state) for node in mine] == [("blade3", "ready")]
+
+
+def test_a_parameter_that_is_no_blade_fails_before_anything_starts(front_door: FrontDoor) -> None:
+    done = front_door("run", "-p", 'blades=["blade9"]', timeout_s=60)
+    assert done.returncode == 2
+    assert "blade9" in done.stderr and "blade1, blade2, blade3" in done.stderr
+
+
+def test_killing_the_supervisor_ends_all_of_it(first_run: Done, front_door: FrontDoor) -> None:
+    inside = [
+        int(process.name)
+        for process in Path("/proc").glob("[0-9]*")
+        if b"labkit.supervisor" in (process / "cmdline").read_bytes() and str(front_door.state).encode()
+        in (process / "cmdline").read_bytes()
+    ]  # fmt: skip
+    assert len(inside) == 2  # unshare(1) and the supervisor itself
+    subprocess.run(["kill", "-9", str(max(inside))], check=True)
+    done = front_door("down", timeout_s=60)
+    assert done.returncode == 0, done.stderr
+    assert front_door.leftovers(inside) == []
+
+
+@pytest.fixture
+def cold(tmp_path: Path) -> Iterator[FrontDoor]:
+    door = new_front_door(tmp_path, "name: cold\nnetwork: {subnet: 10.80.0.0/24}\nblades: [{name: blade1}]\n")
+    try:
+        yield door
+    finally:
+        door("down", timeout_s=60)
+
+
+@pytest.mark.notebook
+def test_the_last_chapter_alone_from_a_cold_machine(cold: FrontDoor) -> None:
+    """Papermill by hand, for a person who wants the last chapter only."""
+    notebook = FRONT_DOOR.parent / "notebooks" / "04-nginx-service.ipynb"
+    papermill = [str(FRONT_DOOR.parent / ".venv/bin/papermill"), str(notebook), str(cold.folder / "out.ipynb")]
+    for _ in range(2):  # cold, and again right after
+        done = subprocess.run(
+            [*papermill, "-p", "replicas", "1"], env=cold.environment, cwd=notebook.parent, capture_output=True,
+            text=True, timeout=600, check=False, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-3000:]
+    unknown = subprocess.run(
+        [*papermill, "-y", "{blades: [blade9]}"], env=cold.environment, cwd=notebook.parent, capture_output=True,
+        text=True, timeout=60, check=False, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert unknown.returncode != 0
+    assert "its blades are blade1" in unknown.stderr
+    assert cold("down", timeout_s=60).returncode == 0
+    assert cold.leftovers() == []
