@@ -64,7 +64,7 @@ def _running(options: argparse.Namespace) -> client.RunningLab:
 
 
 def _up(options: argparse.Namespace) -> int:
-    running = client.ensure_lab(options.lab, state_path=options.state, progress=_say)
+    running = client.ensure_lab(options.lab, state_path=options.state, own_engine=options.yes, progress=_say)
     print(running)
     return 0
 
@@ -277,7 +277,8 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("--json", action="store_true", help="print JSON")
         return sub
 
-    verb("up", _up, "start the lab: network, boot server, engine, registry, chassis")
+    sub = verb("up", _up, "start the lab: network, boot server, engine, registry, chassis")
+    sub.add_argument("--yes", action="store_true", help="in a real lab: let this machine's own Docker be the manager")
     verb("down", _down, "end the lab and everything it started")
     verb("status", _status, "what runs, and how far each blade is", as_json=True)
     sub = verb("run", _run, "run the whole workbook, headless")

@@ -156,10 +156,15 @@ def connect(lab_path: Path | None = None, state_path: Path | None = None) -> Run
 
 
 def ensure_lab(
-    lab_path: Path | str | None = None, *, state_path: Path | None = None, progress: Callable[[str], None] = print
+    lab_path: Path | str | None = None,
+    *,
+    state_path: Path | None = None,
+    own_engine: bool = False,
+    progress: Callable[[str], None] = print,
 ) -> RunningLab:
     """Bring the lab up where it is not: connect, else start it as root, else through ``sudo -n``.
 
+    ``own_engine`` is the yes that a real lab needs, since its swarm's manager is this machine's own Docker engine.
     Raises LabFileError for a lab file with mistakes, MachineError or ImageError when it cannot come up.
     """
     path = find_lab(Path(lab_path) if lab_path else None)
@@ -167,9 +172,15 @@ def ensure_lab(
     lab = labfile.load(path)
     if up.status(state) is not None:
         return RunningLab(lab, state)
+    if lab.network.kind is NetworkKind.INTERFACE and not own_engine:
+        raise MachineError(
+            "in a real lab the swarm's manager is this machine's own Docker engine, and that needs your yes",
+            where=str(path),
+            fix="./lab up --yes",
+        )
     if os.geteuid() == 0:
         return RunningLab(lab, state, found=not up.up(lab, state, progress))
-    command = ["sudo", "-n", sys.executable, "-m", "labkit", "--lab", str(path), "--state", str(state.path), "up"]
+    command = ["sudo", "-n", sys.executable, "-m", "labkit", "--lab", str(path), "--state", str(state.path), "up", "--yes"]
     progress("starting the lab with sudo")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -113,7 +113,7 @@ class Blade:
     bmc: Bmc
     role: Role = Role.WORKER
     os: Flavour = Flavour.LABOS
-    boot: BootMethod = BootMethod.IPXE
+    boot: BootMethod = BootMethod.LPXELINUX
     memory_mib: int = 2048
     console: tuple[str, ...] = ("tty0", "ttyS0,115200")
     autologin: bool = True

@@ -51,7 +51,11 @@ _SET_UP = (
 # Programs no blade runs.
 _PROGRAMS = (
     *("usr/bin/ssh-add", "usr/bin/ssh-agent", "usr/bin/ssh-keyscan", "usr/lib/openssh/ssh-*"),
-    *("usr/bin/openssl", "usr/bin/localedef", "usr/bin/cvtsudoers", "usr/lib/x86_64-linux-gnu/libmvec.so*"),
+    *("usr/bin/openssl", "usr/bin/localedef", "usr/bin/cvtsudoers", "usr/bin/sudoreplay", "usr/sbin/sudo_*"),
+    *("usr/sbin/arpd", "usr/sbin/tipc", "usr/sbin/vdpa", "usr/sbin/dcb", "usr/sbin/devlink", "usr/bin/rdma"),
+    *("usr/bin/cpio", "usr/sbin/*tirfs", "usr/bin/ucf*", "usr/sbin/fsck.*", "usr/sbin/mkfs*", "usr/bin/iconv"),
+    *("usr/lib/x86_64-linux-gnu/libmvec.so*", "usr/lib/x86_64-linux-gnu/libdb-5.3.so", "usr/lib/x86_64-linux-gnu/sasl2"),
+    *("usr/lib/x86_64-linux-gnu/security/pam_userdb.so", "usr/share/zsh", "usr/share/common-licenses"),
 )
 
 # Parts of systemd for machines with disks, keyboards, swap, encryption and a package manager.
@@ -74,7 +78,9 @@ _SYSTEMD = (
     *("usr/lib/systemd/system/systemd-network-generator.service", "usr/lib/systemd/system/modprobe@.service"),
     "usr/lib/systemd/system/systemd-tmpfiles-setup-dev.service",
     *("usr/lib/systemd/system/fstrim.*", "usr/lib/systemd/system/dpkg-db-backup.*"),
-    *("etc/systemd/system/*", "usr/lib/systemd/network/*.network"),
+    *("etc/systemd/system/*", "usr/lib/systemd/network/*.network", "usr/lib/systemd/catalog", "var/lib/systemd/catalog"),
+    *("usr/bin/systemd-repart", "usr/bin/systemd-cryptenroll", "usr/bin/systemd-sysext", "usr/bin/systemd-firstboot"),
+    *("usr/bin/systemd-hwdb", "usr/lib/systemd/systemd-cryptsetup", "usr/lib/systemd/systemd-measure"),
     *(
         f"usr/lib/udev/rules.d/{name}.rules"
         for name in ("55-dm", "60-autosuspend", "60-cdrom_id", "60-drm", "60-fido-id")

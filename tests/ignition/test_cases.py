@@ -53,18 +53,19 @@ def test_a_config_gives_the_recorded_answer(path: Path) -> None:
     assert sorted(report.splitlines()) == sorted(expected.splitlines())
 
 
-@pytest.mark.skipif(not SHARED, reason="LABKIT_IGNITION_CASES does not name a folder of recorded answers")
-def test_the_recorded_answers_of_the_reference_tools() -> None:
-    differing = []
-    for case in json.loads((Path(SHARED) / "MANIFEST.json").read_text()):
-        arguments = case.get("args") or []
-        if case["tool"] not in ("butane", "ct") or "-d" in arguments:
-            continue
-        source = (Path(SHARED) / f"{case['id']}.yaml").read_bytes()
-        platform = arguments[1] if "-platform" in arguments else None
-        config, _ = answer(source, "clc" if case["tool"] == "ct" else "butane", platform=platform)
-        wanted = Path(SHARED) / f"{case['id']}.ign"
-        expected = decoded(json.loads(wanted.read_bytes())) if case["rc"] == 0 else None
-        if (decoded(json.loads(config)) if config else None) != expected:
-            differing.append(case["id"])
-    assert differing == []
+if SHARED:  # a further check, for those who have the recorded answers
+
+    def test_the_recorded_answers_of_the_reference_tools() -> None:
+        differing = []
+        for case in json.loads((Path(SHARED) / "MANIFEST.json").read_text()):
+            arguments = case.get("args") or []
+            if case["tool"] not in ("butane", "ct") or "-d" in arguments:
+                continue
+            source = (Path(SHARED) / f"{case['id']}.yaml").read_bytes()
+            platform = arguments[1] if "-platform" in arguments else None
+            config, _ = answer(source, "clc" if case["tool"] == "ct" else "butane", platform=platform)
+            wanted = Path(SHARED) / f"{case['id']}.ign"
+            expected = decoded(json.loads(wanted.read_bytes())) if case["rc"] == 0 else None
+            if (decoded(json.loads(config)) if config else None) != expected:
+                differing.append(case["id"])
+        assert differing == []

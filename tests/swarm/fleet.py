@@ -78,7 +78,10 @@ class Rooted:
             mount --bind {shlex.quote(str(self.data))} root{data_at}
             mount --bind {shlex.quote(str(self.run))} root/run/host
             hostname {self.name}
-            exec chroot root {shlex.join(command)}
+            cd root
+            # Not chroot alone: docker exec enters the mount namespace by its root, which would still be this machine's.
+            pivot_root . mnt
+            exec chroot . sh -c {shlex.quote(f"umount -l /mnt; exec {shlex.join(command)}")}
         """
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -231,10 +234,15 @@ class Fleet:
             rooted.kill()
         for net in self._nets:
             sh(f"ip netns delete {net}")
-        for folder in sorted(Path("/sys/fs/cgroup").glob(f"*/{self._tag}/**/"), reverse=True):
-            with contextlib.suppress(OSError):  # a container of a killed engine may still be ending
-                folder.rmdir()
+        until(self._cgroups_gone)
         shutil.rmtree(self._folder)
+
+    def _cgroups_gone(self) -> bool:
+        """Remove what the engines left of control groups: a container of a killed engine takes a moment to end."""
+        for folder in sorted(Path("/sys/fs/cgroup").glob(f"*/{self._tag}/**/"), reverse=True):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        return not list(Path("/sys/fs/cgroup").glob(f"*/{self._tag}"))
 
 
 def _answers(host: str, port: int) -> bool:

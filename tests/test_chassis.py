@@ -1,0 +1,229 @@
+"""The chassis: a blade's command line, its BMC, and power asked for over real IPMI on the loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labkit import labfile, rpc
+from labkit.chassis import bmc, power
+from labkit.chassis.qemu import Machine
+from labkit.errors import PowerError
+from labkit.lab import Blade, Bmc
+from labkit.secret import Secret
+from labkit.state import State
+
+PASSWORD = Secret("a16bytepassword!")
+MACS = tuple(f"52:54:00:4d:01:0{number}" for number in range(4))
+TOOLS = [tool for tool in ("ipmi_sim", "ipmitool") if shutil.which(tool) is None]
+
+
+def blade() -> Blade:
+    lab = labfile.parse("name: lab\nblades:\n  - name: blade7\n", Path("lab.yaml"))
+    return replace(lab.blades[0], macs=MACS)
+
+
+def free_udp() -> socket.socket:
+    """A bound port that never answers."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(("127.0.0.1", 0))
+    return sock
+
+
+# --- the machine ---
+
+
+def command(accelerator: str = "tcg,thread=multi") -> list[str]:
+    return Machine(blade(), accelerator, Path("run/b.qmp"), Path("logs/b.log"), 6001).command()
+
+
+def test_a_machine_boots_from_its_network_card_alone() -> None:
+    line = command()
+    assert line[0] == "qemu-system-x86_64"
+    assert not {"-kernel", "-initrd", "-append", "-drive", "-hda", "-cdrom", "-fw_cfg"} & set(line)
+    assert "-nodefaults" in line and "-no-user-config" in line
+    assert line[line.index("-m") + 1] == str(blade().memory_mib)
+
+
+def test_only_the_first_card_is_wired() -> None:
+    line = command()
+    cards = [value for value in line if value.startswith("virtio-net-pci")]
+    assert [card.split(",")[1] for card in cards] == [f"mac={mac}" for mac in MACS]
+    assert [",netdev=" in card for card in cards] == [True, False, False, False]
+    assert ["bootindex=1" in card for card in cards] == [True, False, False, False]
+    assert line.count("-netdev") == 1
+
+
+def test_the_processor_follows_the_accelerator() -> None:
+    assert [command(name)[command(name).index("-cpu") + 1] for name in ("kvm", "tcg")] == ["host", "max"]
+
+
+# --- its BMC ---
+
+
+def test_lan_conf() -> None:
+    own = replace(blade(), bmc=Bmc("10.77.0.101", 623, "labkit"))
+    text = bmc.render_lan_conf(own, password=PASSWORD, control=Path("/run/c.sock"), serial_port=6007)
+    lines = [line.strip() for line in text.splitlines()]
+    assert "addr 10.77.0.101 623" in lines
+    assert 'user 2 true "labkit" "a16bytepassword!" admin 10 md5' in lines
+    assert 'user 1 false "" "" user 10 md5' in lines, "nobody comes in without a name"
+    assert 'sol "tcp:127.0.0.1:6007" 115200' in lines
+    (control,) = (line for line in lines if line.startswith("chassis_control"))
+    assert control.endswith(f'buttons.py /run/c.sock {own.slot}"')
+
+
+def test_the_files_are_for_their_owner(tmp_path: Path) -> None:
+    folder = tmp_path / "bmc1"
+    line = bmc.write_config(folder, blade(), password=PASSWORD, control=tmp_path / "c.sock", serial_port=6007)
+    assert PASSWORD.reveal() not in " ".join(line)
+    assert (folder.stat().st_mode & 0o777, (folder / "lan.conf").stat().st_mode & 0o777) == (0o700, 0o600)
+
+
+def test_the_password_fits_every_ipmi(tmp_path: Path) -> None:
+    state = State(tmp_path / "state")
+    state.make()
+    assert len(state.bmc_password.reveal()) == 16, "IPMI 1.5 takes 16 bytes, 2.0 takes 20"
+    assert state.bmc_password == state.bmc_password
+    assert (state.keys / "bmc").stat().st_mode & 0o777 == 0o600
+
+
+# --- power, over IPMI ---
+
+
+class Slot:
+    """A supervisor of one slot: its two verbs on a socket, and what was pressed."""
+
+    def __init__(self, path: Path) -> None:
+        self.on = False
+        self.pressed: list[tuple[str, int]] = []
+        self._loop = asyncio.new_event_loop()
+        self._sock = rpc.listen(path)
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        server = self._loop.run_until_complete(
+            rpc.serve(self._sock, {"slot_power": self.slot_power, "slot_set": self.slot_set})
+        )
+        self._loop.run_forever()
+        server.close()
+        self._loop.run_until_complete(server.wait_closed())
+        self._loop.close()
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    async def slot_power(self, request: dict[str, Any]) -> dict[str, Any]:
+        assert request["slot"] == blade().slot
+        return {"on": self.on}
+
+    async def slot_set(self, request: dict[str, Any]) -> dict[str, Any]:
+        self.pressed.append((request["button"], request["value"]))
+        if request["button"] == "power":
+            self.on = bool(request["value"])
+        return {}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def silence() -> Iterator[Future[str]]:
+    """A call to a BMC that never answers: it takes the client six seconds to give up, so it starts early."""
+    with free_udp() as sock, ThreadPoolExecutor(1) as pool:
+        port = sock.getsockname()[1]
+        yield pool.submit(power.power_state, "blade7", Bmc("127.0.0.1", port), PASSWORD)
+
+
+@pytest.fixture
+def slot(tmp_path: Path) -> Iterator[tuple[Slot, Bmc]]:
+    if TOOLS:
+        pytest.skip(f"not installed: {', '.join(TOOLS)}; ./lab setup installs it")
+    with free_udp() as sock:
+        own = Bmc("127.0.0.1", sock.getsockname()[1], "labkit")
+    with ExitStack() as stack:
+        slot = Slot(tmp_path / "c.sock")
+        stack.callback(slot.close)
+        line = bmc.write_config(
+            tmp_path / "bmc", replace(blade(), bmc=own), password=PASSWORD, control=tmp_path / "c.sock", serial_port=1
+        )
+        process = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        stack.callback(process.wait)
+        stack.callback(process.kill)
+        wait_bound(own.port)
+        yield slot, own
+
+
+def wait_bound(port: int) -> None:
+    deadline = time.monotonic() + 10
+    while f":{port:04X} " not in Path("/proc/net/udp").read_text():
+        assert time.monotonic() < deadline, "ipmi_sim does not listen"
+        time.sleep(0.02)
+
+
+def ipmitool(own: Bmc, *words: str) -> str:
+    line = ["ipmitool", "-I", "lanplus", "-C", "3", "-H", own.address, "-p", str(own.port), "-U", own.user]
+    done = subprocess.run(
+        [*line, "-P", PASSWORD.reveal(), *words], capture_output=True, text=True, check=True, timeout=20
+    )
+    return done.stdout.strip()
+
+
+def test_ipmitool_presses_the_buttons(slot: tuple[Slot, Bmc]) -> None:
+    behind, own = slot
+    assert ipmitool(own, "power", "status") == "Chassis Power is off"
+    ipmitool(own, "power", "on")
+    assert (behind.on, behind.pressed) == (True, [("power", 1)])
+    assert ipmitool(own, "power", "status") == "Chassis Power is on"
+    ipmitool(own, "power", "reset")
+    ipmitool(own, "power", "soft")
+    ipmitool(own, "power", "off")
+    assert [button for button, _ in behind.pressed] == ["power", "reset", "shutdown", "power"]
+    assert not behind.on
+
+
+def test_our_client_presses_the_buttons(slot: tuple[Slot, Bmc]) -> None:
+    behind, own = slot
+    power.set_power("blade7", own, PASSWORD, "on")
+    assert behind.pressed == [("power", 1)]
+    assert power.wait_power("blade7", own, PASSWORD, "on", timeout_s=5) < 5
+
+
+def test_a_wrong_password_is_said(slot: tuple[Slot, Bmc]) -> None:
+    _, own = slot
+    with pytest.raises(PowerError) as caught:
+        power.power_state("blade7", own, Secret("wrong"))
+    assert "blade7" in caught.value.where and "password" in caught.value.fix
+    assert "wrong" not in str(caught.value) and PASSWORD.reveal() not in str(caught.value)
+
+
+def test_no_such_button() -> None:
+    with pytest.raises(PowerError, match=r"blade7: no such power state: explode\n  fix: one of on, off"):
+        power.set_power("blade7", Bmc("127.0.0.1"), PASSWORD, "explode")
+
+
+def test_waiting_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(power, "power_state", lambda *_: "off")
+    clock = iter(range(100))
+    with pytest.raises(PowerError, match="still not on after 5 s"):
+        power.wait_power(
+            "blade7", Bmc("127.0.0.1"), PASSWORD, "on", timeout_s=5, clock=lambda: next(clock), pause=lambda _: None
+        )
+
+
+def test_a_silent_bmc_is_said(silence: Future[str]) -> None:
+    with pytest.raises(PowerError, match="no answer") as caught:
+        silence.result(timeout=20)
+    assert caught.value.where.startswith("blade7 (BMC 127.0.0.1:")
+    assert "cable" in caught.value.fix

@@ -1,0 +1,158 @@
+"""A blade's boot as one value: pure, without its secret in sight, and always something its Ignition reads."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labkit import ignition, labfile
+from labkit.artifacts.cpio import unpack
+from labkit.errors import PlanError
+from labkit.lab import Lab
+from labkit.plan import BaseConfig, BootPlan, BootSecrets, Rendered, plan, plan_bare, resources
+from labkit.secret import Secret
+
+TICKET = "0123456789abcdef0123456789abcdef"
+HEAD = "variant: flatcar\nversion: 1.0.0\n"
+MOTD = "storage:\n  files:\n    - path: /etc/motd\n      contents:\n        inline: hello\n"
+CLC = (
+    "passwd:\n  users:\n    - name: core\n      ssh_authorized_keys: [ssh-ed25519 AAAA me]\n"
+    "storage:\n  files:\n    - path: /etc/motd\n      filesystem: root\n      contents: {inline: hello}\n"
+)
+
+
+@pytest.fixture
+def lab() -> Lab:
+    return labfile.parse(
+        "name: lab\nblades:\n  - name: blade1\n  - name: blade2\n    os: container-linux\n", Path("lab.yaml")
+    )
+
+
+def boot(lab: Lab, blade: str = "blade1", base: BaseConfig | None = None, ticket: str = TICKET) -> BootPlan:
+    return plan(lab, lab.blade(blade), "boot-1", BootSecrets(Secret(ticket)), base)
+
+
+def written(source: str) -> BaseConfig:
+    return BaseConfig("own.yaml", json.loads(ignition.transpile(source).config))
+
+
+def config_of(made: BootPlan) -> dict[str, Any]:
+    assert made.ignition is not None
+    config = json.loads(made.ignition.reveal())
+    assert isinstance(config, dict)
+    return config
+
+
+def files_of(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {file["path"]: file for file in config["storage"]["files"]}
+
+
+def test_a_plan_is_repeatable(lab: Lab) -> None:
+    one, two = boot(lab, base=written(HEAD + MOTD)), boot(lab, base=written(HEAD + MOTD))
+    assert one == two
+    assert resources(lab, lab.blades[0], one) == resources(lab, lab.blades[0], two)
+    assert boot(lab, ticket="other") != one
+
+
+def test_a_plan_leaves_the_persons_config_alone(lab: Lab) -> None:
+    base = written(HEAD + MOTD)
+    before = json.dumps(base.config)
+    boot(lab, base=base)
+    assert json.dumps(base.config) == before
+
+
+@pytest.mark.parametrize("blade", ["blade1", "blade2"])
+def test_the_ticket_is_in_the_archive_only(lab: Lab, blade: str) -> None:
+    made = boot(lab, blade)
+    assert TICKET not in repr(made) and TICKET not in str(made) and TICKET not in repr(dataclasses.asdict(made))
+    shelf = resources(lab, lab.blade(blade), made)
+    assert [name for name, file in shelf.items() if isinstance(file, Rendered) and file.secret] == [made.initrds[-1]]
+    for name, file in shelf.items():
+        if isinstance(file, Rendered) and not file.secret:
+            assert TICKET.encode() not in file.content, name
+    archive = shelf[made.initrds[-1]]
+    assert isinstance(archive, Rendered)
+    (raw,) = (entry for entry in unpack(archive.content) if not entry.is_folder)
+    assert (raw.name, raw.mode & 0o777) == ("usr/share/oem/raw.ign", 0o600)
+    assert TICKET in raw.data.decode()
+    ticket = files_of(json.loads(raw.data))["/etc/labkit/ticket"]
+    assert ticket["mode"] == 0o600
+
+
+def test_a_bare_boot_has_no_config(lab: Lab) -> None:
+    made = plan_bare(lab.blade("blade1"))
+    assert made.ignition is None and made.arguments == ("coreos.first_boot=1",)
+    shelf = resources(lab, lab.blade("blade1"), made)
+    assert not [name for name, file in shelf.items() if "oem" in name or (isinstance(file, Rendered) and file.secret)]
+
+
+BASES = {
+    "nothing": None,
+    "butane 1.0.0": HEAD + MOTD,
+    "butane 1.1.0": HEAD.replace("1.0.0", "1.1.0") + MOTD,
+    "container linux config": CLC,
+    "a unit": HEAD + "systemd:\n  units:\n    - name: docker.service\n      enabled: false\n",
+    "a user": HEAD + "passwd:\n  users:\n    - name: core\n      ssh_authorized_keys: [ssh-ed25519 AAAA me]\n",
+}
+
+
+@pytest.mark.parametrize("source", BASES.values(), ids=list(BASES))
+def test_ignition_accepts_every_labos_config(lab: Lab, source: str | None) -> None:
+    lab = dataclasses.replace(lab, ssh_keys=("ssh-ed25519 AAAA lab",))
+    made = boot(lab, base=written(source) if source else None)
+    assert made.ignition is not None
+    assert not list(ignition.validate(made.ignition.reveal()))
+    config = config_of(made)
+    assert config["ignition"]["version"] == "3.3.0"
+    assert {unit["name"] for unit in config["systemd"]["units"]} >= {
+        "docker-swarm-join.service", "docker-swarm-leave.service", "labkit-hello.service",
+    }  # fmt: skip
+    assert "/etc/docker/daemon.json" in files_of(config)
+
+
+def test_container_linux_reads_version_2(lab: Lab) -> None:
+    for base in (None, written(CLC)):
+        made = boot(lab, "blade2", base)
+        assert made.ignition is not None
+        assert not ignition.validate(made.ignition.reveal()).is_fatal
+        assert config_of(made)["ignition"]["version"].startswith("2.")
+
+
+def test_a_container_linux_config_is_carried_over(lab: Lab) -> None:
+    base = written(CLC)
+    assert base.config["ignition"]["version"].startswith("2.")
+    config = config_of(boot(dataclasses.replace(lab, ssh_keys=("ssh-ed25519 BBBB lab",)), base=base))
+    assert config["ignition"]["version"] == "3.3.0"
+    assert files_of(config)["/etc/motd"]["contents"]["source"] == "data:,hello"
+    (core,) = config["passwd"]["users"]
+    assert set(core["sshAuthorizedKeys"]) == {"ssh-ed25519 AAAA me", "ssh-ed25519 BBBB lab"}
+
+
+def test_a_newer_config_is_carried_back_or_refused(lab: Lab) -> None:
+    head = HEAD.replace("1.0.0", "1.1.0")
+    base = written(head + MOTD)
+    assert base.config["ignition"]["version"] == "3.4.0"
+    assert config_of(boot(lab, base=base))["ignition"]["version"] == "3.3.0"
+    newer = head + "storage:\n  luks:\n    - name: data\n      device: /dev/vda\n      discard: true\n"
+    with pytest.raises(PlanError, match=r"Ignition 3\.4\.0 cannot be carried over to 3\.3\.0 for labos") as caught:
+        boot(lab, base=written(newer))
+    assert "discard" in str(caught.value) and "own.yaml" in str(caught.value)
+
+
+def test_container_linux_cannot_read_version_3(lab: Lab) -> None:
+    with pytest.raises(PlanError) as caught:
+        boot(lab, "blade2", written(HEAD + MOTD))
+    assert caught.value.where == "own.yaml (for blade2)"
+    assert "Ignition 3.3.0" in caught.value.what and "container-linux reads 2.0.0 to 2.3.0" in caught.value.what
+    assert "Container Linux Config" in caught.value.fix
+
+
+@pytest.mark.parametrize("path", ["/etc/docker/daemon.json", "/etc/hostname", "/etc/labkit/ticket"])
+def test_a_file_of_ours_is_refused(lab: Lab, path: str) -> None:
+    with pytest.raises(PlanError, match=f"this config writes {path}") as caught:
+        boot(lab, base=written(HEAD + MOTD.replace("/etc/motd", path)))
+    assert caught.value.where == "own.yaml (for blade1)" and caught.value.fix

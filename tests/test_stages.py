@@ -1,0 +1,134 @@
+"""How far a blade is, told from recorded events alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from labkit import events, labfile
+from labkit.events import BootStarted, Dhcp, Event, LabEvent, Leave, Phoned, Power, Transfer
+from labkit.stages import LabState, fold, fold_all, grid, table
+
+MAC = "52:54:00:4d:00:01"
+KERNEL = "labos/vmlinuz"
+SIZE_B = 8_000_000
+
+
+def dhcp(time: float, message: str, reply: str, client: str = "pxe") -> Dhcp:
+    return Dhcp(
+        blade="blade1", boot="b1", time=time, mac=MAC, message=message, reply=reply, client=client, address="10.77.0.11"
+    )
+
+
+def transfer(time: float, path: str, state: str, sent_b: int = 0) -> Transfer:
+    return Transfer(
+        blade="blade1", boot="b1", time=time, protocol="tftp", path=path, state=state, sent_b=sent_b, size_b=SIZE_B
+    )
+
+
+def phoned(time: float, stage: str) -> Phoned:
+    return Phoned(
+        blade="blade1", boot="b1", time=time, stage=stage, uptime_s=time - 108.0, init_s=2.0, ignition_s=5.5
+    )
+
+
+BOOT: list[Event] = [
+    LabEvent(time=90, state="starting"),
+    LabEvent(time=95, state="up"),
+    BootStarted(blade="blade1", boot="b1", time=99.9, cause="power"),
+    Power(blade="blade1", time=100, state="on"),
+    dhcp(103, "DISCOVER", "OFFER"),
+    dhcp(104, "REQUEST", "ACK"),
+    transfer(104.1, "lpxelinux.0", "started"),
+    transfer(104.2, "lpxelinux.0", "done", 90_000),
+    transfer(104.5, "pxelinux.cfg/01-52-54-00-4d-00-01", "started"),
+    transfer(104.6, "pxelinux.cfg/01-52-54-00-4d-00-01", "done", 400),
+    transfer(105, KERNEL, "started"),
+    transfer(107, KERNEL, "done", SIZE_B),
+    dhcp(112, "DISCOVER", "OFFER", "os"),
+    phoned(115, "os"),
+    phoned(121, "joined"),
+]
+"""One boot: the kernel starts at 108, its first process at 110, Ignition is through at 113.5."""
+
+
+def test_the_seconds_of_a_boot() -> None:
+    state = fold_all(BOOT)
+    blade = state.blade("blade1")
+    assert state.up
+    assert blade.seconds() == pytest.approx({"firmware": 3, "loader": 2, "kernel": 5, "ignition": 3.5, "join": 7.5})
+    assert blade.total_s == pytest.approx(21)
+    assert sum(blade.seconds().values()) == pytest.approx(blade.total_s)
+    assert (blade.stage, blade.power, blade.boot, blade.mac, blade.address) == (
+        "joined", "on", "b1", MAC, "10.77.0.11",
+    )  # fmt: skip
+    assert blade.sent_b == 90_400 + SIZE_B
+    assert blade.os == 115
+
+
+def test_the_stage_on_the_way() -> None:
+    reached = [fold_all(BOOT[: end + 1]).blade("blade1").stage for end in range(len(BOOT))]
+    assert reached == [
+        *["off"] * 3, "firmware", *["loader"] * 6, *["kernel"] * 3, "join", "joined",
+    ]  # fmt: skip
+
+
+def test_a_blade_that_says_no_times() -> None:
+    silent = [*BOOT[:-2], Phoned(blade="blade1", boot="b1", time=121, stage="joined")]
+    seconds = fold_all(silent).blade("blade1").seconds()
+    assert seconds == pytest.approx({"firmware": 3, "loader": 2, "join": 16}), "counted in the stage after"
+
+
+def test_a_question_for_the_size_loads_nothing() -> None:
+    asked = fold_all([*BOOT[:10], transfer(105, KERNEL, "started"), transfer(105.01, KERNEL, "done")]).blade("blade1")
+    assert asked.stage == "kernel" and asked.sent_b == 90_400
+    assert "kernel" not in asked.seconds() and not asked.init
+    loaded = fold_all([*BOOT[:10], transfer(105, KERNEL, "started"), transfer(105.01, KERNEL, "done"), *BOOT[10:]])
+    assert loaded.blade("blade1").seconds() == fold_all(BOOT).blade("blade1").seconds()
+
+
+def test_a_missing_file_is_no_progress() -> None:
+    before = fold_all(BOOT[:8])
+    assert fold(before, transfer(104.3, KERNEL, "missing")) == before
+
+
+def test_a_reboot_begins_anew() -> None:
+    again = BootStarted(blade="blade1", boot="b2", time=200, cause="pxe")
+    blade = fold_all([*BOOT, Leave(blade="blade1", boot="b1", time=190, step="left"), again]).blade("blade1")
+    assert (blade.boot, blade.power, blade.began, blade.stage) == ("b2", "on", 200, "firmware")
+    assert blade.seconds() == {} and blade.total_s == 0 and blade.sent_b == 0 and not blade.left
+    assert blade.mac == MAC
+
+
+def test_leaving_and_going_dark() -> None:
+    steps = [Leave(blade="blade1", time=190, step="asked"), Leave(blade="blade1", time=191, step="left")]
+    left = fold_all([*BOOT, *steps])
+    assert left.blade("blade1").stage == "left"
+    dark = fold(left, Power(blade="blade1", time=195, state="off", detail="shut itself down"))
+    assert (dark.blade("blade1").stage, dark.blade("blade1").doing) == ("off", "shut itself down")
+
+
+def test_what_says_nothing_changes_nothing() -> None:
+    state = fold_all(BOOT)
+    assert fold(state, events.Service(name="web", action="created")) is state
+    assert fold(state, events.Service(name="web", action="created", blade="blade1")) is state
+    assert fold(state, Phoned(blade="blade1", stage="a stage of a later labkit", time=130)) is state
+    assert fold(state, LabEvent(state="starting")) == LabState()
+
+
+def test_grid() -> None:
+    assert grid(["blade", "s"], [["b1", "10.5"], ["blade22", "-"]]) == (
+        "blade    s\n───────  ────\nb1       10.5\nblade22  -"
+    )
+
+
+def test_table() -> None:
+    lab = labfile.parse("name: lab\nblades:\n  - name: blade1\n  - name: blade2\n", Path("lab.yaml"))
+    head, _, first, second = table(lab, fold_all(BOOT), {"blade1": {"nginx": "200"}}).splitlines()
+    titles = "blade MAC address firmware s loader s kernel s ignition s join s total s stage nginx"
+    assert head.split() == titles.split()
+    assert first.split()[0] == "blade1" and first.split()[2:] == (
+        ["10.77.0.11", "3.0", "2.0", "5.0", "3.5", "7.5", "21.0", "joined", "200"]
+    )
+    assert second.split() == ["blade2", lab.blades[1].macs[0], str(lab.blades[1].address), *"------", "off", "-"]
