@@ -180,7 +180,8 @@ def ensure_lab(
         )
     if os.geteuid() == 0:
         return RunningLab(lab, state, found=not up.up(lab, state, progress))
-    command = ["sudo", "-n", sys.executable, "-m", "labkit", "--lab", str(path), "--state", str(state.path), "up", "--yes"]
+    command = ["sudo", "-n", sys.executable, "-m", "labkit", "--lab", str(path), "--state", str(state.path)]
+    command += ["up", "--yes"]
     progress("starting the lab with sudo")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

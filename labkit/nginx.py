@@ -77,7 +77,8 @@ def ask_blades(running: RunningLab, port: int, *, rounds: int = 1, settle_s: flo
     ``settle_s`` seconds to answer for the first time. Raises SwarmError when one does not answer then.
     """
     state = running.stages()
-    addresses = {blade.name: str(blade.address) for blade in running.lab.blades if state.blade(blade.name).joined}
+    inside = [blade for blade in running.lab.blades if state.blade(blade.name).stage == "joined"]
+    addresses = {blade.name: str(blade.address) for blade in inside}
     deadline = time.monotonic() + settle_s
     while not all(answer.ok for answer in probe(addresses, port)) and time.monotonic() < deadline:
         time.sleep(0.5)

@@ -297,6 +297,8 @@ def open_sockets(lab: Lab) -> dict[str, socket.socket]:
         try:
             sock.bind((address, port))
         except OSError as error:
+            for opened in sockets.values():
+                opened.close()
             raise _bind_error(error, name, kind, address, port, link) from None
         if kind == socket.SOCK_STREAM:
             sock.listen(256)

@@ -104,6 +104,8 @@ def _run_chapter(
             kernel_name="python3", progress_bar=False,
         )  # fmt: skip
     except PapermillExecutionError as error:
+        if error.ename == "KeyboardInterrupt":  # a terminal's Ctrl-C reaches the kernel too
+            raise KeyboardInterrupt from None
         raise LabkitError(
             f"{error.ename}: {error.evalue}",
             where=f"{chapter}, cell {error.exec_count}",

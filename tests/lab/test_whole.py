@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -160,4 +162,19 @@ def test_the_last_chapter_alone_from_a_cold_machine(cold: FrontDoor) -> None:
     assert unknown.returncode != 0
     assert "its blades are blade1" in unknown.stderr
     assert cold("down", timeout_s=60).returncode == 0
+    assert cold.leftovers() == []
+
+
+def test_ctrl_c_in_the_middle_of_a_run_leaves_nothing(cold: FrontDoor) -> None:
+    run = subprocess.Popen(
+        [FRONT_DOOR, "run", "--runs", str(cold.folder / "runs")], env=cold.environment, cwd=cold.folder,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not any(isinstance(event, events.Dhcp) for event in events.read(cold.state / "events.jsonl")):
+        assert run.poll() is None and time.monotonic() < deadline
+        time.sleep(0.2)
+    os.killpg(run.pid, signal.SIGINT)
+    said, _ = run.communicate(timeout=60)
+    assert run.returncode == 130, said
     assert cold.leftovers() == []

@@ -1,0 +1,125 @@
+"""What a person can get wrong before a lab is up: each mistake has its message, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+import pytest
+
+from labkit import cli, labfile, up
+from labkit.chassis.network import check_subnet
+from labkit.client import choose_blades, ensure_lab
+from labkit.errors import LabkitError, MachineError, ParameterError
+from labkit.state import State
+from labkit.supervisor import open_sockets
+
+VIRTUAL = "blades: [{name: blade1}, {name: blade2}]\n"
+REAL = """\
+network: {kind: interface, interface: lo, subnet: 10.81.0.0/24, server: 10.81.0.1}
+chassis: {kind: ipmi, slots: 1}
+bmc: {user: admin, password_file: bmc.password}
+blades:
+  - {name: blade1, slot: 1, macs: ["52:54:00:00:00:01"], address: 10.81.0.11, bmc: {address: 10.81.0.201}}
+"""
+
+
+@pytest.fixture
+def lab_path(tmp_path: Path) -> Path:
+    path = tmp_path / "lab.yaml"
+    path.write_text(VIRTUAL)
+    return path
+
+
+def quiet(_: str) -> None:
+    """Progress nobody reads."""
+
+
+@pytest.mark.netns
+@pytest.mark.parametrize(("kind", "port"), [(socket.SOCK_DGRAM, 67), (socket.SOCK_DGRAM, 69), (socket.SOCK_STREAM, 80)])
+def test_a_port_in_use_is_named(tmp_path: Path, kind: socket.SocketKind, port: int) -> None:
+    lab = labfile.parse(REAL, tmp_path / "lab.yaml")
+    network = dataclasses.replace(lab.network, server=IPv4Address("127.0.0.1"))
+    with socket.socket(socket.AF_INET, kind) as other:
+        other.bind(("127.0.0.1" if port != 67 else "0.0.0.0", port))
+        if kind == socket.SOCK_STREAM:
+            other.listen()
+        with pytest.raises(MachineError, match=f"port {port} .* on lo: another program has this port"):
+            open_sockets(dataclasses.replace(lab, network=network))
+
+
+def test_without_root_it_says_why_root_is_needed(
+    lab_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(MachineError, match="needs root"):
+        up.up(labfile.load(lab_path), State(tmp_path / "state"), quiet)
+    assert not (tmp_path / "state").exists()
+
+
+def test_missing_programs_are_named_with_their_packages(lab_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(MachineError, match="qemu-system-x86_64") as caught:
+        up.check_programs(labfile.load(lab_path))
+    assert "openipmi" in caught.value.fix and "qemu-system-x86" in caught.value.fix
+
+
+def test_a_subnet_this_machine_uses_is_refused() -> None:
+    with pytest.raises(MachineError, match="127.0.0.0/8 is in use on this machine"):
+        check_subnet(IPv4Network("127.0.0.0/8"), "labtest")
+
+
+def test_a_state_folder_too_deep_for_sockets_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MachineError, match="too long for Unix sockets"):
+        State(tmp_path / ("deep" * 30)).make()
+
+
+def test_a_real_lab_waits_for_a_yes(tmp_path: Path) -> None:
+    (tmp_path / "lab.yaml").write_text(REAL)
+    (tmp_path / "bmc.password").write_text("secret\n")
+    with pytest.raises(MachineError, match="needs your yes") as caught:
+        ensure_lab(tmp_path / "lab.yaml", state_path=tmp_path / "state", progress=quiet)
+    assert "--yes" in caught.value.fix
+
+
+@pytest.mark.parametrize("names", ["blade1", [1], ["blade1", "blade9"]])
+def test_blades_that_are_not_in_the_lab_are_refused_with_the_list(lab_path: Path, names: list[str]) -> None:
+    with pytest.raises(ParameterError) as caught:
+        choose_blades(labfile.load(lab_path), names)
+    assert "blade1" in str(caught.value)
+
+
+def test_none_means_every_blade_and_the_order_is_the_labs(lab_path: Path) -> None:
+    lab = labfile.load(lab_path)
+    assert [blade.name for blade in choose_blades(lab, [])] == ["blade1", "blade2"]
+    assert [blade.name for blade in choose_blades(lab, ["blade2", "blade1"])] == ["blade1", "blade2"]
+
+
+def test_a_broken_lab_file_is_told_with_line_and_column(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "lab.yaml"
+    path.write_text("blades:\n  - {name: blade1, rol: worker}\n  - {name: blade1}\n")
+    assert cli.main(["--lab", str(path), "explain", "blade1"]) == 2
+    said = capsys.readouterr().err
+    assert f"{path}:2:20" in said and f"{path}:3:" in said
+
+
+def test_commands_for_a_lab_that_is_not_up_say_how_to_start_it(
+    lab_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (["swarm"], ["power", "on"], ["ssh", "blade1"], ["console", "blade1"]):
+        assert cli.main(["--lab", str(lab_path), *words]) == 1
+        assert "./lab up" in capsys.readouterr().err
+    assert cli.main(["--lab", str(lab_path), "down"]) == 0
+
+
+def test_explain_shows_every_file_and_no_secret(lab_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--lab", str(lab_path), "explain", "blade1"]) == 0
+    said = capsys.readouterr().out
+    assert "pxelinux.cfg/default" in said and "usr/share/oem/raw.ign" in said
+    assert "ticket" not in said.lower()
+
+
+def test_every_error_prints_its_place_and_its_fix() -> None:
+    assert str(LabkitError("broken", where="here", fix="mend it")) == "here: broken\n  fix: mend it"
