@@ -1,0 +1,53 @@
+"""What takes longer than CI can afford: run by hand with ``./lab test --soak``."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from labkit.client import ensure_blades, shut_down
+from labkit.swarm import cluster
+from labkit.workbook import CHAPTERS
+
+from .front_door import FRONT_DOOR, FrontDoor, new_front_door
+
+pytestmark = pytest.mark.soak
+
+ROUNDS = 3
+
+
+@pytest.fixture
+def door(tmp_path: Path) -> Iterator[FrontDoor]:
+    door = new_front_door(tmp_path, "network: {subnet: 10.82.0.0/24}\nblades: [{name: blade1}, {name: blade2}]\n")
+    try:
+        yield door
+    finally:
+        door("down", timeout_s=60)
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_each_chapter_alone_from_a_cold_machine(door: FrontDoor, chapter: str) -> None:
+    notebook = FRONT_DOOR.parent / "notebooks" / f"{chapter}.ipynb"
+    done = subprocess.run(
+        [str(FRONT_DOOR.parent / ".venv/bin/papermill"), str(notebook), str(door.folder / "out.ipynb")],
+        env=door.environment, cwd=notebook.parent, capture_output=True, text=True, timeout=900, check=False,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_reboots_in_order_and_by_power_cut_leave_no_ghost(door: FrontDoor) -> None:
+    assert door("run", "--runs", str(door.folder / "runs")).returncode == 0
+    running = door.connect()
+    for _ in range(ROUNDS):
+        shut_down(running, running.lab.blade("blade1"))
+        running.power(running.lab.blade("blade2"), "off")
+        running.wait_power(running.lab.blade("blade2"), "off", timeout_s=10)
+        ensure_blades(running, running.lab.blades, until="joined")
+    with running.engine() as engine:
+        cluster.wait_nodes(engine, ["blade1", "blade2"], 60)
+        listed = [(node.hostname, node.state) for node in cluster.nodes(engine)]
+    assert sorted(listed) == [("blade1", "ready"), ("blade2", "ready"), ("controller", "ready")]
