@@ -6,6 +6,7 @@ and the BMCs over IPMI. Only bringing a lab up or down needs root, which is aske
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -132,11 +133,15 @@ def bmc_password(lab: Lab, state: State, blade: Blade) -> Secret:
 def choose_blades(lab: Lab, names: Sequence[str] | None) -> tuple[Blade, ...]:
     """The blades of those names, in the lab's order; all of them for None or an empty list.
 
+    A JSON list in a string is taken too: papermill's ``-p`` passes a list on as text.
     Raises ParameterError that lists the lab's blades.
     """
     known = [blade.name for blade in lab.blades]
+    if isinstance(names, str) and names.startswith("["):
+        with contextlib.suppress(ValueError):
+            names = json.loads(names)
     if names is not None and (isinstance(names, str) or not all(isinstance(name, str) for name in names)):
-        raise ParameterError(f"blades is a list of names, not {names!r}", fix=f'for example ["{known[0]}"]')
+        raise ParameterError(f"blades is a list of names, not {names!r}", fix=f"some of {json.dumps(known)}")
     unknown = [name for name in names or () if name not in known]
     if unknown:
         raise ParameterError(

@@ -84,7 +84,7 @@ def test_a_real_lab_waits_for_a_yes(tmp_path: Path) -> None:
     assert "--yes" in caught.value.fix
 
 
-@pytest.mark.parametrize("names", ["blade1", [1], ["blade1", "blade9"]])
+@pytest.mark.parametrize("names", ["blade1", [1], ["blade1", "blade9"], '["blade9"]'])
 def test_blades_that_are_not_in_the_lab_are_refused_with_the_list(lab_path: Path, names: list[str]) -> None:
     with pytest.raises(ParameterError) as caught:
         choose_blades(labfile.load(lab_path), names)

@@ -156,7 +156,7 @@ def test_the_last_chapter_alone_from_a_cold_machine(cold: FrontDoor) -> None:
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-3000:]
     unknown = subprocess.run(
-        [*papermill, "-y", "{blades: [blade9]}"], env=cold.environment, cwd=notebook.parent, capture_output=True,
+        [*papermill, "-p", "blades", '["blade9"]'], env=cold.environment, cwd=notebook.parent, capture_output=True,
         text=True, timeout=60, check=False, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert unknown.returncode != 0
