@@ -196,7 +196,7 @@ def test_ipmitool_presses_the_buttons(slot: tuple[Slot, Bmc]) -> None:
 def test_our_client_presses_the_buttons(slot: tuple[Slot, Bmc]) -> None:
     behind, own = slot
     power.set_power("blade7", own, PASSWORD, "on")
-    assert behind.pressed == [("power", 1)]
+    assert set(behind.pressed) == {("power", 1)}  # IPMI goes over UDP: a slow answer makes the client ask again
     assert power.wait_power("blade7", own, PASSWORD, "on", timeout_s=5) < 5
 
 

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from labkit.images.catalogue import catalogue, container_linux_folder, image_digests, nginx_rootfs, tree
 from labkit.images.ensure import ensure_images, prune_images, verify_images
 from labkit.images.nginx import CHANGES as NGINX_CHANGES
+from labkit.images.served import catalogue, container_linux_folder, image_digests, nginx_rootfs, tree
 from labkit.images.store import cache_folder
 
 __all__ = [

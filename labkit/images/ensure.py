@@ -10,8 +10,8 @@ from typing import Any
 
 from labkit.errors import ImageError, MachineError
 from labkit.images import labos, nginx, store
-from labkit.images.catalogue import LOADERS, catalogue, container_linux_folder
 from labkit.images.recipe import Recipe
+from labkit.images.served import LOADERS, catalogue, container_linux_folder
 from labkit.images.store import Progress
 from labkit.images.tools import check_tools
 from labkit.lab import Flavour, Lab

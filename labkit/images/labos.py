@@ -16,7 +16,7 @@ from typing import Any
 from labkit.artifacts import cpio
 from labkit.images.debian import drop, in_tree, lay_files, make_tree, package_versions
 from labkit.images.modules import match_modules, order_modules, read_dependencies
-from labkit.images.recipe import EPOCH_S, Recipe, read_files
+from labkit.images.recipe import EPOCH_S, Recipe, read_files, read_sources
 from labkit.images.store import TREE, Progress
 from labkit.images.tools import run_tool
 
@@ -54,7 +54,11 @@ _PROGRAMS = (
     *("usr/bin/openssl", "usr/bin/localedef", "usr/bin/cvtsudoers", "usr/bin/sudoreplay", "usr/sbin/sudo_*"),
     *("usr/sbin/arpd", "usr/sbin/tipc", "usr/sbin/vdpa", "usr/sbin/dcb", "usr/sbin/devlink", "usr/bin/rdma"),
     *("usr/bin/cpio", "usr/sbin/*tirfs", "usr/bin/ucf*", "usr/sbin/fsck.*", "usr/sbin/mkfs*", "usr/bin/iconv"),
-    *("usr/lib/x86_64-linux-gnu/libmvec.so*", "usr/lib/x86_64-linux-gnu/libdb-5.3.so", "usr/lib/x86_64-linux-gnu/sasl2"),
+    *(
+        "usr/lib/x86_64-linux-gnu/libmvec.so*",
+        "usr/lib/x86_64-linux-gnu/libdb-5.3.so",
+        "usr/lib/x86_64-linux-gnu/sasl2",
+    ),
     *("usr/lib/x86_64-linux-gnu/security/pam_userdb.so", "usr/share/zsh", "usr/share/common-licenses"),
 )
 
@@ -78,7 +82,12 @@ _SYSTEMD = (
     *("usr/lib/systemd/system/systemd-network-generator.service", "usr/lib/systemd/system/modprobe@.service"),
     "usr/lib/systemd/system/systemd-tmpfiles-setup-dev.service",
     *("usr/lib/systemd/system/fstrim.*", "usr/lib/systemd/system/dpkg-db-backup.*"),
-    *("etc/systemd/system/*", "usr/lib/systemd/network/*.network", "usr/lib/systemd/catalog", "var/lib/systemd/catalog"),
+    *(
+        "etc/systemd/system/*",
+        "usr/lib/systemd/network/*.network",
+        "usr/lib/systemd/catalog",
+        "var/lib/systemd/catalog",
+    ),
     *("usr/bin/systemd-repart", "usr/bin/systemd-cryptenroll", "usr/bin/systemd-sysext", "usr/bin/systemd-firstboot"),
     *("usr/bin/systemd-hwdb", "usr/lib/systemd/systemd-cryptsetup", "usr/lib/systemd/systemd-measure"),
     *(
@@ -145,7 +154,7 @@ def recipe() -> Recipe:
         dropped=(*_SET_UP, *_PROGRAMS, *_SYSTEMD),
         files=read_files(resources.files("labkit.images") / "files/labos"),
         settings=(*MODULES, *CONTROLLER_ONLY, *SQUASH),
-        builder=Path(__file__).read_bytes(),
+        builder=read_sources("labos", "debian", "modules"),
     )
 
 

@@ -13,8 +13,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from labkit.errors import ImageError
 from labkit.images.debian import in_tree, lay_files, make_tree
-from labkit.images.recipe import EPOCH_S, Recipe, read_files
+from labkit.images.recipe import EPOCH_S, Recipe, read_files, read_sources
 from labkit.images.store import TREE, Progress
 
 NEED_MIB = 200
@@ -39,7 +40,7 @@ def recipe() -> Recipe:
         variant="extract",
         packages=("nginx-light", "busybox-static", "base-files"),
         files=read_files(resources.files("labkit.images") / "files/nginx"),
-        builder=Path(__file__).read_bytes(),
+        builder=read_sources("nginx", "debian"),
     )
 
 
@@ -48,7 +49,7 @@ def make(recipe: Recipe, folder: Path, lock: int, progress: Progress) -> dict[st
     tree, root = folder / TREE, folder / "root"
     make_tree(recipe, tree, lock, progress)
     (tree / "proc").mkdir(exist_ok=True)
-    for name in (*KEPT, *_libraries(in_tree(tree, lock, f"/{LOADER}", "--list", "/usr/sbin/nginx"))):
+    for name in (*KEPT, *libraries(in_tree(tree, lock, f"/{LOADER}", "--list", "/usr/sbin/nginx"))):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(tree / name, root / name)  # follows links: one file under the name that is asked for
     for name in FOLDERS:
@@ -65,8 +66,14 @@ def make(recipe: Recipe, folder: Path, lock: int, progress: Progress) -> dict[st
     return {"packages": {"nginx-light": version}}
 
 
-def _libraries(listed: str) -> list[str]:
-    """The files in what the dynamic loader lists, without their leading slash; the loader itself with them."""
+def libraries(listed: str) -> list[str]:
+    """The files in what the dynamic loader lists, without their leading slash; the loader itself with them.
+
+    Raises ImageError for a library that is missing.
+    """
+    missing = re.findall(r"(\S+) => not found", listed)
+    if missing:
+        raise ImageError(f"Debian's nginx lacks {', '.join(missing)}", fix="add its package in labkit/images/nginx.py")
     return [LOADER, *re.findall(r"=> /(\S+)", listed)]
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from importlib import resources
 from importlib.resources.abc import Traversable
 
 SUITE = "bookworm"
@@ -57,6 +58,11 @@ def read_files(folder: Traversable, under: str = "") -> dict[str, bytes]:
         else:
             found[under + child.name] = child.read_bytes()
     return found
+
+
+def read_sources(*modules: str) -> bytes:
+    """The source code of modules of this package, which decides what an image becomes as much as its data does."""
+    return b"".join(resources.files("labkit.images").joinpath(f"{module}.py").read_bytes() for module in modules)
 
 
 def mode_of(content: bytes) -> int:

@@ -1,4 +1,4 @@
-"""One warm lab for the tests of the whole: three blades, each brought up another way, by ``./lab run`` itself."""
+"""One warm lab for the tests of the whole: three blades, over TFTP and over HTTP, by ``./lab run`` itself."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ network:
   subnet: 10.79.0.0/24
 blades:
   - {name: blade1, boot: pxelinux}
-  - {name: blade2, boot: lpxelinux}
+  - {name: blade2, boot: ipxe}
   - {name: blade3, boot: ipxe}
 """
 

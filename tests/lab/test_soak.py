@@ -51,3 +51,13 @@ def test_reboots_in_order_and_by_power_cut_leave_no_ghost(door: FrontDoor) -> No
         cluster.wait_nodes(engine, ["blade1", "blade2"], 60)
         listed = [(node.hostname, node.state) for node in cluster.nodes(engine)]
     assert sorted(listed) == [("blade1", "ready"), ("blade2", "ready"), ("controller", "ready")]
+
+
+def test_lpxelinux_brings_a_blade_into_the_swarm(tmp_path: Path) -> None:
+    text = "network: {subnet: 10.83.0.0/24}\nboot: lpxelinux\nblades: [{name: blade1}, {name: blade2}]\n"
+    door = new_front_door(tmp_path, text)
+    try:
+        done = door("run", "--runs", str(door.folder / "runs"))
+        assert done.returncode == 0, done.stdout + done.stderr
+    finally:
+        door("down", timeout_s=60)

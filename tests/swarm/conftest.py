@@ -6,18 +6,15 @@ import io
 import os
 import tarfile
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fleet import REGISTRY, Fleet, Machine, until
+from fleet import REGISTRY, Fleet, ensure_joined, heartbeat_s
 
 from labkit import images, labfile
-from labkit.lab import Role
 from labkit.swarm import cluster
 from labkit.swarm.engine import api, engine
-from labkit.swarm.node import find_node
 from labkit.swarm.registry import ensure_image
 from labkit.swarm.service import remove_service
 
@@ -45,11 +42,11 @@ def fleet(tree: Path) -> Iterator[Fleet]:
 def swarm(fleet: Fleet) -> Fleet:
     """The fleet as one swarm: the controller drained, all three blades Ready workers, no service, no other node.
 
-    Heartbeats are a second apart instead of five, so that the lost are missed sooner.
+    Heartbeats are two seconds apart instead of five, so that the lost are missed sooner.
     """
     client = fleet.controller.client
     cluster.ensure_swarm(client, advertise=fleet.controller.address)
-    heartbeat_s(fleet, 1)
+    heartbeat_s(fleet, 2)
     for raw in api(client).services():
         remove_service(client, raw["Spec"]["Name"])
     joining = [threading.Thread(target=ensure_joined, args=(fleet, machine)) for machine in fleet.blades]
@@ -66,41 +63,6 @@ def swarm(fleet: Fleet) -> Fleet:
             cluster.remove_node(client, node.id)
     client.close()
     return fleet
-
-
-def heartbeat_s(fleet: Fleet, seconds: int) -> None:
-    client = fleet.controller.client
-    raw = api(client).inspect_swarm()
-    spec = {**raw["Spec"], "Dispatcher": {"HeartbeatPeriod": seconds * 1_000_000_000}}
-    api(client).update_swarm(raw["Version"]["Index"], swarm_spec=spec)
-    client.close()
-
-
-def ensure_joined(fleet: Fleet, machine: Machine, role: Role = Role.WORKER) -> None:
-    """Have a blade in the swarm as a Ready node, in a new boot if it is not so already."""
-    client = fleet.controller.client
-    node = find_node(cluster.nodes(client), machine.blade, machine.boot)
-    if not machine.running or node is None or not node.ready or node.role != role:
-        machine.reboot(f"{machine.name}{time.monotonic_ns():x}")
-        join(fleet, machine, role)
-    client.close()
-
-
-def join(fleet: Fleet, machine: Machine, role: Role = Role.WORKER) -> None:
-    """What the blade's own unit does: hand the body it got to the engine."""
-    controller, client = fleet.controller.client, machine.client
-    post_join(machine, cluster.join_body(controller, role=role, address=machine.address))
-    until(lambda: find_node(cluster.nodes(controller), machine.blade, machine.boot))
-    controller.close()
-    client.close()
-
-
-def post_join(machine: Machine, body: dict[str, object]) -> None:
-    """``POST /swarm/join`` with a body as it came, as curl would send it on the blade."""
-    client = machine.client
-    response = api(client).post(api(client)._url("/swarm/join"), json=body, timeout=60)
-    client.close()
-    assert response.ok, response.text
 
 
 SERVE = """\

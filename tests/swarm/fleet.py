@@ -23,7 +23,10 @@ from typing import TypeVar
 
 import docker
 
-from labkit.swarm.engine import connect
+from labkit.lab import Role
+from labkit.swarm import cluster
+from labkit.swarm.engine import api, connect
+from labkit.swarm.node import find_node
 
 T = TypeVar("T")
 
@@ -251,3 +254,38 @@ def _answers(host: str, port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def heartbeat_s(fleet: Fleet, seconds: int) -> None:
+    client = fleet.controller.client
+    raw = api(client).inspect_swarm()
+    spec = {**raw["Spec"], "Dispatcher": {"HeartbeatPeriod": seconds * 1_000_000_000}}
+    api(client).update_swarm(raw["Version"]["Index"], swarm_spec=spec)
+    client.close()
+
+
+def ensure_joined(fleet: Fleet, machine: Machine, role: Role = Role.WORKER) -> None:
+    """Have a blade in the swarm as a Ready node, in a new boot if it is not so already."""
+    client = fleet.controller.client
+    node = find_node(cluster.nodes(client), machine.blade, machine.boot)
+    if not machine.running or node is None or not node.ready or node.role != role:
+        machine.reboot(f"{machine.name}{time.monotonic_ns():x}")
+        join(fleet, machine, role)
+    client.close()
+
+
+def join(fleet: Fleet, machine: Machine, role: Role = Role.WORKER) -> None:
+    """What the blade's own unit does: hand the body it got to the engine."""
+    controller, client = fleet.controller.client, machine.client
+    post_join(machine, cluster.join_body(controller, role=role, address=machine.address))
+    until(lambda: find_node(cluster.nodes(controller), machine.blade, machine.boot))
+    controller.close()
+    client.close()
+
+
+def post_join(machine: Machine, body: dict[str, object]) -> None:
+    """``POST /swarm/join`` with a body as it came, as curl would send it on the blade."""
+    client = machine.client
+    response = api(client).post(api(client)._url("/swarm/join"), json=body, timeout=60)
+    client.close()
+    assert response.ok, response.text
