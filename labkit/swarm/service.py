@@ -152,6 +152,10 @@ def _remove_configs(client: docker.DockerClient, service: str, keep: frozenset[s
 
 
 def _alive(client: docker.DockerClient, service: str) -> bool:
-    """Whether replicas of a removed service are still there; the engine lists them until they have stopped."""
+    """Whether replicas of a removed service still run; the engine lists them until they have stopped.
+
+    One on a node that is gone is listed for ever, and not waited for.
+    """
     tasks = (read_task(raw) for raw in api(client).tasks())
-    return any(task.service == service and not task.ended for task in tasks)
+    ready = {node.id for node in cluster.nodes(client) if node.ready}
+    return any(task.service == service and task.node in ready and not task.ended for task in tasks)

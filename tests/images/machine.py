@@ -13,15 +13,15 @@ PROMPT = "labos-test$ "
 
 
 class Console:
-    """A machine without disk and network, from power-on until the block ends.
+    """A machine without disk, from power-on until the block ends; ``network`` is QEMU's ``-nic``.
 
     ``text`` is all that came from its serial console so far.
     """
 
-    def __init__(self, kernel: Path, initrd: Path, arguments: Sequence[str]) -> None:
+    def __init__(self, kernel: Path, initrd: Path, arguments: Sequence[str], network: str = "none") -> None:
         command = [
             *("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1", "-m", "2048"),
-            *("-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio", "-nic", "none"),
+            *("-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio", "-nic", network),
             *("-kernel", str(kernel), "-initrd", str(initrd), "-append", " ".join(["console=ttyS0", *arguments])),
         ]
         self.text = ""

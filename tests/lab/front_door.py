@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,20 +46,31 @@ class FrontDoor:
     def connect(self) -> RunningLab:
         return connect(self.folder / "lab.yaml", self.state)
 
-    def leftovers(self, pids: Sequence[int] = ()) -> list[str]:
-        """What of this lab is still on the machine: processes, network interfaces, mounts."""
-        left = [f"process {pid}" for pid in pids if Path(f"/proc/{pid}").exists()]
-        mark = os.fsencode(self.state)
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                words = (process / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if mark in words and int(process.name) != os.getpid():
-                left.append(words.replace(b"\0", b" ").decode(errors="replace")[:200])
+    def supervisor(self) -> list[int]:
+        """The process ids of unshare(1) and of the supervisor itself."""
+        return [pid for pid, words in self._processes() if b"labkit.supervisor" in words]
+
+    def leftovers(self) -> list[str]:
+        """What of this lab is still on the machine: processes, network interfaces, mounts.
+
+        A process that has ended and waits for this machine's init to notice has no command line any more.
+        """
+        left = [words.replace(b"\0", b" ").decode(errors="replace")[:200] for _, words in self._processes()]
         left += [link.name for link in Path("/sys/class/net").iterdir() if link.name == f"lab{self._tag}"]
         left += [line for line in Path("/proc/mounts").read_text().splitlines() if str(self.state) in line]
         return left
+
+    def _processes(self) -> list[tuple[int, bytes]]:
+        """The processes whose command line names this lab's state folder."""
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                words = (process / "cmdline").read_bytes()
+            except OSError:  # it ended while we looked
+                continue
+            if os.fsencode(self.state) in words and int(process.name) != os.getpid():
+                found.append((int(process.name), words))
+        return found
 
     @property
     def _tag(self) -> str:

@@ -122,17 +122,12 @@ def test_a_parameter_that_is_no_blade_fails_before_anything_starts(front_door: F
 
 
 def test_killing_the_supervisor_ends_all_of_it(first_run: Done, front_door: FrontDoor) -> None:
-    inside = [
-        int(process.name)
-        for process in Path("/proc").glob("[0-9]*")
-        if b"labkit.supervisor" in (process / "cmdline").read_bytes() and str(front_door.state).encode()
-        in (process / "cmdline").read_bytes()
-    ]  # fmt: skip
+    inside = front_door.supervisor()
     assert len(inside) == 2  # unshare(1) and the supervisor itself
     subprocess.run(["kill", "-9", str(max(inside))], check=True)
     done = front_door("down", timeout_s=60)
     assert done.returncode == 0, done.stderr
-    assert front_door.leftovers(inside) == []
+    assert front_door.leftovers() == []
 
 
 @pytest.fixture
