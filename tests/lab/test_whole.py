@@ -132,7 +132,7 @@ def test_killing_the_supervisor_ends_all_of_it(first_run: Done, front_door: Fron
 
 @pytest.fixture
 def cold(tmp_path: Path) -> Iterator[FrontDoor]:
-    door = new_front_door(tmp_path, "name: cold\nnetwork: {subnet: 10.80.0.0/24}\nblades: [{name: blade1}]\n")
+    door = new_front_door(tmp_path, "name: cold\nboot: ipxe\nnetwork: {subnet: 10.80.0.0/24}\nblades: [{name: blade1}]\n")
     try:
         yield door
     finally:
