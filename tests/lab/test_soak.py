@@ -21,7 +21,9 @@ ROUNDS = 3
 
 @pytest.fixture
 def door(tmp_path: Path) -> Iterator[FrontDoor]:
-    door = new_front_door(tmp_path, "boot: ipxe\nnetwork: {subnet: 10.82.0.0/24}\nblades: [{name: blade1}, {name: blade2}]\n")
+    door = new_front_door(
+        tmp_path, "boot: ipxe\nnetwork: {subnet: 10.82.0.0/24}\nblades: [{name: blade1}, {name: blade2}]\n"
+    )
     try:
         yield door
     finally:

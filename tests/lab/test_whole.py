@@ -44,9 +44,7 @@ def test_a_second_run_finds_everything_in_place(first_run: Done, front_door: Fro
     assert time.monotonic() - began < 90
 
 
-@pytest.mark.parametrize(
-    ("blade", "protocol", "never"), [("blade1", "tftp", "http"), ("blade3", "http", "tftp")]
-)
+@pytest.mark.parametrize(("blade", "protocol", "never"), [("blade1", "tftp", "http"), ("blade3", "http", "tftp")])
 def test_each_boot_method_fetches_its_own_way(
     first_run: Done, front_door: FrontDoor, blade: str, protocol: str, never: str
 ) -> None:
@@ -132,7 +130,9 @@ def test_killing_the_supervisor_ends_all_of_it(first_run: Done, front_door: Fron
 
 @pytest.fixture
 def cold(tmp_path: Path) -> Iterator[FrontDoor]:
-    door = new_front_door(tmp_path, "name: cold\nboot: ipxe\nnetwork: {subnet: 10.80.0.0/24}\nblades: [{name: blade1}]\n")
+    door = new_front_door(
+        tmp_path, "name: cold\nboot: ipxe\nnetwork: {subnet: 10.80.0.0/24}\nblades: [{name: blade1}]\n"
+    )
     try:
         yield door
     finally:
