@@ -30,7 +30,7 @@ def match_modules(dependencies: Mapping[str, object], builtin: Iterable[str], pa
         hits = _matching(dependencies, pattern)
         if not hits and not _matching(inside, pattern):
             raise ImageError(
-                f"Debian's kernel has no module {pattern}.ko", fix="adapt MODULES in labkit/images/labos.py"
+                f"Debian's kernel has no module {pattern}.ko", fix="adapt labkit/images/files/labos/lists/modules"
             )
         found |= hits
     return sorted(found)

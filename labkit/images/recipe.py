@@ -20,7 +20,7 @@ class Recipe:
 
     ``variant`` is mmdebstrap's; ``excluded`` are globs of paths that are never unpacked (``*`` matches slashes, see
     dpkg(1) ``--path-exclude``), ``dropped`` globs below the root of what the set-up needed and the image does not;
-    ``files`` are laid over the tree, by name; ``settings`` are all other choices that decide the result; ``builder`` is
+    ``files`` are laid over the tree, by name; ``settings`` are other choices that decide the result; ``builder`` is
     the source of the code that builds it.
     """
 
@@ -58,6 +58,12 @@ def read_files(folder: Traversable, under: str = "") -> dict[str, bytes]:
         else:
             found[under + child.name] = child.read_bytes()
     return found
+
+
+def read_list(text: bytes) -> tuple[str, ...]:
+    """The lines of a list, without blank ones and comments (``#``)."""
+    lines = (line.partition("#")[0].strip() for line in text.decode().splitlines())
+    return tuple(line for line in lines if line)
 
 
 def read_sources(*modules: str) -> bytes:

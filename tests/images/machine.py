@@ -62,7 +62,7 @@ class Console:
 
     def take_shell(self, *, timeout_s: float) -> None:
         """Wait for the shell that autologin gives and give it a prompt that nothing else prints."""
-        self.wait_for(r"\$ $", timeout_s=timeout_s)
+        self.wait_for(r"core@\S+\$ ", timeout_s=timeout_s)
         at = len(self.text)
         self.type("PS1='labos-test''$ '; bind 'set enable-bracketed-paste off'; stty -echo\n")
         self.wait_for(r"labos-test\$ ", timeout_s=120, start=at)

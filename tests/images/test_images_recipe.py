@@ -13,7 +13,7 @@ from labkit.artifacts import cpio
 from labkit.errors import ImageError
 from labkit.images import labos, nginx
 from labkit.images.debian import drop, lay_files
-from labkit.images.recipe import Recipe, mode_of
+from labkit.images.recipe import Recipe, mode_of, read_list
 
 RECIPE = Recipe(name="toy", variant="extract", packages=("one", "two"), files={"a": b"1", "b": b"2"}, builder=b"code")
 
@@ -60,6 +60,18 @@ def test_the_blade_os_knows_nothing_of_labkit() -> None:
     recipe = labos.recipe()
     assert "initramfs/init" in recipe.files
     assert not [name for name, content in recipe.files.items() if b"labkit" in content]
+
+
+def test_a_list_has_comments_and_blank_lines() -> None:
+    assert read_list(b"# head\n\none\n two # why\n#three\n") == ("one", "two")
+
+
+def test_the_lists_of_the_blade_os_are_read() -> None:
+    recipe = labos.recipe()
+    assert "docker.io" in recipe.packages
+    assert "/usr/share/man/*" in recipe.excluded
+    assert "boot/*" in recipe.dropped
+    assert all(not pattern.startswith("/") for pattern in recipe.dropped)
 
 
 def test_scripts_can_be_run(tmp_path: Path) -> None:
