@@ -90,7 +90,7 @@ class RunningLab:
         """A client of the controller's Docker engine. Raises SwarmError when it is not there."""
         from labkit.swarm.engine import engine
 
-        with engine(docker_socket(self.lab, self.state)) as client:
+        with engine(self.state.manager_socket(self.lab)) as client:
             yield client
 
     def power(self, blade: Blade, state: str) -> None:
@@ -105,11 +105,6 @@ class RunningLab:
         """Wait for a blade to be ``on`` or ``off``; the seconds it took. Raises PowerError."""
         password = bmc_password(self.lab, self.state, blade)
         return power.wait_power(blade.name, blade.bmc, password, state, timeout_s=timeout_s)
-
-
-def docker_socket(lab: Lab, state: State) -> Path:
-    """The engine of the swarm's first manager: the lab's own, or in a real lab this machine's."""
-    return state.docker if lab.network.kind is NetworkKind.VIRTUAL else Path("/var/run/docker.sock")
 
 
 def bmc_password(lab: Lab, state: State, blade: Blade) -> Secret:

@@ -43,4 +43,10 @@ while [ "$1" != -- ]; do
     esac
 done
 shift
-exec chroot root "$@"
+# Not chroot(1): a container runtime below would find the way out of it, to the root of this machine.
+cd root
+mkdir -p oldroot
+pivot_root . oldroot
+umount -l oldroot
+rmdir oldroot
+exec "$@"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit.errors import MachineError
+from labkit.lab import Lab, NetworkKind
 from labkit.secret import Secret
 
 SOCKET_PATH_B = 108
@@ -57,6 +58,10 @@ class State:
     def docker(self) -> Path:
         """The socket of the controller's engine."""
         return self.run / "docker.sock"
+
+    def manager_socket(self, lab: Lab) -> Path:
+        """The engine of the swarm's first manager: the lab's own, or in a real lab this machine's."""
+        return self.docker if lab.network.kind is NetworkKind.VIRTUAL else Path("/var/run/docker.sock")
 
     @property
     def swarmd(self) -> Path:

@@ -268,7 +268,7 @@ async def run(lab: Lab, state: State, emit: Callable[[Event], None]) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    desk = Desk(lab, state.docker, emit)
+    desk = Desk(lab, state.manager_socket(lab), emit)
     server = await rpc.serve(rpc.listen(state.swarmd), desk.verbs)
     watching = asyncio.create_task(desk.watch())
     stopping = asyncio.create_task(stop.wait())
