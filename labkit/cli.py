@@ -82,10 +82,11 @@ def _status(options: argparse.Namespace) -> int:
         _print({"up": False}, options.json, "the lab is not up; start it with ./lab up")
         return 1
     running = client.connect(options.lab, options.state)
-    table = stages.table(running.lab, running.stages())
+    now = running.stages()
     parts = ", ".join(f"{name} {pid or 'DOWN'}" for name, pid in status["parts"].items())
-    text = f"lab '{status['name']}' is up ({status['accelerator'] or 'real machines'})\nparts: {parts}\n\n{table}"
-    rows = {name: vars(running.stages().blade(name)) for name in (blade.name for blade in running.lab.blades)}
+    kind = status["accelerator"] or "real machines"
+    text = f"lab '{status['name']}' is up ({kind})\nparts: {parts}\n\n{stages.table(running.lab, now)}"
+    rows = {blade.name: vars(now.blade(blade.name)) for blade in running.lab.blades}
     _print({"up": True, **status, "blades": rows}, options.json, text)
     return 0
 
@@ -225,7 +226,7 @@ def _swarm(options: argparse.Namespace) -> int:
     text = (
         stages.grid(["node", "blade", "role", "state", "availability", "id"], rows) if rows else "there is no swarm yet"
     )
-    _print([vars(node) if hasattr(node, "__dict__") else str(node) for node in nodes], options.json, text)
+    _print([vars(node) for node in nodes], options.json, text)
     return 0
 
 
@@ -243,9 +244,9 @@ def _images(options: argparse.Namespace) -> int:
 
 
 def _workbook(options: argparse.Namespace) -> int:
-    folder = _lab_path(options).parent / "notebooks"
-    if not folder.is_dir():
-        folder = Path(__file__).parent.parent / "notebooks"
+    from labkit.workbook import notebooks_folder
+
+    folder = notebooks_folder(_lab_path(options))
     os.environ["LABKIT_LAB"] = str(_lab_path(options))
     os.environ["LABKIT_STATE"] = str(_state(options).path)
     command = [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1", "--no-browser", f"--notebook-dir={folder}"]

@@ -17,6 +17,7 @@ from labkit import ignition
 from labkit.artifacts import cpio, ipxe, pxelinux, units
 from labkit.errors import PlanError
 from labkit.lab import Blade, BootMethod, Flavour, Lab
+from labkit.netboot.loaders import LOADERS, Client, Firmware
 from labkit.secret import Secret
 
 
@@ -83,11 +84,7 @@ SHAPES: Mapping[Flavour, Shape] = {
     ),
 }
 
-NBP: Mapping[BootMethod, str] = {
-    BootMethod.PXELINUX: "pxelinux.0",
-    BootMethod.LPXELINUX: "lpxelinux.0",
-    BootMethod.IPXE: "undionly.kpxe",
-}
+NBP: Mapping[BootMethod, str] = {method: LOADERS[method, Client.PXE, Firmware.BIOS] for method in BootMethod}
 
 CONSOLE_HINT = "append console=tty0 console=ttyS1 coreos.autologin=tty0"
 
@@ -264,9 +261,7 @@ def _overlay(lab: Lab, blade: Blade, boot: str, secrets: BootSecrets, version: s
     config: dict[str, Any] = {
         "ignition": {"version": version},
         "storage": {"files": files},
-        "systemd": {
-            "units": [{"name": u.name, "enabled": True, "contents": u.contents} for u in units.swarm_units()]
-        },
+        "systemd": {"units": [{"name": u.name, "enabled": True, "contents": u.contents} for u in units.swarm_units()]},
     }
     if lab.ssh_keys:
         config["passwd"] = {"users": [{"name": "core", "sshAuthorizedKeys": list(lab.ssh_keys)}]}

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import json
+import ast
+import logging
+import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from labkit import client, labfile, stages, up
 from labkit.errors import LabkitError, MachineError, ParameterError
+from labkit.lab import Blade
 from labkit.state import State
 
 Progress = Callable[[str], None]
 
 CHAPTERS = ("01-pxe-setup", "02-ignition-authoring", "03-swarm-bootstrap", "04-nginx-service")
-SERVICE = "web"
-PORT = 8080
 
 
 def notebooks_folder(lab_path: Path) -> Path:
@@ -27,21 +28,27 @@ def notebooks_folder(lab_path: Path) -> Path:
     raise MachineError("the notebooks are not there", fix="run this in a clone of labkit")
 
 
+def read_defaults(folder: Path, chapter: str) -> dict[str, Any]:
+    """A chapter's parameters and what they are where nobody says otherwise."""
+    import papermill
+
+    found = papermill.inspect_notebook(str(folder / f"{chapter}.ipynb"))
+    return {name: ast.literal_eval(parameter["default"]) for name, parameter in found.items()}
+
+
 def check_parameters(folder: Path, given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The given parameters by chapter: each chapter gets those it has.
 
     Raises ParameterError for a name no chapter has, or a value of another type than the chapter's default.
     """
-    import papermill
-
     chapters: dict[str, dict[str, Any]] = {}
     known: set[str] = set()
     for chapter in CHAPTERS:
-        has = papermill.inspect_notebook(str(folder / f"{chapter}.ipynb"))
-        known |= set(has)
-        chapters[chapter] = {name: value for name, value in given.items() if name in has}
+        defaults = read_defaults(folder, chapter)
+        known |= set(defaults)
+        chapters[chapter] = {name: value for name, value in given.items() if name in defaults}
         for name, value in chapters[chapter].items():
-            default = json.loads(has[name]["default"].replace("'", '"'))
+            default = defaults[name]
             if type(value) is not type(default):
                 wanted = type(default).__name__
                 raise ParameterError(
@@ -57,7 +64,7 @@ def check_parameters(folder: Path, given: Mapping[str, Any]) -> dict[str, dict[s
 
 def run(lab_path: Path, state: State, given: Mapping[str, Any], *, runs: Path | None, progress: Progress) -> int:
     """The whole workbook. Executed notebooks go to ``runs/<time>/``. Returns the exit status: 0 when nginx answered
-    through every blade.
+    through every chosen blade.
 
     Raises LabkitError before anything starts when a parameter is wrong or the lab cannot come up; a notebook that fails
     raises one too, with the place of its executed copy.
@@ -65,7 +72,8 @@ def run(lab_path: Path, state: State, given: Mapping[str, Any], *, runs: Path | 
     folder = notebooks_folder(lab_path)
     chapters = check_parameters(folder, given)
     lab = labfile.load(lab_path)
-    client.choose_blades(lab, given.get("blades"))
+    chosen = client.choose_blades(lab, given.get("blades"))
+    port = {**read_defaults(folder, CHAPTERS[-1]), **given}["port"]
     began = time.monotonic()
     made = up.status(state) is None
     running = client.ensure_lab(lab_path, state_path=state.path, progress=progress)
@@ -79,7 +87,7 @@ def run(lab_path: Path, state: State, given: Mapping[str, Any], *, runs: Path | 
         if made:
             up.down(state, progress)
         raise
-    status = _print_table(running)
+    status = _print_table(running, chosen, port)
     print(f"\n{time.monotonic() - began:.0f} s. Executed notebooks: {out}")
     return status
 
@@ -87,9 +95,6 @@ def run(lab_path: Path, state: State, given: Mapping[str, Any], *, runs: Path | 
 def _run_chapter(
     folder: Path, chapter: str, given: Mapping[str, Any], running: client.RunningLab, out: Path, progress: Progress
 ) -> None:
-    import logging
-    import os
-
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
@@ -114,15 +119,15 @@ def _run_chapter(
     progress(f"{chapter} done in {time.monotonic() - began:.0f} s")
 
 
-def _print_table(running: client.RunningLab) -> int:
-    """The last table: per blade its stages, its node, and what nginx answered through it."""
+def _print_table(running: client.RunningLab, chosen: Sequence[Blade], port: int) -> int:
+    """The last table: per blade its stages, its node, and what nginx said through it; 0 when the chosen ones did."""
     from labkit.swarm import cluster
     from labkit.swarm.probe import probe
 
     blades = {blade.name: str(blade.address) for blade in running.lab.blades}
     with running.engine() as engine:
         nodes = {node.blade: node for node in cluster.nodes(engine) if node.ready}
-    answers = {answer.blade: answer for answer in probe(blades, PORT)}
+    answers = {answer.blade: answer for answer in probe(blades, port)}
     extra = {
         name: {
             "node": nodes[name].id[:12] if name in nodes else "-",
@@ -132,4 +137,4 @@ def _print_table(running: client.RunningLab) -> int:
         for name in blades
     }
     print(stages.table(running.lab, running.stages(), extra))
-    return 0 if all(cells["nginx"] == "200" for cells in extra.values()) else 1
+    return 0 if all(extra[blade.name]["nginx"] == "200" for blade in chosen) else 1

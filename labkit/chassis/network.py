@@ -3,7 +3,7 @@
 ::
 
     host ──veth── uplink │ br0 (the lab server's address) ──tap── blade1
-     (labXXXXXX)         │  ├──tap── blade2
+     (lab + tag)         │  ├──tap── blade2
                          │  └──veth── eth0 of the controller's engine, in a namespace of its own
 
 The host is routed, not bridged, to the blades: no broadcast of theirs leaves the namespace, so no DHCP packet can reach

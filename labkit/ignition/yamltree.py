@@ -52,16 +52,6 @@ class Node:
                 found = value
         return found
 
-    def short_tag(self) -> str:
-        """The tag, worked out from the text where it was not written."""
-        if self.kind != "scalar":
-            return self.tag or ("!!map" if self.kind == "map" else "!!seq")
-        if self.tag and self.tag != "!":
-            return self.tag
-        if not self.plain:
-            return "!!str"
-        return "!!merge" if self.value == "<<" else resolve("", self.value)[0]
-
 
 def parse(source: bytes | str) -> Node | None:
     """The root of the first document, None if there is none.

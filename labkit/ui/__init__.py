@@ -3,7 +3,7 @@
 Each widget has a twin in text: a headless run, a terminal and a screen reader get the same words.
 """
 
-from labkit.ui.choosers import Choice, choose, choose_blades
+from labkit.ui.choosers import BladeChoice, choose_blades
 from labkit.ui.views import BootView, show_table
 
-__all__ = ["BootView", "Choice", "choose", "choose_blades", "show_table"]
+__all__ = ["BladeChoice", "BootView", "choose_blades", "show_table"]

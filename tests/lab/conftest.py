@@ -7,16 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from .front_door import FrontDoor, new_front_door
+from .front_door import FrontDoor, new_lab
 
 
 @pytest.fixture(scope="session")
 def front_door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontDoor]:
-    door = new_front_door(tmp_path_factory.mktemp("lab"))
-    try:
+    with new_lab(tmp_path_factory.mktemp("lab")) as door:
         yield door
-    finally:
-        door("down", timeout_s=60)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +79,12 @@ class FrontDoor:
         return State(self.state).tag
 
 
-def new_front_door(folder: Path, text: str = LAB) -> FrontDoor:
+@contextmanager
+def new_lab(folder: Path, text: str = LAB) -> Iterator[FrontDoor]:
+    """A lab that nobody has brought up yet, taken down whatever happens."""
     (folder / "lab.yaml").write_text(text)
-    return FrontDoor(folder)
+    door = FrontDoor(folder)
+    try:
+        yield door
+    finally:
+        door("down", timeout_s=60)

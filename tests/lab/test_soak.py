@@ -12,7 +12,7 @@ from labkit.client import ensure_blades, shut_down
 from labkit.swarm import cluster
 from labkit.workbook import CHAPTERS
 
-from .front_door import FRONT_DOOR, FrontDoor, new_front_door
+from .front_door import FRONT_DOOR, FrontDoor, new_lab
 
 pytestmark = pytest.mark.soak
 
@@ -21,13 +21,9 @@ ROUNDS = 3
 
 @pytest.fixture
 def door(tmp_path: Path) -> Iterator[FrontDoor]:
-    door = new_front_door(
-        tmp_path, "boot: ipxe\nnetwork: {subnet: 10.82.0.0/24}\nblades: [{name: blade1}, {name: blade2}]\n"
-    )
-    try:
+    text = "boot: ipxe\nnetwork: {subnet: 10.82.0.0/24}\nblades: [{name: blade1}, {name: blade2}]\n"
+    with new_lab(tmp_path, text) as door:
         yield door
-    finally:
-        door("down", timeout_s=60)
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
@@ -57,9 +53,6 @@ def test_reboots_in_order_and_by_power_cut_leave_no_ghost(door: FrontDoor) -> No
 
 def test_lpxelinux_brings_a_blade_into_the_swarm(tmp_path: Path) -> None:
     text = "network: {subnet: 10.83.0.0/24}\nboot: lpxelinux\nblades: [{name: blade1}, {name: blade2}]\n"
-    door = new_front_door(tmp_path, text)
-    try:
+    with new_lab(tmp_path, text) as door:
         done = door("run", "--runs", str(door.folder / "runs"))
         assert done.returncode == 0, done.stdout + done.stderr
-    finally:
-        door("down", timeout_s=60)

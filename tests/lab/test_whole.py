@@ -17,7 +17,7 @@ from labkit.client import bmc_password, ensure_blades, shut_down
 from labkit.nginx import ask_blades
 from labkit.swarm import cluster
 
-from .front_door import FRONT_DOOR, FrontDoor, new_front_door
+from .front_door import FRONT_DOOR, FrontDoor, new_lab
 
 pytestmark = pytest.mark.qemu
 Done = subprocess.CompletedProcess[str]
@@ -130,13 +130,9 @@ def test_killing_the_supervisor_ends_all_of_it(first_run: Done, front_door: Fron
 
 @pytest.fixture
 def cold(tmp_path: Path) -> Iterator[FrontDoor]:
-    door = new_front_door(
-        tmp_path, "name: cold\nboot: ipxe\nnetwork: {subnet: 10.80.0.0/24}\nblades: [{name: blade1}]\n"
-    )
-    try:
+    text = "name: cold\nboot: ipxe\nnetwork: {subnet: 10.80.0.0/24}\nblades: [{name: blade1}]\n"
+    with new_lab(tmp_path, text) as door:
         yield door
-    finally:
-        door("down", timeout_s=60)
 
 
 @pytest.mark.notebook
