@@ -27,7 +27,7 @@ from labkit.chassis import bmc, network, qemu
 from labkit.chassis.virtual import VirtualChassis, serial_port
 from labkit.errors import LabkitError, MachineError, PowerError
 from labkit.events import Event, LabEvent, Trouble
-from labkit.lab import Blade, ChassisKind, Lab, NetworkKind
+from labkit.lab import Blade, BootMethod, ChassisKind, Lab, NetworkKind
 from labkit.parts import Part, PartSpec
 from labkit.state import State, owner_of
 from labkit.treeroot import engine_command, registry_command
@@ -94,6 +94,8 @@ class Supervisor:
         if virtual_chassis:
             for blade in self.lab.blades:
                 network.make_tap(blade.slot)
+                if blade.boot is BootMethod.LPXELINUX:
+                    network.slow_down(blade.address)
             specs += [self._bmc(blade) for blade in self.lab.blades]
         await asyncio.gather(*(self._start(spec) for spec in specs))
         await self._start(self._swarmd())

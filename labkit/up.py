@@ -226,11 +226,7 @@ def _wait_gone(pid: int, timeout_s: float) -> bool:
 
 def _remove_leftovers(state: State) -> bool:
     """The host's end of the way in, and sockets of a lab that is no more. True when there was something."""
-    link = network.host_link(state.tag)
-    found = False
-    if Path(f"/sys/class/net/{link}").exists():
-        network.run_ip(f"link delete {link}")
-        found = True
+    found = network.remove_way_in(state.tag)
     if state.run.is_dir():
         for path in state.run.iterdir():
             if path.name != LOCK:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from labkit import labfile, rpc
-from labkit.chassis import bmc, power
+from labkit.chassis import bmc, network, power
 from labkit.chassis.qemu import Machine
 from labkit.errors import PowerError
 from labkit.lab import Blade, Bmc
@@ -227,3 +227,28 @@ def test_a_silent_bmc_is_said(silence: Future[str]) -> None:
         silence.result(timeout=20)
     assert caught.value.where.startswith("blade7 (BMC 127.0.0.1:")
     assert "cable" in caught.value.fix
+
+
+# --- the network ---
+
+
+def ip(*words: str) -> str:
+    return subprocess.run(["ip", *words], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.netns
+def test_the_way_in_is_removed_whoever_is_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    link = network.host_link("tests0")
+    assert not network.remove_way_in("tests0")
+    ip("link", "add", link, "type", "veth", "peer", "name", "peer-tests0")
+    assert network.remove_way_in("tests0")
+    assert link not in ip("-brief", "link")
+    ip("link", "add", link, "type", "veth", "peer", "name", "peer-tests0")
+    run_ip = network.run_ip
+
+    def beaten(command: str) -> None:  # the kernel clears a dead namespace's link away between our look and our deed
+        ip("link", "delete", link)
+        run_ip(command)
+
+    monkeypatch.setattr(network, "run_ip", beaten)
+    assert network.remove_way_in("tests0")

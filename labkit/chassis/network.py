@@ -23,6 +23,8 @@ from labkit.lab import Lab
 
 BRIDGE = "br0"
 UPLINK = "uplink"
+MOST_UNDER_WAY = 6
+"""TCP segments to a card with eight receive buffers; two are for what else the network says."""
 
 
 def run_ip(*commands: str, prefix: tuple[str, ...] = ()) -> None:
@@ -31,7 +33,8 @@ def run_ip(*commands: str, prefix: tuple[str, ...] = ()) -> None:
         [*prefix, "ip", "-batch", "-"], input="\n".join(commands) + "\n", text=True, capture_output=True, check=False
     )
     if done.returncode:
-        raise MachineError(f"the lab's network could not be made: {done.stderr.strip() or done.stdout.strip()}")
+        said = done.stderr.strip() or done.stdout.strip()
+        raise MachineError(f"the lab's network could not be set up or taken down: {said}")
 
 
 def tap_name(slot: int) -> str:
@@ -61,6 +64,22 @@ def make_way_in(lab: Lab, tag: str, pid: int) -> None:
         f"addr add {host_address(lab)}/32 dev {host_link(tag)}",
         f"route add {lab.network.subnet} via {lab.network.server} dev {host_link(tag)} onlink src {host_address(lab)}",
     )
+
+
+def remove_way_in(tag: str) -> bool:
+    """On the host: remove the veth of a lab that is no more. True when it was there.
+
+    The kernel takes a dead namespace's links away in its own time, maybe between our look and our deed.
+    """
+    link = Path(f"/sys/class/net/{host_link(tag)}")
+    if not link.exists():
+        return False
+    try:
+        run_ip(f"link delete {link.name}")
+    except MachineError:
+        if link.exists():
+            raise
+    return True
 
 
 def check_subnet(subnet: IPv4Network, link: str) -> None:
@@ -105,6 +124,16 @@ def make_tap(slot: int) -> None:
     """A slot's network card, plugged into the bridge."""
     name = tap_name(slot)
     run_ip(f"tuntap add dev {name} mode tap", f"link set {name} master {BRIDGE} up")
+
+
+def slow_down(address: IPv4Address) -> None:
+    """Keep the packets under way to a blade fewer than its card's receive buffers.
+
+    lpxelinux takes packets by interrupt through the ROM, here iPXE's. Its virtio driver has eight buffers and masks the
+    interrupt while it hands packets on: if eight arrive meanwhile, none is left to raise the next, and the blade waits
+    for ever for what the server has long sent. Fewer cannot fill the ring (ip-route(8), ``cwnd``).
+    """
+    run_ip(f"route add {address}/32 dev {BRIDGE} cwnd lock {MOST_UNDER_WAY}")
 
 
 def make_engine_link(lab: Lab, pid: int) -> None:
