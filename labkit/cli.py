@@ -226,6 +226,16 @@ def _why(options: argparse.Namespace) -> int:
     return 0 if told.well else 1
 
 
+def _rehearse(options: argparse.Namespace) -> int:
+    from labkit.rehearse.tried import rehearse
+
+    running = _running(options)
+    (blade,) = client.choose_blades(running.lab, [options.blade])
+    tried = rehearse(running, blade, firmware=options.firmware)
+    _print(tried.as_json(), options.json, str(tried))
+    return 0 if tried.ok else 1
+
+
 def _boot_report(options: argparse.Namespace) -> int:
     from labkit import report
     from labkit.pictures.timeline import draw_timeline
@@ -339,6 +349,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("-f", "--follow", action="store_true", help="go on as things happen")
     sub = verb("why", _why, "where a blade stands, what was seen of it, and the next step", as_json=True)
     sub.add_argument("blade")
+    sub = verb("rehearse", _rehearse, "walk a blade's boot by packets alone, without switching it on", as_json=True)
+    sub.add_argument("blade")
+    sub.add_argument("--firmware", default="", help="bios, ipxe, uefi or http (default: what this lab's blades have)")
     sub = verb("boot-report", _boot_report, "the blades' boots: seconds, bytes and rates of each step", as_json=True)
     sub.add_argument("blade", nargs="*", help="blades (default: all)")
     sub.add_argument("--all", action="store_true", help="every boot on record, not only the last")

@@ -25,10 +25,11 @@ from typing import Any
 from labkit import events, images, labfile, rpc
 from labkit.chassis import bmc, network, qemu
 from labkit.chassis.virtual import VirtualChassis, serial_port
-from labkit.errors import LabkitError, MachineError, PowerError
+from labkit.errors import ControlError, LabkitError, MachineError, PowerError
 from labkit.events import Event, LabEvent, Trouble
 from labkit.lab import Blade, ChassisKind, Lab, NetworkKind
 from labkit.parts import Part, PartSpec
+from labkit.rehearse import stage
 from labkit.state import State, owner_of
 from labkit.stuck import Watch
 from labkit.treeroot import engine_command, registry_command
@@ -228,6 +229,7 @@ class Supervisor:
             "down": self._down,
             "slot_power": self._slot_power,
             "slot_set": self._slot_set,
+            "rehearse": self._rehearse,
         }
 
     async def _status(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -262,6 +264,13 @@ class Supervisor:
     async def _slot_set(self, request: dict[str, Any]) -> dict[str, Any]:
         await self._slots().press(int(request["slot"]), str(request["button"]), int(request["value"]))
         return {}
+
+    async def _rehearse(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Walk a blade's boot by packets: ``{"blade", "firmware"}`` → ``{"lines": [{"step", …}, …, {"ok", …}]}``."""
+        blade = self.lab.blade(str(request["blade"]))
+        if self.chassis is not None and self.chassis.is_on(blade.slot):
+            raise ControlError(f"{blade.name} is on", fix=f"labkit why {blade.name} tells of its boot")
+        return {"lines": await stage.rehearse(self.lab, self.state, blade, str(request["firmware"]), self._owner)}
 
 
 async def answers_unix(path: Path) -> bool:

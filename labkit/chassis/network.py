@@ -107,6 +107,15 @@ def make_tap(slot: int) -> None:
     run_ip(f"tuntap add dev {name} mode tap", f"link set {name} master {BRIDGE} up")
 
 
+def make_rehearsal_link(slot: int, mac: str, pid: int) -> None:
+    """A card with a blade's MAC in the namespace of process ``pid``, plugged into the bridge; it goes with ``pid``."""
+    name = f"rehearse{slot}"
+    run_ip(
+        f"link add {name} type veth peer name eth0 address {mac} netns {pid}",
+        f"link set {name} master {BRIDGE} up",
+    )
+
+
 def make_engine_link(lab: Lab, pid: int) -> None:
     """The controller's network card: a veth from the bridge into the namespace of process ``pid``."""
     run_ip(
