@@ -236,6 +236,15 @@ def _rehearse(options: argparse.Namespace) -> int:
     return 0 if tried.ok else 1
 
 
+def _doctor(options: argparse.Namespace) -> int:
+    from labkit.doctor import findings, visit
+
+    lab, state = labfile.load(_lab_path(options)), _state(options)
+    found = findings.examine(lab, visit.look(lab, state, _say))
+    _print([vars(finding) for finding in found], options.json, findings.render(found))
+    return 0 if findings.is_well(found) else 1
+
+
 def _boot_report(options: argparse.Namespace) -> int:
     from labkit import report
     from labkit.pictures.timeline import draw_timeline
@@ -347,6 +356,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = verb("events", _events, "what has happened", as_json=True)
     sub.add_argument("blade", nargs="?")
     sub.add_argument("-f", "--follow", action="store_true", help="go on as things happen")
+    verb("doctor", _doctor, "look at this machine and its network before anything boots", as_json=True)
     sub = verb("why", _why, "where a blade stands, what was seen of it, and the next step", as_json=True)
     sub.add_argument("blade")
     sub = verb("rehearse", _rehearse, "walk a blade's boot by packets alone, without switching it on", as_json=True)

@@ -19,7 +19,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from labkit.errors import MachineError
-from labkit.lab import Lab
+from labkit.lab import Lab, NetworkKind
 
 BRIDGE = "br0"
 UPLINK = "uplink"
@@ -32,6 +32,11 @@ def run_ip(*commands: str, prefix: tuple[str, ...] = ()) -> None:
     )
     if done.returncode:
         raise MachineError(f"the lab's network could not be made: {done.stderr.strip() or done.stdout.strip()}")
+
+
+def link_of(lab: Lab) -> str:
+    """The interface that a lab's boot server listens on: its bridge, or a card of this machine."""
+    return BRIDGE if lab.network.kind is NetworkKind.VIRTUAL else lab.network.interface
 
 
 def tap_name(slot: int) -> str:

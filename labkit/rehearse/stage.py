@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from dataclasses import asdict
 from typing import Any
 
@@ -15,22 +14,17 @@ from labkit import rpc
 from labkit.chassis import network
 from labkit.errors import ControlError
 from labkit.lab import Blade, Lab, NetworkKind
+from labkit.parts import confined
 from labkit.rehearse.walk import Task
 from labkit.state import State
 
 LONGEST_S = 240.0
-CAPABILITIES = "-all,+net_admin,+net_bind_service"
 
 
 def command(owner: tuple[int, int]) -> list[str]:
-    """The walk in a network namespace of its own (unshare(1), setpriv(1))."""
-    user, group = owner
-    return [
-        "unshare", "--net", "--",
-        "setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups" if user == 0 else "--init-groups",
-        f"--bounding-set={CAPABILITIES}", f"--inh-caps={CAPABILITIES}", f"--ambient-caps={CAPABILITIES}",
-        "--no-new-privs", sys.executable, "-m", "labkit.rehearse.walk",
-    ]  # fmt: skip
+    """The walk in a network namespace of its own (unshare(1))."""
+    walk = confined(owner, "net_admin", "net_bind_service", module="labkit.rehearse.walk")
+    return ["unshare", "--net", "--", *walk]
 
 
 async def rehearse(lab: Lab, state: State, blade: Blade, firmware: str, owner: tuple[int, int]) -> list[dict[str, Any]]:
