@@ -48,7 +48,7 @@ def check_archive(data: bytes) -> str:
     except cpio.CpioError as error:
         raise BrokenFile(f"this archive does not unpack: {error}") from None
     kind = "an archive" if content is data else "a compressed archive"
-    words = f"{kind} of {len(entries)} entries"
+    words = f"{kind} of {_many(len(entries), 'entry')}"
     config = next((entry for entry in entries if entry.name == CONFIG), None)
     return words if config is None else f"{words} with {check_config(config.data)}"
 
@@ -65,13 +65,16 @@ def check_config(data: bytes) -> str:
         version = config["ignition"]["version"]
     except (ValueError, KeyError, TypeError):
         raise BrokenFile(f"{CONFIG} in it is no Ignition config") from None
-    files = _count(config, "storage", "files")
-    units = _count(config, "systemd", "units")
-    return f"an Ignition {version} config ({files} files, {units} units)"
+    files, units = _count(config, "storage", "file"), _count(config, "systemd", "unit")
+    return f"an Ignition {version} config ({files}, {units})"
 
 
-def _count(config: Mapping[str, Any], section: str, name: str) -> int:
-    return len((config.get(section) or {}).get(name) or ())
+def _count(config: Mapping[str, Any], section: str, what: str) -> str:
+    return _many(len((config.get(section) or {}).get(f"{what}s") or ()), what)
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what[:-1]}ies" if what.endswith("y") else f"{count} {what}s"
 
 
 def _decompress(data: bytes) -> bytes:

@@ -10,11 +10,10 @@ from ipaddress import IPv4Address
 
 @dataclass(frozen=True)
 class Next:
-    """What a configuration asks for: a kernel, its initrds and its arguments; or ``chain``, another file to run."""
+    """What a configuration asks for: a kernel and its initrds; or ``chain``, another file to run."""
 
     kernel: str = ""
     initrds: tuple[str, ...] = ()
-    arguments: str = ""
     chain: str = ""
 
 
@@ -46,9 +45,9 @@ def read_pxelinux(text: str) -> Next:
     kernel = entry.get("linux") or entry.get("kernel", "")
     if not kernel:
         raise ScriptError(f"no entry with a kernel; its default is {default!r}")
-    arguments = entry.get("append", "")
-    given = entry.get("initrd") or next((w[7:] for w in arguments.split() if w.startswith("initrd=")), "")
-    return Next(kernel, tuple(given.split(",")) if given else (), arguments)
+    appended = entry.get("append", "").split()
+    given = entry.get("initrd") or next((word[7:] for word in appended if word.startswith("initrd=")), "")
+    return Next(kernel, tuple(given.split(",")) if given else ())
 
 
 def read_ipxe(text: str, base: str = "") -> Next:
@@ -59,7 +58,7 @@ def read_ipxe(text: str, base: str = "") -> Next:
     if not text.startswith("#!ipxe"):
         raise ScriptError("it does not begin with #!ipxe")
     settings: dict[str, str] = {}
-    kernel, arguments = "", ""
+    kernel = ""
     initrds: list[str] = []
     for line in text.splitlines():
         command = re.split(r"\s(?:\|\||&&)\s", line.strip())[0]
@@ -69,7 +68,7 @@ def read_ipxe(text: str, base: str = "") -> Next:
         if word == "set" and words:
             settings[words[0].split(":")[0]] = " ".join(words[1:])
         elif word in ("kernel", "imgselect") and words:
-            kernel, arguments = _whole(words[0], base), " ".join(words[1:])
+            kernel = _whole(words[0], base)
         elif word == "initrd" and words:
             initrds.append(_whole(words[0], base))
         elif word in ("chain", "imgexec") and words:
@@ -78,7 +77,7 @@ def read_ipxe(text: str, base: str = "") -> Next:
             break
     if not kernel:
         raise ScriptError("it fetches no kernel")
-    return Next(kernel, tuple(initrds), arguments)
+    return Next(kernel, tuple(initrds))
 
 
 def _without_options(words: Sequence[str]) -> Sequence[str]:

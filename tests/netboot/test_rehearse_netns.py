@@ -127,7 +127,7 @@ def test_a_boot_is_walked_to_its_last_archive(stage: Stage, blade: str, firmware
     steps = {step.path: step for step in tried.steps if step.path}
     assert steps["labos/vmlinuz"].what == "Linux 6.1.0-labkit"
     assert steps["labos/vmlinuz"].size_b == len(kernel())
-    assert "an archive of 1 entries" in steps["labos/labos.cpio"].what
+    assert "an archive of 1 entry" in steps["labos/labos.cpio"].what
     assert "with an Ignition 3.3.0 config (" in steps["labos/oem.cpio.gz"].what
     assert not tried.warnings
     assert stage.books() == before, "no boot begins and no lease is left"
