@@ -121,6 +121,12 @@ def make_rehearsal_link(slot: int, mac: str, pid: int) -> None:
     )
 
 
+def make_scratch_link(lab: Lab, mac: str, server: int, blade: int) -> None:
+    """A cable between the namespaces of two processes: the lab's interface in one, a card with a MAC in the other."""
+    link = link_of(lab)
+    run_ip(f"link add {link} netns {server} type veth peer name eth0 address {mac} netns {blade}")
+
+
 def make_engine_link(lab: Lab, pid: int) -> None:
     """The controller's network card: a veth from the bridge into the namespace of process ``pid``."""
     run_ip(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from labkit import events, images, rpc
 from labkit.errors import ControlError, ImageError, ParameterError
 from labkit.images.store import digest_file
-from labkit.lab import Blade, ChassisKind, Lab
+from labkit.lab import Blade, ChassisKind, Lab, NetworkKind
 from labkit.pictures.timeline import size
 from labkit.rehearse.firmware import FIRMWARES
 from labkit.rehearse.walk import Tried
@@ -21,12 +21,16 @@ if TYPE_CHECKING:
 
 ANSWER_S = 300.0
 REBUILD = "labkit images build"
+APART = """
+  (this machine cannot hear itself over the blades' cable, so a boot server in a namespace of its own answered;
+  labkit doctor looks at the cable, the firewall and other servers)"""
 
 
 @dataclass(frozen=True)
 class Rehearsal:
     """What came of one. ``what`` and ``fix`` say why the boot would end; ``recorded`` that the blade is on, and these
-    are the steps of its last boot."""
+    are the steps of the boot that it is in; ``apart`` that a boot server of the same making answered, not over the
+    blades' cable."""
 
     blade: str
     firmware: str
@@ -35,6 +39,7 @@ class Rehearsal:
     what: str = ""
     fix: str = ""
     recorded: bool = False
+    apart: bool = False
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -43,10 +48,12 @@ class Rehearsal:
 
     def __str__(self) -> str:
         if self.recorded:
-            head = f"{self.blade} is on, so nothing was rehearsed; its boot fetched:"
+            told = "its boot fetched:" if self.steps else "there is no record of what its boot fetched"
+            head = f"{self.blade} is on, so nothing was rehearsed; {told}"
         elif self.ok:
             took = sum(step.seconds for step in self.steps)
             head = f"{self.blade} would boot: with {self.firmware} firmware, by packets alone, in {took:.1f} s"
+            head += APART if self.apart else ""
         else:
             head = f"{self.blade} would not boot: {self.what}"
         lines = [head, *(f"  {_line(step)}" for step in self.steps)]
@@ -86,7 +93,8 @@ def rehearse(running: RunningLab, blade: Blade, *, firmware: str = "", if_on: st
             fix=f"labkit why {blade.name} tells of the boot it is in; labkit power shutdown {blade.name} ends it",
         )
     answer = rpc.call(running.state.control, "rehearse", timeout_s=ANSWER_S, blade=blade.name, firmware=kind)
-    return compared(verdict(blade.name, kind, answer["lines"]), images.catalogue(running.lab), _digests(running.lab))
+    tried = compared(verdict(blade.name, kind, answer["lines"]), images.catalogue(running.lab), _digests(running.lab))
+    return replace(tried, apart=running.lab.network.kind is NetworkKind.INTERFACE)
 
 
 def verdict(blade: str, firmware: str, lines: Iterable[Mapping[str, Any]]) -> Rehearsal:
@@ -114,22 +122,19 @@ def compared(tried: Rehearsal, catalogue: Mapping[str, Path], digests: Mapping[s
 
 def recorded(stream: Iterable[events.Event], blade: str, firmware: str) -> Rehearsal:
     """What the present boot of a blade fetched, in the form of a rehearsal."""
-    boot = ""
     steps: list[Tried] = []
     for event in stream:
         if event.blade != blade or event.boot == events.REHEARSAL:
             continue
         if isinstance(event, events.BootStarted):
-            boot, steps = event.boot, []
+            steps = []
         elif isinstance(event, events.Dhcp) and event.message == "REQUEST" and event.reply == "ACK":
             what = f"as {event.client}: {event.address}" + (f", boot file {event.file}" if event.file else "")
             steps.append(Tried("dhcp", what))
         elif isinstance(event, events.Transfer) and event.state == "done" and event.sent_b:
             step = step_of(event.path)
             steps.append(Tried(step, "", event.seconds, event.protocol, event.path, event.sent_b))
-    ok = bool(boot) and any(step.step == "kernel" for step in steps)
-    what = "" if ok else "it is on, and there is no record of what it fetched"
-    return Rehearsal(blade, firmware, ok, tuple(steps), what, recorded=True)
+    return Rehearsal(blade, firmware, True, tuple(steps), recorded=True)
 
 
 def _digests(lab: Lab) -> Mapping[str, str]:

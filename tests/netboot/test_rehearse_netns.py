@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -17,9 +18,11 @@ from labkit import events, labfile, rpc
 from labkit.artifacts import cpio
 from labkit.errors import ControlError
 from labkit.netboot import leases
+from labkit.rehearse.stage import rehearse
 from labkit.rehearse.tried import Rehearsal, verdict
 from labkit.rehearse.walk import Task
 from labkit.stages import fold_all
+from labkit.state import State
 from labkit.stuck import VIRTUAL_S, Watch, find_stuck
 
 from .test_netboot_netns import STRANGER, Net
@@ -262,3 +265,40 @@ def test_a_blade_that_asks_and_goes_no_further_is_stuck(stage: Stage) -> None:
     assert stuck.what == "it sent DHCP REQUEST, got ACK, and asked for no file since"
     assert "undionly.kpxe" in stuck.causes[0] and "UDP 69" in stuck.causes[0]
     assert "blade3" in [event.blade for event in Watch(lab, stream).due(later)]
+
+
+REAL = """
+name: rack
+os: container-linux
+boot: pxelinux
+network: {kind: interface, interface: eth1, subnet: 10.0.40.0/24, server: 10.0.40.2}
+bmc: {user: ADMIN, password_file: bmc.password}
+blades:
+  - {name: red1, slot: 1, macs: ["00:00:5e:00:53:10"], bmc: {address: 10.0.40.201}}
+"""
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_real_lab_is_rehearsed_with_a_server_of_the_same_making(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_there: bool
+) -> None:
+    """No packet of it is on any card of this machine."""
+    folder = tmp_path / "cache" / "container-linux"
+    folder.mkdir(parents=True)
+    (folder / "coreos_production_pxe.vmlinuz").write_bytes(kernel())
+    if is_there:
+        (folder / "coreos_production_pxe_image.cpio.gz").write_bytes(cpio.pack_gz({"init": b"x" * 300_000}))
+    (tmp_path / "lab.yaml").write_text(REAL)
+    (tmp_path / "bmc.password").write_text("secret\n")
+    (tmp_path / "bmc.password").chmod(0o600)
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "cache"))
+    lab = labfile.load(tmp_path / "lab.yaml")
+    lines = asyncio.run(rehearse(lab, State(tmp_path / "state"), lab.blades[0], "bios", (0, 0)))
+    tried = verdict("red1", "bios", lines)
+    assert tried.ok == is_there, tried.what
+    assert "10.0.40.11 from 10.0.40.2, boot file pxelinux.0" in tried.steps[0].what
+    if is_there:
+        assert tried.steps[-1].path == "coreos/oem.cpio.gz" and "Ignition 2." in tried.steps[-1].what
+    else:
+        assert "coreos_production_pxe_image.cpio.gz" in tried.what and tried.steps[-1].step == "kernel"
+    assert not (tmp_path / "state").exists()
