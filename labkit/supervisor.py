@@ -25,12 +25,17 @@ from typing import Any
 from labkit import events, images, labfile, rpc
 from labkit.chassis import bmc, network, qemu
 from labkit.chassis.virtual import VirtualChassis, serial_port
-from labkit.errors import LabkitError, MachineError, PowerError
+from labkit.doctor import visit
+from labkit.errors import ControlError, LabkitError, MachineError, PowerError
 from labkit.events import Event, LabEvent, Trouble
 from labkit.lab import Blade, BootMethod, ChassisKind, Lab, NetworkKind
-from labkit.parts import Part, PartSpec
+from labkit.parts import Part, PartSpec, confined
+from labkit.rehearse import stage
 from labkit.state import State, owner_of
+from labkit.stuck import Watch
 from labkit.treeroot import engine_command, registry_command
+
+WATCH_EVERY_S = 2.0
 
 
 class Supervisor:
@@ -43,7 +48,9 @@ class Supervisor:
         self.chassis: VirtualChassis | None = None
         self.down = asyncio.Event()
         self._owner = owner_of(state.path)
-        self._seq = max((event.seq for event in events.read(state.events)), default=0)
+        past = list(events.read(state.events))
+        self._seq = max((event.seq for event in past), default=0)
+        self._watch = Watch(lab, past)
         self._file = state.events.open("a", encoding="utf-8", buffering=1)
         os.chown(state.events, *self._owner)
         self._events_read, self._events_write = os.pipe()
@@ -53,9 +60,16 @@ class Supervisor:
     def emit(self, event: Event) -> None:
         """Give an event its number and write it. Nothing else writes the stream."""
         self._seq += 1
-        self._file.write(
-            events.encode(dataclasses.replace(event, seq=self._seq, time=event.time or time.time())) + "\n"
-        )
+        event = dataclasses.replace(event, seq=self._seq, time=event.time or time.time())
+        self._file.write(events.encode(event) + "\n")
+        self._watch.take(event)
+
+    async def _watch_boots(self) -> None:
+        """Tell of each blade that stands still, once a step of a boot."""
+        while True:
+            await asyncio.sleep(WATCH_EVERY_S)
+            for event in self._watch.due(time.time()):
+                self.emit(event)
 
     async def _read_events(self) -> None:
         reader = asyncio.StreamReader(limit=1 << 20)
@@ -78,6 +92,7 @@ class Supervisor:
     async def start(self) -> None:
         """Bring everything up. Raises LabkitError; what was started by then ends with this process."""
         self._keep = [asyncio.create_task(self._read_events()), asyncio.create_task(self._reap())]
+        self._keep.append(asyncio.create_task(self._watch_boots()))
         self.emit(LabEvent(state="starting", detail=self.lab.name))
         virtual_chassis = self.lab.chassis.kind is ChassisKind.VIRTUAL
         if self.lab.network.kind is NetworkKind.VIRTUAL:
@@ -136,22 +151,13 @@ class Supervisor:
             "PYTHONUNBUFFERED": "1",
         }
 
-    def _unprivileged(self, module: str) -> list[str]:
-        """A Python part without root's powers: the owner's user, no capability, none to be had again (setpriv(1))."""
-        user, group = self._owner
-        return [
-            "setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups" if user == 0 else "--init-groups",
-            "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs",
-            sys.executable, "-m", module,
-        ]  # fmt: skip
-
     def _bootd(self) -> PartSpec:
         sockets = open_sockets(self.lab)
         handed = ",".join(f"{name}={sock.fileno()}" for name, sock in sockets.items())
         self._sockets = sockets  # ours as long as we live: bootd may die and get them again
         return PartSpec(
             name="bootd",
-            command=self._unprivileged("labkit.netboot.bootd"),
+            command=confined(self._owner, module="labkit.netboot.bootd"),
             log=self.state.logs / "bootd.log",
             env={**self._env(), "LABKIT_FDS": handed},
             pass_fds=[self._events_write, *(sock.fileno() for sock in sockets.values())],
@@ -161,7 +167,7 @@ class Supervisor:
     def _swarmd(self) -> PartSpec:
         return PartSpec(
             name="swarmd",
-            command=self._unprivileged("labkit.swarm.desk"),
+            command=confined(self._owner, module="labkit.swarm.desk"),
             log=self.state.logs / "swarmd.log",
             env=self._env(),
             pass_fds=[self._events_write],
@@ -217,6 +223,8 @@ class Supervisor:
             "down": self._down,
             "slot_power": self._slot_power,
             "slot_set": self._slot_set,
+            "rehearse": self._rehearse,
+            "ask_dhcp": self._ask_dhcp,
         }
 
     async def _status(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -252,6 +260,17 @@ class Supervisor:
         await self._slots().press(int(request["slot"]), str(request["button"]), int(request["value"]))
         return {}
 
+    async def _rehearse(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Walk a blade's boot by packets: ``{"blade", "firmware"}`` → ``{"lines": [{"step", …}, …, {"ok", …}]}``."""
+        blade = self.lab.blade(str(request["blade"]))
+        if self.chassis is not None and self.chassis.is_on(blade.slot):
+            raise ControlError(f"{blade.name} is on", fix=f"labkit why {blade.name} tells of its boot")
+        return {"lines": await stage.rehearse(self.lab, self.state, blade, str(request["firmware"]), self._owner)}
+
+    async def _ask_dhcp(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Ask the lab's network which other DHCP servers are there → ``{"answers": [{"client", "server", …}]}``."""
+        return {"answers": await visit.ask_dhcp(network.link_of(self.lab), self._owner)}
+
 
 async def answers_unix(path: Path) -> bool:
     """Whether somebody accepts connections on a Unix socket."""
@@ -278,7 +297,7 @@ def open_sockets(lab: Lab) -> dict[str, socket.socket]:
 
     Raises MachineError naming the port that is taken and what to do.
     """
-    link = network.BRIDGE if lab.network.kind is NetworkKind.VIRTUAL else lab.network.interface
+    link = network.link_of(lab)
     server = str(lab.network.server)
     wanted = (
         ("dhcp", socket.SOCK_DGRAM, "0.0.0.0", 67),

@@ -98,11 +98,14 @@ def down(state: State, progress: Progress) -> bool:
     return asked or bool(pid) or left
 
 
+def needed_programs(lab: Lab) -> dict[str, str]:
+    """The programs that a lab runs, and the packages that have them."""
+    return PROGRAMS | (VIRTUAL_PROGRAMS if lab.chassis.kind is ChassisKind.VIRTUAL else {})
+
+
 def check_programs(lab: Lab) -> None:
     """Raise MachineError naming every program that is missing and the packages that have them."""
-    wanted = dict(PROGRAMS)
-    if lab.chassis.kind is ChassisKind.VIRTUAL:
-        wanted |= VIRTUAL_PROGRAMS
+    wanted = needed_programs(lab)
     missing = sorted(name for name in wanted if shutil.which(name) is None)
     if missing:
         packages = " ".join(sorted({wanted[name] for name in missing}))

@@ -18,7 +18,8 @@ WORLD = {
 
 PURE = (
     "artifacts", "ignition", "netboot/dhcp.py", "netboot/decide.py", "netboot/tftp.py", "netboot/tftp_session.py",
-    "plan.py", "lab.py", "stages.py", "secret.py", "errors.py",
+    "plan.py", "lab.py", "stages.py", "secret.py", "errors.py", "stuck.py", "causes.py", "pictures",
+    "rehearse/firmware.py", "rehearse/scripts.py", "rehearse/checks.py", "doctor/facts.py", "doctor/firewall.py",
 )  # fmt: skip
 
 

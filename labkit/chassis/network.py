@@ -19,7 +19,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from labkit.errors import MachineError
-from labkit.lab import Lab
+from labkit.lab import Lab, NetworkKind
 
 BRIDGE = "br0"
 UPLINK = "uplink"
@@ -35,6 +35,11 @@ def run_ip(*commands: str, prefix: tuple[str, ...] = ()) -> None:
     if done.returncode:
         said = done.stderr.strip() or done.stdout.strip()
         raise MachineError(f"the lab's network could not be set up or taken down: {said}")
+
+
+def link_of(lab: Lab) -> str:
+    """The interface that a lab's boot server listens on: its bridge, or a card of this machine."""
+    return BRIDGE if lab.network.kind is NetworkKind.VIRTUAL else lab.network.interface
 
 
 def tap_name(slot: int) -> str:
@@ -134,6 +139,21 @@ def slow_down(address: IPv4Address) -> None:
     for ever for what the server has long sent. Fewer cannot fill the ring (ip-route(8), ``cwnd``).
     """
     run_ip(f"route add {address}/32 dev {BRIDGE} cwnd lock {MOST_UNDER_WAY}")
+
+
+def make_rehearsal_link(slot: int, mac: str, pid: int) -> None:
+    """A card with a blade's MAC in the namespace of process ``pid``, plugged into the bridge; it goes with ``pid``."""
+    name = f"rehearse{slot}"
+    run_ip(
+        f"link add {name} type veth peer name eth0 address {mac} netns {pid}",
+        f"link set {name} master {BRIDGE} up",
+    )
+
+
+def make_scratch_link(lab: Lab, mac: str, server: int, blade: int) -> None:
+    """A cable between the namespaces of two processes: the lab's interface in one, a card with a MAC in the other."""
+    link = link_of(lab)
+    run_ip(f"link add {link} netns {server} type veth peer name eth0 address {mac} netns {blade}")
 
 
 def make_engine_link(lab: Lab, pid: int) -> None:

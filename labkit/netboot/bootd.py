@@ -9,6 +9,8 @@ On ``run/bootd.sock`` (`labkit.rpc`) it answers:
 =======================  ===========================================================================
 ``power_on {blade}``     a new boot begins now → ``{"boot": id}``
 ``boots {}``             → ``{"boots": {blade: {"id", "cause", "begun", "kernel", "joined"}}}``
+``rehearse {blade}``     this blade's card is answered, and no boot begins, until
+``rehearsed {blade}``    that is over
 =======================  ===========================================================================
 """
 
@@ -31,7 +33,7 @@ from aiohttp import web
 from labkit import authoring, images, labfile, rpc
 from labkit.errors import ControlError, LabkitError
 from labkit.events import Emitter, Event
-from labkit.lab import Lab
+from labkit.lab import Blade, Lab
 from labkit.netboot.boots import BootBook
 from labkit.netboot.dhcpd import DhcpServer
 from labkit.netboot.httpd import Files, application
@@ -85,7 +87,13 @@ class Bootd:
         self._dhcp.start(loop)
         await self._http.setup()
         await web.SockSite(self._http, self._sockets["http"]).start()
-        control = await rpc.serve(rpc.listen(self._state.bootd), {"power_on": self._power_on, "boots": self._boots})
+        verbs = {
+            "power_on": self._power_on,
+            "boots": self._boots,
+            "rehearse": self._rehearse,
+            "rehearsed": self._rehearsed,
+        }
+        control = await rpc.serve(rpc.listen(self._state.bootd), verbs)
         await until.wait()
         control.close()
         self._dhcp.stop(loop)
@@ -93,14 +101,26 @@ class Bootd:
         await self._http.cleanup()
 
     async def _power_on(self, request: dict[str, Any]) -> dict[str, Any]:
-        name = str(request["blade"])
-        try:
-            boot = self.roster.boots.begin(name, "power")
-        except KeyError:
-            known = ", ".join(blade.name for blade in self.roster.lab.blades)
-            raise ControlError(f"no blade {name} in this lab", fix=f"its blades are {known}") from None
+        blade = self._blade(request)
+        self.roster.end_rehearsal(blade)
+        boot = self.roster.boots.begin(blade.name, "power")
         self.roster.begun(boot)
         return {"boot": boot.id}
+
+    async def _rehearse(self, request: dict[str, Any]) -> dict[str, Any]:
+        self.roster.rehearse(self._blade(request))
+        return {}
+
+    async def _rehearsed(self, request: dict[str, Any]) -> dict[str, Any]:
+        self.roster.end_rehearsal(self._blade(request))
+        return {}
+
+    def _blade(self, request: dict[str, Any]) -> Blade:
+        try:
+            return self.roster.lab.blade(str(request["blade"]))
+        except KeyError:
+            known = ", ".join(blade.name for blade in self.roster.lab.blades)
+            raise ControlError(f"no blade {request['blade']} in this lab", fix=f"its blades are {known}") from None
 
     async def _boots(self, request: dict[str, Any]) -> dict[str, Any]:
         return {
