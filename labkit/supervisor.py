@@ -28,7 +28,7 @@ from labkit.chassis.virtual import VirtualChassis, serial_port
 from labkit.doctor import visit
 from labkit.errors import ControlError, LabkitError, MachineError, PowerError
 from labkit.events import Event, LabEvent, Trouble
-from labkit.lab import Blade, BootMethod, ChassisKind, Lab, NetworkKind
+from labkit.lab import Blade, ChassisKind, Lab, NetworkKind
 from labkit.parts import Part, PartSpec, confined
 from labkit.rehearse import stage
 from labkit.state import State, owner_of
@@ -109,8 +109,6 @@ class Supervisor:
         if virtual_chassis:
             for blade in self.lab.blades:
                 network.make_tap(blade.slot)
-                if blade.boot is BootMethod.LPXELINUX:
-                    network.slow_down(blade.address)
             specs += [self._bmc(blade) for blade in self.lab.blades]
         await asyncio.gather(*(self._start(spec) for spec in specs))
         await self._start(self._swarmd())

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -184,12 +185,14 @@ def test_ipmitool_presses_the_buttons(slot: tuple[Slot, Bmc]) -> None:
     behind, own = slot
     assert ipmitool(own, "power", "status") == "Chassis Power is off"
     ipmitool(own, "power", "on")
-    assert (behind.on, behind.pressed) == (True, [("power", 1)])
+    assert (behind.on, set(behind.pressed)) == (True, {("power", 1)})
     assert ipmitool(own, "power", "status") == "Chassis Power is on"
     ipmitool(own, "power", "reset")
     ipmitool(own, "power", "soft")
     ipmitool(own, "power", "off")
-    assert [button for button, _ in behind.pressed] == ["power", "reset", "shutdown", "power"]
+    # IPMI goes over UDP, and a client that hears nothing for a second asks again: a press may come twice in a row.
+    pressed = [button for button, _ in groupby(behind.pressed)]
+    assert pressed == [("power", 1), ("reset", 1), ("shutdown", 1), ("power", 0)]
     assert not behind.on
 
 

@@ -23,8 +23,6 @@ from labkit.lab import Lab, NetworkKind
 
 BRIDGE = "br0"
 UPLINK = "uplink"
-MOST_UNDER_WAY = 6
-"""TCP segments to a card with eight receive buffers; two are for what else the network says."""
 
 
 def run_ip(*commands: str, prefix: tuple[str, ...] = ()) -> None:
@@ -129,16 +127,6 @@ def make_tap(slot: int) -> None:
     """A slot's network card, plugged into the bridge."""
     name = tap_name(slot)
     run_ip(f"tuntap add dev {name} mode tap", f"link set {name} master {BRIDGE} up")
-
-
-def slow_down(address: IPv4Address) -> None:
-    """Keep the packets under way to a blade fewer than its card's receive buffers.
-
-    lpxelinux takes packets by interrupt through the ROM, here iPXE's. Its virtio driver has eight buffers and masks the
-    interrupt while it hands packets on: if eight arrive meanwhile, none is left to raise the next, and the blade waits
-    for ever for what the server has long sent. Fewer cannot fill the ring (ip-route(8), ``cwnd``).
-    """
-    run_ip(f"route add {address}/32 dev {BRIDGE} cwnd lock {MOST_UNDER_WAY}")
 
 
 def make_rehearsal_link(slot: int, mac: str, pid: int) -> None:

@@ -129,7 +129,7 @@ def test_a_reply_is_no_longer_than_the_client_can_take() -> None:
         (BootMethod.PXELINUX, PXE_EFI, "", "pxe"),
         (BootMethod.PXELINUX, {}, "", "os"),
         (BootMethod.LPXELINUX, PXE_BIOS, "lpxelinux.0", "pxe"),
-        (BootMethod.LPXELINUX, IPXE, "lpxelinux.0", "ipxe"),
+        (BootMethod.LPXELINUX, IPXE, "pxelinux.0", "ipxe"),
         (BootMethod.IPXE, PXE_BIOS, "undionly.kpxe", "pxe"),
         (BootMethod.IPXE, PXE_EFI, "snponly.efi", "pxe"),
         (BootMethod.IPXE, HTTP_EFI, "http://10.77.0.1/snponly.efi", "http"),
