@@ -141,7 +141,7 @@ def recognise(source: str | bytes) -> Notation:
 
 def version_of(config: bytes | str | dict[str, Any]) -> str:
     """The spec version that a config names. Raises `IgnitionError` if it names none."""
-    from .butane import semver
+    from .semver import semver
 
     try:
         value = config if isinstance(config, dict) else json.loads(config)
