@@ -60,7 +60,9 @@ def _ignition(text: str) -> Review:
 
     report = validate(text)
     if report.is_fatal:
-        return Review(text, "ignition", _sorted(list(report)), summary="config is not valid")
+        last = text.count("\n") + 1
+        entries = [replace(entry, line=last) if entry.past_end else entry for entry in report]
+        return Review(text, "ignition", _sorted(entries), summary="config is not valid")
     config, version, _ = parse_json(text)
     return Review(text, "ignition", _sorted([*report, *_linted(config, text, report)]), config, version)
 
@@ -114,7 +116,7 @@ def _placed(remark: unitlint.Remark, root: Node | None, lines: list[str]) -> Ent
     contents = node.get("contents") if node.kind == "map" else None
     if contents is None:
         return replace(remark.entry, path=tuple(path), line=node.line, column=node.column)
-    line, column = _option_place(remark.option or _UNIT_AT_LARGE, contents, lines)
+    line, column = _option_place(remark.option or _UNIT_AT_LARGE, remark.word, contents, lines)
     steps = tuple(int(step) if step.isdigit() else step for step in (*path, "contents"))
     return replace(remark.entry, path=steps, line=line, column=column)
 
@@ -134,13 +136,14 @@ def _named(units: Node | None, name: str) -> tuple[int, Node] | None:
     return None
 
 
-def _option_place(option: Option, contents: Node, lines: list[str]) -> tuple[int, int]:
-    """Where an option stands in a text block; the block's own place if it is not written there as it is."""
+def _option_place(option: Option, word: str, contents: Node, lines: list[str]) -> tuple[int, int]:
+    """Where an option, or a word of it, stands in a text block; the block's own place if it is not written there."""
     first = option.value.split("\n")[0].strip()
     height = contents.value.count("\n") + 1
     for number in range(contents.line, min(len(lines), contents.line + height) + 1):
         line = lines[number - 1]
         name, equals, value = line.partition("=")
         if option.name and equals and name.strip() == option.name and value.strip().startswith(first):
-            return number, len(line) - len(line.lstrip()) + 1
+            at = line.find(word) if word else -1
+            return number, (at if at >= 0 else len(line) - len(line.lstrip())) + 1
     return contents.line, contents.column

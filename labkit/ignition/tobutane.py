@@ -96,7 +96,7 @@ def _lift(value: Value, target: Struct, source: Struct) -> Value:
             result[came.yaml] = item
     if source.name in ("Resource", "FileContents"):
         _inline(result)
-    return result
+    return {name: result[name] for name in sorted(result, key=lambda name: name not in ("name", "path", "device"))}
 
 
 def _inline(resource: Value) -> None:

@@ -42,12 +42,13 @@ _LAST_TARGETS = ("shutdown.target", "reboot.target", "halt.target", "poweroff.ta
 
 @dataclass(frozen=True)
 class Remark:
-    """A warning, and the option of the unit that it is about (None: the unit at large)."""
+    """A warning, the option of the unit that it is about (None: the unit at large), and the word in it, if one is."""
 
     entry: Entry
     unit: str
     dropin: str = ""
     option: unitfile.Option | None = None
+    word: str = ""
 
 
 def lint(config: dict[str, Any]) -> Report:
@@ -84,9 +85,9 @@ class _Look:
     def __init__(self, unit: Unit, path: Path, found: list[Remark], dropin: str = "") -> None:
         self.unit, self.path, self.found, self.dropin = unit, path, found, dropin
 
-    def warn(self, message: str, fix: str, option: unitfile.Option | None = None) -> None:
+    def warn(self, message: str, fix: str, option: unitfile.Option | None = None, word: str = "") -> None:
         entry = Entry("warning", message, self.path, fix=fix)
-        self.found.append(Remark(entry, self.unit.name, self.dropin, option))
+        self.found.append(Remark(entry, self.unit.name, self.dropin, option, word))
 
     def check_keys(self, text: str) -> None:
         name = self.unit.name
@@ -131,9 +132,14 @@ class _Look:
     def check_commands(self) -> None:
         for name in ("ExecStartPre", "ExecStart", "ExecStartPost", "ExecStop", "ExecStopPost"):
             for option in self._commands(name):
-                if "SWMTKN-" in option.value:
+                if token := re.search("SWMTKN-[^\\s'\"]*", option.value):
                     text = f"{self.unit.name} carries the swarm's join token: whoever can fetch this config can join"
-                    self.warn(text, "let the blade ask for the token once it is up, with a ticket for one boot", option)
+                    self.warn(
+                        text,
+                        "let the blade ask for the token once it is up, with a ticket for one boot",
+                        option,
+                        token[0],
+                    )
                 verb = re.search(r"\bdocker\s+swarm\s+(join|leave)\b(.*)", option.value, re.DOTALL)
                 if verb:
                     self._check_swarm_words(verb[1], verb[2].split(), option)
@@ -146,7 +152,7 @@ class _Look:
                 continue
             near = next((each for each in known if each.startswith("--") and word.startswith(each)), "")
             fix = f"put a space after {near}" if near else f"it takes {', '.join(known)}"
-            self.warn(f"docker swarm {verb} knows no option {word}, so the command fails", fix, option)
+            self.warn(f"docker swarm {verb} knows no option {word}, so the command fails", fix, option, word)
 
     def check_stop_order(self) -> None:
         """Units stop in the reverse of the order they start in, and without an order all at once."""
