@@ -18,6 +18,7 @@ from .yamltree import Node, YamlError, parse
 
 NOTATIONS = {"butane": "Butane", "clc": "Container Linux Config", "ignition": "Ignition"}
 _IN_LINE = re.compile(r"line (\d+): (.+)")
+_VARIANT = re.compile("^variant[ \t]*:", re.MULTILINE)
 _UNIT_AT_LARGE = Option("", "", "")
 
 
@@ -45,13 +46,22 @@ def review(source: str | bytes, *, files_dir: FilePath | None = None, platform: 
         return _ignition(text)
     from . import recognise, transpile
 
-    notation = recognise(text)
+    notation = recognise(text) if _is_yaml(text) else "butane" if _VARIANT.search(text) else "clc"
     try:
         made = transpile(text, notation=notation, files_dir=files_dir, platform=platform)
     except IgnitionError as error:
-        return Review(text, notation, _sorted(_told(error)), summary=error.summary.partition("\n")[0])
+        told = [_at_the_tab(entry, text.split("\n")) for entry in _told(error)]
+        return Review(text, notation, _sorted(told), summary=error.summary.partition("\n")[0])
     config = json.loads(made.config)
     return Review(text, notation, _sorted([*made.report, *_linted(config, text, made.report)]), config, made.version)
+
+
+def _is_yaml(text: str) -> bool:
+    try:
+        parse(text)
+    except YamlError:
+        return False
+    return True
 
 
 def _ignition(text: str) -> Review:
@@ -79,6 +89,14 @@ def _told(error: IgnitionError) -> list[Entry]:
         message = error.summary.removeprefix("Error translating config: ")
         entries.append(Entry("error", message, line=1, fix=error.fix or fixes.of(message)))
     return [entry for entry in entries if entry.line or "unmarshal errors" not in entry.message]
+
+
+def _at_the_tab(entry: Entry, lines: list[str]) -> Entry:
+    """YAML's parser names the line before a tab that indents; a person looks for the tab."""
+    if "cannot start any token" not in entry.message:
+        return entry
+    near = (n for n in range(entry.line, min(entry.line + 2, len(lines) + 1)) if re.match(" *\t", lines[n - 1]))
+    return replace(entry, line=next(near, entry.line))
 
 
 def _sorted(entries: list[Entry]) -> tuple[Entry, ...]:

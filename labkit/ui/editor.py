@@ -21,7 +21,7 @@ from labkit.ignition.reviewing import Review
 from labkit.ui.marked import draw_marks, draw_remarks, marked_text
 
 STYLE = (Path(__file__).parent / "editor.css").read_text(encoding="utf-8")
-TABS = ("Ignition JSON", "What the blade will do", "What you changed")
+TABS = ("Ignition JSON", "Explanation", "Difference")
 
 
 def open_config(path: str | Path) -> ConfigEditor:
@@ -115,7 +115,7 @@ class ConfigEditor:
         """The three panes in words: the JSON, the explanation, the difference from what was opened."""
         config = self.review.config
         if config is None:
-            reason = f"{self.review.summary or 'refused'}: see the remarks"
+            reason = "Nothing: the text is refused, for the reasons below it."
             return reason, reason, reason
         made = json.dumps(config, indent=2, ensure_ascii=False)
         if self._opened.config is None:
