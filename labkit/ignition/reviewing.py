@@ -92,11 +92,13 @@ def _told(error: IgnitionError) -> list[Entry]:
 
 
 def _at_the_tab(entry: Entry, lines: list[str]) -> Entry:
-    """YAML's parser names the line before a tab that indents; a person looks for the tab."""
-    if "cannot start any token" not in entry.message:
+    """YAML's parser stumbles a line before or behind a tab that indents; a person looks for the tab."""
+    if entry.path or entry.column or "cannot unmarshal" in entry.message:
         return entry
-    near = (n for n in range(entry.line, min(entry.line + 2, len(lines) + 1)) if re.match(" *\t", lines[n - 1]))
-    return replace(entry, line=next(near, entry.line))
+    for number in range(max(entry.line - 1, 1), min(entry.line + 2, len(lines) + 1)):
+        if re.match(" *\t", lines[number - 1]):
+            return replace(entry, line=number, fix="indent with spaces: YAML takes no tabs")
+    return entry
 
 
 def _sorted(entries: list[Entry]) -> tuple[Entry, ...]:
