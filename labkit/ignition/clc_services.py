@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from . import etcdspec
+from .clcspec import container_linux
 from .goquote import quote
 from .schema import Struct
 from .semver import semver
@@ -107,8 +108,17 @@ def decode_options(root: Node | None, config: Value, decoder: Decoder) -> None:
         if "version" in value:
             value["version_parts"] = _version(value["version"])
         struct = _options(section, value.get("version_parts", default))
-        if struct is not None and node is not None:
+        if struct is not None and node is not None and _is_sound(node.target or node, section):
             value.update(decoder.decode(node.target or node, struct))
+
+
+def _is_sound(node: Node, section: str) -> bool:
+    """Whether what a section has beside its options can be decoded; ct looks at them only then."""
+    common = container_linux().by_yaml[section].type.struct
+    assert common is not None
+    trial = Decoder(merge_keys_last=False)
+    trial.decode(node, common)
+    return not trial.errors
 
 
 def _options(section: str, version: tuple[int, ...]) -> Struct | None:
