@@ -4,6 +4,7 @@ Each widget has a twin in text: a headless run, a terminal and a screen reader g
 """
 
 from labkit.ui.choosers import BladeChoice, choose_blades
+from labkit.ui.editor import ConfigEditor, edit_config, open_config
 from labkit.ui.views import BootView, show_table
 
-__all__ = ["BladeChoice", "BootView", "choose_blades", "show_table"]
+__all__ = ["BladeChoice", "BootView", "ConfigEditor", "choose_blades", "edit_config", "open_config", "show_table"]

@@ -71,9 +71,7 @@ def request(
     """A client's message."""
     own = {Option.MESSAGE_TYPE: bytes((message,)), **(options or {})}
     chaddr = bytes.fromhex(mac.replace(":", ""))
-    return Packet(
-        op=BOOTREQUEST, xid=0x1234ABCD, chaddr=chaddr, ciaddr=ciaddr, giaddr=giaddr, flags=flags, options=own
-    )
+    return Packet(op=BOOTREQUEST, xid=0x1234ABCD, chaddr=chaddr, ciaddr=ciaddr, giaddr=giaddr, flags=flags, options=own)
 
 
 PXE_BIOS: dict[int, bytes] = {60: b"PXEClient:Arch:00000:UNDI:002001", 93: b"\0\0"}
