@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from labkit import images, rpc
-from labkit.chassis import network
+from labkit.chassis import network, qemu
 from labkit.errors import ControlError, MachineError
-from labkit.lab import ChassisKind, Lab, NetworkKind
+from labkit.lab import ChassisKind, FirmwareKind, Lab, NetworkKind
 from labkit.state import State, owner_of, write_json
 
 Progress = Callable[[str], None]
@@ -103,7 +103,9 @@ def check_programs(lab: Lab) -> None:
     wanted = dict(PROGRAMS)
     if lab.chassis.kind is ChassisKind.VIRTUAL:
         wanted |= VIRTUAL_PROGRAMS
-    missing = sorted(name for name in wanted if shutil.which(name) is None)
+        if any(blade.firmware is not FirmwareKind.BIOS for blade in lab.blades):
+            wanted |= {str(qemu.OVMF_CODE): "ovmf"}
+    missing = sorted(name for name in wanted if shutil.which(name) is None and not Path(name).is_file())
     if missing:
         packages = " ".join(sorted({wanted[name] for name in missing}))
         raise MachineError(f"not installed: {', '.join(missing)}", fix=f"./lab setup, or apt-get install {packages}")
