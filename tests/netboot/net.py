@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -27,6 +29,7 @@ blades:
     macs: ["52:54:00:4d:00:02"]
 """
 BLADE1, BLADE2, STRANGER = "52:54:00:4d:00:01", "52:54:00:4d:00:02", "00:00:5e:00:53:99"
+CLONE_NEWNET = 0x40000000  # linux/sched.h
 T = TypeVar("T")
 
 IMAGES = ("pxelinux.0", "lpxelinux.0", "ldlinux.c32", "labos/vmlinuz", "labos/labos.cpio")
@@ -54,23 +57,29 @@ def wait_until(look: Callable[[], T], within_s: float = 10) -> T:
     return found
 
 
+def _enter(descriptor: int) -> None:
+    if ctypes.CDLL(None, use_errno=True).setns(descriptor, CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
 class Net:
     """The server's namespace with a bridge, and a namespace for each machine plugged into it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, lab: str = LAB) -> None:
         self.folder, self.tag = folder, f"lkn{os.getpid()}"
         self.state = State(folder / "state")
         self.images = folder / "images"
         for name in IMAGES:
             (self.images / name).parent.mkdir(parents=True, exist_ok=True)
             (self.images / name).write_bytes(name.encode() * 60_000)
-        (folder / "lab.yaml").write_text(LAB)
+        (folder / "lab.yaml").write_text(lab)
         self.spaces: list[str] = []
         self.server = self._space("s")
         self.inside(self.server, "ip", "link", "add", "br0", "type", "bridge")
         self.inside(self.server, "ip", "address", "add", "10.77.0.1/24", "dev", "br0")
         self.inside(self.server, "ip", "link", "set", "br0", "up")
         self.process: subprocess.Popen[bytes] | None = None
+        self.others: list[subprocess.Popen[bytes]] = []
 
     def _space(self, name: str) -> str:
         space = f"{self.tag}{name}"
@@ -91,9 +100,27 @@ class Net:
         self.inside(self.server, "ip", "link", "set", port, "master", "br0", "up")
         return space
 
+    def socket(self, space: str, kind: socket.SocketKind = socket.SOCK_DGRAM) -> socket.socket:
+        """A socket in another namespace: it belongs to the one its thread was in when it was made (setns(2))."""
+        with Path("/proc/thread-self/ns/net").open() as home, Path("/run/netns", space).open() as away:
+            _enter(away.fileno())
+            try:
+                return socket.socket(socket.AF_INET, kind)
+            finally:
+                _enter(home.fileno())
+
+    def background(self, space: str, *words: str | Path, **env: str) -> subprocess.Popen[bytes]:
+        """A program that runs in a namespace until the network is closed."""
+        process = subprocess.Popen(
+            ["ip", "netns", "exec", space, *map(str, words)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **env},
+        )  # fmt: skip
+        self.others.append(process)
+        return process
+
     def start(self) -> None:
         program = Path(__file__).with_name("serve.py")
-        words = [self.folder / "lab.yaml", self.state.path, self.images, "br0"]
+        words = [self.folder / "lab.yaml", self.state.path, self.images]
         self.process = subprocess.Popen(["ip", "netns", "exec", self.server, sys.executable, program, *map(str, words)])
         wait_until(self._answers, 20)
 
@@ -113,6 +140,10 @@ class Net:
     def close(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.stop()
+        for other in self.others:
+            other.terminate()
+        for other in self.others:
+            other.wait(10)
         for space in self.spaces:
             run("ip", "netns", "del", space)
 
