@@ -29,6 +29,7 @@ from labkit.doctor import visit
 from labkit.errors import ControlError, LabkitError, MachineError, PowerError
 from labkit.events import Event, LabEvent, Trouble
 from labkit.lab import Blade, ChassisKind, Lab, NetworkKind
+from labkit.netboot import advertise, neighbours
 from labkit.parts import Part, PartSpec, confined
 from labkit.rehearse import stage
 from labkit.state import State, owner_of
@@ -297,18 +298,19 @@ def open_sockets(lab: Lab) -> dict[str, socket.socket]:
     """
     link = network.link_of(lab)
     server = str(lab.network.server)
-    wanted = (
+    wanted = [
         ("dhcp", socket.SOCK_DGRAM, "0.0.0.0", 67),
         ("tftp", socket.SOCK_DGRAM, server, 69),
         ("http", socket.SOCK_STREAM, server, lab.network.http_port),
-    )
+    ]
+    if lab.network.is_proxy:
+        wanted.append(("boot", socket.SOCK_DGRAM, server, 4011))
     sockets = {}
     for name, kind, address, port in wanted:
         sock = socket.socket(socket.AF_INET, kind)
         sockets[name] = sock
-        if name == "dhcp":
+        if kind == socket.SOCK_DGRAM:  # an address alone would let in what came by another card (RFC 1122, 3.3.4.2)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, link.encode() + b"\0")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         if kind == socket.SOCK_STREAM:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         else:  # thirty blades may ask in the same instant: room for their packets while we are busy
@@ -322,6 +324,10 @@ def open_sockets(lab: Lab) -> dict[str, socket.socket]:
         if kind == socket.SOCK_STREAM:
             sock.listen(256)
         sock.setblocking(False)
+    sockets["arp"] = neighbours.listen(link)
+    if lab.network.kind is NetworkKind.VIRTUAL:
+        with contextlib.suppress(OSError):  # a kernel without IPv6: then nobody asks either
+            sockets["icmp6"] = advertise.listen(link)
     return sockets
 
 

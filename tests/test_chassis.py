@@ -47,7 +47,7 @@ def free_udp() -> socket.socket:
 
 
 def command(accelerator: str = "tcg,thread=multi") -> list[str]:
-    return Machine(blade(), accelerator, Path("run/b.qmp"), Path("logs/b.log"), 6001).command()
+    return Machine(blade(), accelerator, Path("run/b.qmp"), Path("logs/b.log"), 6001, Path("run/b.vars")).command()
 
 
 def test_a_machine_boots_from_its_network_card_alone() -> None:

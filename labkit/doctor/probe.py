@@ -19,8 +19,9 @@ from labkit.doctor.facts import Holder, Image, Interface, Place
 from labkit.doctor.findings import ports
 from labkit.errors import ImageError, MachineError
 from labkit.images import labos, nginx, store
-from labkit.images.served import LOADERS, catalogue
+from labkit.images.served import catalogue
 from labkit.lab import Lab
+from labkit.netboot.loaders import FILES
 from labkit.state import State
 from labkit.up import needed_programs
 
@@ -100,8 +101,8 @@ def overlap(lab: Lab, state: State) -> str:
 def look_at_images(lab: Lab) -> tuple[Image, ...]:
     """Each image, compared with the digests that were recorded when it was built."""
     found = []
-    missing = sorted(name for name, (path, _) in LOADERS.items() if not Path(path).is_file())
-    packages = " ".join(sorted({LOADERS[name][1] for name in missing}))
+    missing = sorted(name for name, (path, _) in FILES.items() if not Path(path).is_file())
+    packages = " ".join(sorted({FILES[name][1] for name in missing}))
     wrong = f"not there: {', '.join(missing)}" if missing else ""
     found.append(Image("boot loaders", wrong, f"./lab setup, or apt-get install {packages}" if missing else ""))
     for builder in (labos, nginx):
@@ -178,7 +179,11 @@ def memory_mib(text: str | None = None) -> int:
 
 def missing_programs(lab: Lab) -> Mapping[str, str]:
     """Programs that are not here, and the packages that have them."""
-    return {name: package for name, package in needed_programs(lab).items() if shutil.which(name) is None}
+    return {
+        name: package
+        for name, package in needed_programs(lab).items()
+        if shutil.which(name) is None and not Path(name).is_file()
+    }
 
 
 def has_kvm(lab: Lab) -> bool:

@@ -1,7 +1,8 @@
 """The boot server's process, ``python -m labkit.netboot.bootd``: DHCP, TFTP and HTTP over sockets it was handed.
 
 It runs without privileges. The environment says where everything is: ``LABKIT_LAB`` (the lab file), ``LABKIT_STATE``
-(the state folder), ``LABKIT_EVENTS_FD`` (where events go), ``LABKIT_FDS`` (``dhcp=5,tftp=6,http=7``). It can be killed
+(the state folder), ``LABKIT_EVENTS_FD`` (where events go), ``LABKIT_FDS`` (``dhcp=5,arp=6,tftp=7,http=8``, behind
+a router ``boot=9``, in a virtual lab ``icmp6=9``). It can be killed
 at any time and goes on where it stopped: leases and boots are in the state folder.
 
 On ``run/bootd.sock`` (`labkit.rpc`) it answers:
@@ -34,9 +35,11 @@ from labkit import authoring, images, labfile, rpc
 from labkit.errors import ControlError, LabkitError
 from labkit.events import Emitter, Event
 from labkit.lab import Blade, Lab
+from labkit.netboot.advertise import Advertiser
 from labkit.netboot.boots import BootBook
 from labkit.netboot.dhcpd import DhcpServer
 from labkit.netboot.httpd import Files, application
+from labkit.netboot.neighbours import Prober
 from labkit.netboot.phonehome import PhoneHome, desk
 from labkit.netboot.roster import Roster
 from labkit.netboot.tftpd import TftpServer
@@ -50,7 +53,7 @@ CLOSE_S = 1.0
 
 
 def parse_fds(text: str) -> dict[str, int]:
-    """``dhcp=5,tftp=6,http=7`` as a mapping. Raises ValueError."""
+    """``dhcp=5,tftp=7`` as a mapping. Raises ValueError."""
     return {name: int(number) for name, _, number in (part.partition("=") for part in text.split(","))}
 
 
@@ -71,7 +74,9 @@ class Bootd:
             lambda blade, boot, ticket: authoring.prepare(lab, state, blade, boot, ticket),
         )  # fmt: skip
         self.roster = Roster(lab, boots, state.path / "leases.json", emit)
-        self._dhcp = DhcpServer(sockets["dhcp"], self.roster)
+        prober = Prober(sockets["arp"]) if "arp" in sockets else None
+        self._dhcp = DhcpServer(sockets["dhcp"], self.roster, prober, sockets.get("boot"))
+        self._advertiser = Advertiser(sockets["icmp6"]) if "icmp6" in sockets else None
         self._tftp = TftpServer(sockets["tftp"], self.roster.lookup, catalogue, self.roster.emit)
         files = Files(self.roster.lookup, catalogue, self.roster.emit)
         home = PhoneHome(self.roster, desk(state.swarmd))
@@ -85,6 +90,8 @@ class Bootd:
         loop.set_default_executor(ThreadPoolExecutor(HELPERS, thread_name_prefix="bootd"))
         self._tftp.start()
         self._dhcp.start(loop)
+        if self._advertiser is not None:
+            self._advertiser.start(loop)
         await self._http.setup()
         await web.SockSite(self._http, self._sockets["http"]).start()
         verbs = {
@@ -97,6 +104,8 @@ class Bootd:
         await until.wait()
         control.close()
         self._dhcp.stop(loop)
+        if self._advertiser is not None:
+            self._advertiser.stop(loop)
         self._tftp.stop()
         await self._http.cleanup()
 

@@ -16,8 +16,9 @@ from pathlib import Path
 from labkit.events import REHEARSAL, BootStarted, Event, Transfer, Trouble, UnknownMachine
 from labkit.lab import Blade, Lab
 from labkit.netboot import leases as leasebook
+from labkit.netboot import neighbours
 from labkit.netboot.boots import Boot, BootBook
-from labkit.netboot.decide import Decision
+from labkit.netboot.decision import Decision
 from labkit.netboot.leases import LeaseBook
 from labkit.netboot.rehearsal import Rehearsals
 from labkit.plan import Rendered, Resource
@@ -54,11 +55,15 @@ class Roster:
         return self._leases
 
     def blade_at(self, address: str) -> Blade | None:
-        """The blade that an address is leased to now."""
+        """The blade that an address is leased to now; behind a proxy, whose card the kernel knows by that address."""
         try:
-            mac = self._leases.holder(IPv4Address(address), time.time())
+            of = IPv4Address(address)
         except AddressValueError:
             return None
+        if self.lab.network.is_proxy:
+            mac = neighbours.mac_at(of, self.lab.network.interface)
+        else:
+            mac = self._leases.holder(of, time.time())
         return self.lab.blade_with_mac(mac) if mac else None
 
     def boot_at(self, address: str) -> Boot | None:

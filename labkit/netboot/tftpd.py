@@ -123,7 +123,8 @@ class TftpServer(threading.Thread):
         except BlockingIOError:
             pass  # the kernel dropped it, its checksum was wrong
         except TftpError as error:
-            self._refuse(peer, Code.ILLEGAL, str(error))
+            if raw[:2] != tftp.OPCODE.pack(Opcode.ERROR):  # a broken one is an error all the same
+                self._refuse(peer, Code.ILLEGAL, str(error))
         except Exception as error:
             self._emit(Trouble(part="tftp", detail=f"{type(error).__name__}: {error}"))
 

@@ -14,7 +14,8 @@ from labkit.errors import PlanError
 from labkit.events import Dhcp, Event
 from labkit.lab import Blade, Bmc, BootMethod, Chassis, ChassisKind, Flavour, Lab, Network, NetworkKind
 from labkit.netboot.boots import BootBook
-from labkit.netboot.decide import Decision, decide
+from labkit.netboot.decide import decide
+from labkit.netboot.decision import Decision
 from labkit.netboot.dhcp import BOOTREQUEST, NOWHERE, Message, Option, Packet
 from labkit.netboot.leases import Lease, LeaseBook, LeaseState
 from labkit.netboot.replies import Reply
@@ -109,8 +110,13 @@ def bound(mac: str = MAC, address: IPv4Address = ADDRESS, until: float = NOW + 1
 
 
 def answer(packet: Packet, lab: Lab | None = None, leases: LeaseBook | None = None, now: float = NOW) -> Decision:
-    """`decide` with the usual lab and no leases."""
-    return decide(packet, lab or make_lab(), leases or LeaseBook(), now)
+    """`decide` with the usual lab and no leases, on a network where nobody answers for an address."""
+    lab, probed = lab or make_lab(), dict[IPv4Address, str]()
+    decision = decide(packet, lab, leases or LeaseBook(), now)
+    while decision.probe is not None and not decision.replies:
+        probed[decision.probe] = ""
+        decision = decide(packet, lab, decision.leases, now, probed=probed)
+    return decision
 
 
 @dataclass

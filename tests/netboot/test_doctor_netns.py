@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from .test_netboot_netns import Net
+from .net import Net
 
 pytestmark = pytest.mark.netns
 

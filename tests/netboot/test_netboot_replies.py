@@ -126,7 +126,7 @@ def test_a_reply_is_no_longer_than_the_client_can_take() -> None:
     [
         (BootMethod.PXELINUX, PXE_BIOS, "pxelinux.0", "pxe"),
         (BootMethod.PXELINUX, IPXE, "pxelinux.0", "ipxe"),
-        (BootMethod.PXELINUX, PXE_EFI, "", "pxe"),
+        (BootMethod.PXELINUX, PXE_EFI, "syslinux.efi", "pxe"),
         (BootMethod.PXELINUX, {}, "", "os"),
         (BootMethod.LPXELINUX, PXE_BIOS, "lpxelinux.0", "pxe"),
         (BootMethod.LPXELINUX, IPXE, "pxelinux.0", "ipxe"),

@@ -25,7 +25,7 @@ from labkit.stages import fold_all
 from labkit.state import State
 from labkit.stuck import VIRTUAL_S, Watch, find_stuck
 
-from .test_netboot_netns import STRANGER, Net
+from .net import STRANGER, Net
 
 pytestmark = pytest.mark.netns
 
