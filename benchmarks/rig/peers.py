@@ -39,7 +39,7 @@ PEERS = {
             "libnettle8",
             "libnftables1",
         ),
-    ),  # fmt: skip
+    ),
     "tftpd-hpa": Peer("tftpd-hpa", "usr/sbin/in.tftpd", ("libwrap0",)),
     "atftpd": Peer("atftpd", "usr/sbin/atftpd", ("libpcre2-8-0", "libwrap0")),
     "nginx": Peer("nginx", "usr/sbin/nginx", ("libcrypt1", "libpcre2-8-0", "libssl3", "zlib1g")),

@@ -138,6 +138,8 @@ static int heard(struct client *c, unsigned char *p, int len)
 		if ((uint16_t)(block - c->got - 1) < 0x8000 && c->window > 1 && !c->gap) {
 			c->gap = 1; /* RFC 7440 section 4: say once where to go on */
 			acknowledge(c);
+		} else if (block == (uint16_t)c->got && c->got) {
+			acknowledge(c); /* a resend: our word was lost (RFC 1350 section 2) */
 		}
 		return 0;
 	}

@@ -12,9 +12,7 @@ from labkit.labfile.marked import Kind, Notes, Section
 MAX_SLOTS = 50
 SUBNET = IPv4Network("10.77.0.0/24")
 
-NETWORK = Kind(
-    "network", ("kind", "interface", "subnet", "server", "controller", "pool", "http_port", "registry_port")
-)
+NETWORK = Kind("network", ("kind", "interface", "subnet", "server", "controller", "pool", "http_port", "registry_port"))
 CHASSIS = Kind("chassis", ("kind", "slots", "name"))
 
 

@@ -146,8 +146,10 @@ _SIGNS: tuple[tuple[str, Explain], ...] = (
     ),
     (
         r"non-zero exit \((\d+)\)",
-        lambda match, image, node: f"the replica{_at(node)} ended with status {match[1]}"
-        + (": it needs more memory than its limit, or was killed" if match[1] == "137" else ""),
+        lambda match, image, node: (
+            f"the replica{_at(node)} ended with status {match[1]}"
+            + (": it needs more memory than its limit, or was killed" if match[1] == "137" else "")
+        ),
     ),
     (
         r"task: complete|^$",
