@@ -18,6 +18,7 @@ WORLD = {
 
 PURE = (
     "artifacts", "ignition", "netboot/dhcp.py", "netboot/decide.py", "netboot/tftp.py", "netboot/tftp_session.py",
+    "netboot/http_select.py",
     "plan.py", "lab.py", "stages.py", "secret.py", "errors.py",
 )  # fmt: skip
 

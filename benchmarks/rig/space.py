@@ -22,6 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 INSIDE = "LABKIT_BENCHMARK_INSIDE"
 SERVER = "10.77.0.1"
 BLADES = 30
+LAB = "blades:\n" + "".join(f"  - name: blade{number}\n" for number in range(1, BLADES + 1)) + "boot: pxelinux\n"
+"""A lab file whose blades are where `addresses_on_loopback` puts them."""
 
 
 def enter() -> None:
@@ -176,3 +178,12 @@ def hears_udp(address: str, port: int) -> bool:
         except ConnectionRefusedError:
             return False
         return True
+
+
+def accepts_tcp(address: str, port: int) -> bool:
+    """Whether somebody listens there."""
+    try:
+        socket.create_connection((address, port), 1).close()
+    except OSError:
+        return False
+    return True

@@ -102,9 +102,7 @@ class Net:
     def start(self) -> None:
         program = Path(__file__).with_name("serve.py")
         words = [self.folder / "lab.yaml", self.state.path, self.images, "br0"]
-        self.process = subprocess.Popen(
-            ["ip", "netns", "exec", self.server, sys.executable, program, *map(str, words)]
-        )
+        self.process = subprocess.Popen(["ip", "netns", "exec", self.server, sys.executable, program, *map(str, words)])
         wait_until(self._answers, 20)
 
     def _answers(self) -> bool:
