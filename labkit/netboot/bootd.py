@@ -39,6 +39,7 @@ from labkit.netboot.advertise import Advertiser
 from labkit.netboot.boots import BootBook
 from labkit.netboot.dhcpd import DhcpServer
 from labkit.netboot.httpd import Files, application
+from labkit.netboot.metrics import Counters
 from labkit.netboot.neighbours import Prober
 from labkit.netboot.phonehome import PhoneHome, desk
 from labkit.netboot.roster import Roster
@@ -73,14 +74,15 @@ class Bootd:
             lab, state.key("tickets"), state.path / "boots.json",
             lambda blade, boot, ticket: authoring.prepare(lab, state, blade, boot, ticket),
         )  # fmt: skip
-        self.roster = Roster(lab, boots, state.path / "leases.json", emit)
+        counters = Counters()
+        self.roster = Roster(lab, boots, state.path / "leases.json", counters.counted(emit))
         prober = Prober(sockets["arp"]) if "arp" in sockets else None
         self._dhcp = DhcpServer(sockets["dhcp"], self.roster, prober, sockets.get("boot"))
         self._advertiser = Advertiser(sockets["icmp6"]) if "icmp6" in sockets else None
         self._tftp = TftpServer(sockets["tftp"], self.roster.lookup, catalogue, self.roster.emit)
         files = Files(self.roster.lookup, catalogue, self.roster.emit)
         home = PhoneHome(self.roster, desk(state.swarmd))
-        app = application(files, home.handlers(), self.roster.emit)
+        app = application(files, home.handlers(), self.roster.emit, counters)
         self._http = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_S)
         sockets["http"].setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, HTTP_DEAD_MS)
 

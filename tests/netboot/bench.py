@@ -162,10 +162,10 @@ def prepare(blade: Blade, boot: str, ticket: Secret) -> tuple[BootPlan, Mapping[
     }
 
 
-def make_roster(folder: Path, seen: Seen, lab: Lab | None = None) -> Roster:
+def make_roster(folder: Path, emit: Callable[[Event], None], lab: Lab | None = None) -> Roster:
     """A roster whose first two blades hold their addresses, none of which is booting yet."""
     lab = lab or make_lab()
-    roster = Roster(lab, BootBook(lab, Secret("key"), folder / "boots.json", prepare), folder / "leases.json", seen)
+    roster = Roster(lab, BootBook(lab, Secret("key"), folder / "boots.json", prepare), folder / "leases.json", emit)
     book = LeaseBook()
     for blade in lab.blades[:2]:
         book = book.put(Lease(blade.address, blade.macs[0], LeaseState.BOUND, time.time() + 1000))

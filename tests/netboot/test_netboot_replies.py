@@ -150,8 +150,9 @@ def test_the_boot_file(method: BootMethod, client: dict[int, bytes], file: str, 
 
 
 def test_a_firmware_without_a_loader_is_said() -> None:
-    decision = answer(request(Message.DISCOVER, options=PXE_EFI))
-    assert told(decision).reason == "boot method pxelinux has no loader for pxe clients with efi-x64 firmware"
+    arm = {**PXE_EFI, Option.CLIENT_ARCHITECTURE: b"\x00\x0b"}
+    decision = answer(request(Message.DISCOVER, options=arm))
+    assert told(decision).reason == "boot method pxelinux has no loader for pxe clients with other firmware"
 
 
 def test_who_is_told_what_beside_the_file() -> None:
