@@ -86,7 +86,7 @@ def _status(options: argparse.Namespace) -> int:
     parts = ", ".join(f"{name} {pid or 'DOWN'}" for name, pid in status["parts"].items())
     kind = status["accelerator"] or "real machines"
     text = f"lab '{status['name']}' is up ({kind})\nparts: {parts}\n\n{stages.table(running.lab, now)}"
-    rows = {blade.name: vars(now.blade(blade.name)) for blade in running.lab.blades}
+    rows = {blade.name: stages.summary(now.blade(blade.name)) for blade in running.lab.blades}
     _print({"up": True, **status, "blades": rows}, options.json, text)
     return 0
 

@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 SCHEMA = 1
+REHEARSAL = "rehearsal"
+"""What stands for a boot's identity in the events of a rehearsal: packets were exchanged, and no blade ran."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,11 +190,30 @@ class Trouble(Event):
     detail: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stuck(Event):
+    """A blade stands in one step of its boot (`labkit.stages.STEPS`) for longer than is usual: ``seconds`` by now.
+
+    ``what`` says what was last seen of it, ``causes`` what may be behind that, the likeliest first, and ``fix`` what to
+    do about the first.
+    """
+
+    kind = "stuck"
+    step: str
+    what: str
+    seconds: float = 0.0
+    causes: tuple[str, ...] = ()
+    fix: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "causes", tuple(self.causes))  # JSON has lists only
+
+
 KINDS: dict[str, type[Event]] = {
     cls.kind: cls
     for cls in (
         LabEvent, Part, Power, BootStarted, Dhcp, Transfer, Phoned, Ticket, Leave, Swarm, Service, UnknownMachine,
-        Trouble,
+        Trouble, Stuck,
     )
 }  # fmt: skip
 
@@ -290,7 +311,7 @@ def describe(event: Event) -> str:
     moment = _time.strftime("%H:%M:%S", _time.localtime(event.time)) + f".{int(event.time * 10) % 10}"
     shared = {field.name for field in dataclasses.fields(Event)}
     said = [
-        f"{field.name}={value}"
+        f"{field.name}={'; '.join(value) if isinstance(value, tuple) else value}"
         for field in dataclasses.fields(event)
         if field.name not in shared and (value := getattr(event, field.name)) != field.default
     ]

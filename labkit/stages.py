@@ -1,34 +1,90 @@
 """How far each blade is: the stream of events folded into one small state a blade.
 
 Nothing is looked at but events, so a boot that is running, one that is over and one from a kept record are told alike.
-The stages of a boot, in order, each ending where the next begins:
+The stages of a boot, in order, each ending where the next begins, and the steps they are made of:
 
-==============  ====================================================================================================
-``firmware``    power-on until the blade's first DHCP message
-``loader``      until the kernel is asked for: boot loader and its configuration
-``kernel``      until the first process runs: kernel and initrds are fetched, the kernel starts and unpacks them
-``ignition``    until Ignition has written the config
-``join``        until the blade is in the swarm
-==============  ====================================================================================================
+==============  ===================================================================================  ==================
+stage           until                                                                                steps
+==============  ===================================================================================  ==================
+``firmware``    the blade's first DHCP message                                                       firmware
+``loader``      the kernel is asked for: boot loader and its configuration                           dhcp loader config
+``kernel``      the first process runs: kernel and initrds are fetched, the kernel starts, unpacks   kernel initrd
+``ignition``    Ignition has written the config                                                      ignition
+``join``        the blade is in the swarm                                                            os join
+==============  ===================================================================================  ==================
+
+A step begins with the first thing seen of it: DHCP with a message, loader to initrd with the first request for such a
+file, ``os`` where Ignition ended, ``join`` when the operating system said that it is up. A step that a boot method does
+not have, or of which a blade told nothing, is left out, and its time belongs to the step before it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from labkit import events
 from labkit.events import Event
 from labkit.lab import Lab
 
 STAGES = ("firmware", "loader", "kernel", "ignition", "join")
+STEPS = ("firmware", "dhcp", "loader", "config", "kernel", "initrd", "ignition", "os", "join")
+
+KEPT_REFUSALS = 8
+KEPT_STRANGERS = 16
+
+
+def step_of(path: str) -> str:
+    """The step that fetches a file: ``kernel``, ``initrd``, ``config`` or ``loader``, told by the file's name."""
+    name = path.rsplit("/", 1)[-1]
+    if "vmlinuz" in name or "live-kernel" in name:
+        return "kernel"
+    if ".cpio" in name or "initrd" in name or "initramfs" in name or "rootfs" in name:
+        return "initrd"
+    if "pxelinux.cfg/" in path or name.endswith((".ipxe", ".cfg", ".msg")):
+        return "config"
+    return "loader"
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """The files a step has fetched whole: how many, their bytes, and the seconds their transfers took together."""
+
+    files: int = 0
+    sent_b: int = 0
+    seconds: float = 0.0
+
+    @property
+    def rate_b_s(self) -> float:
+        """Bytes a second while something was on its way, 0 where nothing was."""
+        return self.sent_b / self.seconds if self.seconds else 0.0
+
+
+NOTHING = Fetched()
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a boot. ``ended`` is 0 while it goes on."""
+
+    name: str
+    began: float
+    ended: float
+    fetched: Fetched = NOTHING
+
+    @property
+    def seconds(self) -> float:
+        """How long it took, 0 while it goes on."""
+        return max(0.0, self.ended - self.began) if self.ended else 0.0
 
 
 @dataclass(frozen=True)
 class BladeState:
     """One blade's present boot. Times are wall-clock seconds, 0 where it has not happened; ``sent_b`` is bytes served.
 
-    ``doing`` says in words what was last seen of it.
+    ``doing`` says in words what was last seen of it, ``heard`` when. ``network`` is when its operating system asked for
+    an address, ``fetching`` the transfers that go on, by path; ``refused`` the last files it did not get.
     """
 
     blade: str
@@ -36,17 +92,28 @@ class BladeState:
     power: str = "off"
     began: float = 0.0
     dhcp: float = 0.0
+    loader: float = 0.0
+    config: float = 0.0
     kernel: float = 0.0
+    initrd: float = 0.0
+    network: float = 0.0
     init: float = 0.0
     ignition: float = 0.0
     os: float = 0.0
     joined: float = 0.0
     left: float = 0.0
+    heard: float = 0.0
     address: str = ""
     mac: str = ""
     sent_b: int = 0
     doing: str = ""
     trouble: str = ""
+    fetched: Mapping[str, Fetched] = field(default_factory=dict)
+    fetching: Mapping[str, events.Transfer] = field(default_factory=dict)
+    refused: tuple[events.Transfer, ...] = ()
+    asked: events.Dhcp | None = None
+    ticket: events.Ticket | None = None
+    stuck: events.Stuck | None = None
 
     @property
     def stage(self) -> str:
@@ -63,6 +130,15 @@ class BladeState:
                 return name
         return "join"
 
+    @property
+    def step(self) -> str:
+        """The step it is in, as finely as can be told now; ``joined``, ``left`` or ``off`` as in `stage`."""
+        stage = self.stage
+        if stage in ("off", "left", "joined"):
+            return stage
+        steps = self.steps()
+        return steps[-1].name if steps else "firmware"
+
     def seconds(self) -> dict[str, float]:
         """Seconds per finished stage. A stage whose end the blade cannot tell is counted in the one after it."""
         marks = (self.dhcp, self.kernel, self.init, self.ignition, self.joined)
@@ -74,6 +150,22 @@ class BladeState:
                 since = mark
         return result
 
+    def steps(self) -> tuple[Step, ...]:
+        """The steps so far, in order, each beginning where the one before it ends."""
+        marks = (
+            self.began, self.dhcp, self.loader, self.config, self.kernel, self.initrd, self.init,
+            self.ignition or self.network, self.os,
+        )  # fmt: skip
+        begun: list[tuple[str, float]] = []
+        for name, mark in zip(STEPS, marks, strict=True):
+            if mark and (not begun or mark >= begun[-1][1]):
+                begun.append((name, mark))
+        ends = [mark for _, mark in begun[1:]] + [self.joined]
+        return tuple(
+            Step(name, began, ended, self.fetched.get(name, NOTHING))
+            for (name, began), ended in zip(begun, ends, strict=False)
+        )
+
     @property
     def total_s(self) -> float:
         """Power-on to joined, 0 while that has not happened."""
@@ -82,10 +174,17 @@ class BladeState:
 
 @dataclass(frozen=True)
 class LabState:
-    """All blades by name, and whether the lab is up."""
+    """All blades by name, whether the lab is up, and what concerns no single blade.
+
+    ``swarm`` is when there was a swarm first, ``strangers`` the machines that asked and are not in the lab, by MAC,
+    ``dead`` the parts that do not run.
+    """
 
     up: bool = False
     blades: Mapping[str, BladeState] = field(default_factory=dict)
+    swarm: float = 0.0
+    strangers: Mapping[str, events.UnknownMachine] = field(default_factory=dict)
+    dead: frozenset[str] = frozenset()
 
     def blade(self, name: str) -> BladeState:
         """A blade's state; one that was never heard of is off."""
@@ -98,8 +197,10 @@ def fold(state: LabState, event: Event) -> LabState:
         if event.state == "starting":
             return LabState()
         return replace(state, up=event.state == "up")
-    if not event.blade:
+    if event.boot == events.REHEARSAL:
         return state
+    if not event.blade:
+        return _fold_lab(state, event)
     old = state.blade(event.blade)
     new = _fold_blade(old, event)
     return state if new is old else replace(state, blades={**state.blades, event.blade: new})
@@ -113,49 +214,94 @@ def fold_all(stream: Iterable[Event]) -> LabState:
     return state
 
 
+def _fold_lab(state: LabState, event: Event) -> LabState:
+    match event:
+        case events.UnknownMachine():
+            others = {mac: one for mac, one in state.strangers.items() if mac != event.mac}
+            while len(others) >= KEPT_STRANGERS:
+                del others[next(iter(others))]
+            return replace(state, strangers={**others, event.mac: event})
+        case events.Part(state="died"):
+            return replace(state, dead=state.dead | {event.part})
+        case events.Part(state="started") if event.part in state.dead:
+            return replace(state, dead=state.dead - {event.part})
+        case events.Swarm(action="gone"):
+            return replace(state, swarm=0.0)
+        case events.Swarm() if not state.swarm:
+            return replace(state, swarm=event.time)
+        case _:
+            return state
+
+
 def _fold_blade(old: BladeState, event: Event) -> BladeState:
     match event:
         case events.BootStarted():
             # Our own power-on begins a boot before the machine runs; a reboot begins with the firmware's first message.
-            return BladeState(old.blade, boot=event.boot, power=old.power if event.cause == "power" else "on",
-                              began=event.time, mac=old.mac, doing="boot began")  # fmt: skip
+            return BladeState(
+                old.blade, boot=event.boot, power=old.power if event.cause == "power" else "on", began=event.time,
+                heard=event.time, mac=old.mac, doing="boot began",
+            )  # fmt: skip
         case events.Power(state="on"):
-            return replace(old, power="on", began=event.time, doing="power on")
+            return replace(old, power="on", began=event.time, heard=event.time, doing="power on")
         case events.Power(state="off"):
-            return replace(old, power="off", doing=event.detail or "power off")
+            return replace(old, power="off", heard=event.time, doing=event.detail or "power off")
         case events.Power():
             return replace(old, doing=event.state)
         case events.Dhcp():
-            return replace(
-                old, dhcp=old.dhcp or event.time, mac=event.mac, address=event.address or old.address,
-                doing=f"DHCP {event.message}" + (f" → {event.reply}" if event.reply else ""),
-            )  # fmt: skip
+            return _fold_dhcp(old, event)
         case events.Transfer():
             return _fold_transfer(old, event)
         case events.Phoned(stage="os" | "joined"):
             return _fold_phoned(old, event)
         case events.Ticket():
-            return replace(old, doing=f"ticket {event.state}")
+            return replace(old, ticket=event, heard=event.time, doing=f"ticket {event.state}")
         case events.Leave(step="left" | "removed"):
-            return replace(old, left=old.left or event.time, doing=f"leave: {event.step}")
+            return replace(old, left=old.left or event.time, heard=event.time, doing=f"leave: {event.step}")
         case events.Leave():
-            return replace(old, doing=f"leave: {event.step}")
+            return replace(old, heard=event.time, doing=f"leave: {event.step}")
         case events.Trouble():
             return replace(old, trouble=event.detail)
+        case events.Stuck():
+            return replace(old, stuck=event)
         case _:
             return old
 
 
+def _fold_dhcp(old: BladeState, event: events.Dhcp) -> BladeState:
+    network = event.time if event.client == "os" and old.kernel and not old.network else old.network
+    return replace(
+        old, dhcp=old.dhcp or event.time, network=network, mac=event.mac, address=event.address or old.address,
+        asked=event, heard=event.time, doing=f"DHCP {event.message}" + (f" → {event.reply}" if event.reply else ""),
+    )  # fmt: skip
+
+
 def _fold_transfer(old: BladeState, event: events.Transfer) -> BladeState:
-    name = event.path.rsplit("/", 1)[-1]
+    others = {path: one for path, one in old.fetching.items() if path != event.path}
+    refused = old.refused
+    if event.state in ("missing", "failed"):
+        refused = (*refused, event)[-KEPT_REFUSALS:]
     if event.state == "missing":
-        return old
-    kernel = old.kernel
-    if not kernel and "vmlinuz" in name:
-        kernel = event.time
-    sent_b = old.sent_b + (event.sent_b if event.state in ("done", "failed") else 0)
-    words = f"{event.protocol} {event.state}: {event.path}"
-    return replace(old, kernel=kernel, sent_b=sent_b, doing=words)
+        return replace(old, refused=refused, heard=event.time)
+    step = step_of(event.path)
+    fetched, sent_b = old.fetched, old.sent_b
+    if event.state in ("done", "failed"):
+        sent_b += event.sent_b
+    if event.state == "done" and event.sent_b:
+        had = fetched.get(step, NOTHING)
+        now = Fetched(had.files + 1, had.sent_b + event.sent_b, had.seconds + event.seconds)
+        fetched = {**fetched, step: now}
+    if event.state == "started":
+        others[event.path] = event
+    # What a booted system fetches later begins no earlier step anew.
+    return replace(
+        old,
+        loader=old.loader or (event.time if step == "loader" and not (old.config or old.kernel) else 0.0),
+        config=old.config or (event.time if step == "config" and not old.kernel else 0.0),
+        kernel=old.kernel or (event.time if step == "kernel" else 0.0),
+        initrd=old.initrd or (event.time if step == "initrd" else 0.0),
+        sent_b=sent_b, fetched=fetched, fetching=others, refused=refused, heard=event.time,
+        doing=f"{event.protocol} {event.state}: {event.path}",
+    )  # fmt: skip
 
 
 def _fold_phoned(old: BladeState, event: events.Phoned) -> BladeState:
@@ -164,9 +310,26 @@ def _fold_phoned(old: BladeState, event: events.Phoned) -> BladeState:
     ignition = started + event.ignition_s if started and event.ignition_s >= 0 else old.ignition
     return replace(
         old, init=old.init or init, ignition=old.ignition or ignition, os=old.os or event.time,
-        joined=old.joined or (event.time if event.stage == "joined" else 0.0),
+        joined=old.joined or (event.time if event.stage == "joined" else 0.0), heard=event.time,
         address=event.address or old.address, doing="joined the swarm" if event.stage == "joined" else "the OS is up",
     )  # fmt: skip
+
+
+def summary(blade: BladeState) -> dict[str, Any]:
+    """A blade's state for JSON: its marks and words, its stage and step, and what each step took and fetched."""
+    plain = {key: value for key, value in vars(blade).items() if isinstance(value, str | int | float)}
+    steps = [
+        {
+            "step": step.name,
+            "began": step.began,
+            "seconds": round(step.seconds, 3) if step.ended else None,
+            "files": step.fetched.files,
+            "bytes": step.fetched.sent_b,
+            "bytes_per_s": round(step.fetched.rate_b_s),
+        }
+        for step in blade.steps()
+    ]
+    return {**plain, "stage": blade.stage, "step": blade.step, "total_s": round(blade.total_s, 3), "steps": steps}
 
 
 def grid(head: list[str], rows: list[list[str]]) -> str:

@@ -20,6 +20,7 @@ VALUES: dict[object, st.SearchStrategy[Any]] = {
     "str": st.text(),
     "int": st.integers(0, 2**53),
     "float": st.floats(allow_nan=False, allow_infinity=False),
+    "tuple[str, ...]": st.lists(st.text(), max_size=4).map(tuple),
 }
 
 

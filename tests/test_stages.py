@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 
 from labkit import events, labfile
-from labkit.events import BootStarted, Dhcp, Event, LabEvent, Leave, Phoned, Power, Transfer
-from labkit.stages import LabState, fold, fold_all, grid, table
+from labkit.events import (
+    REHEARSAL,
+    BootStarted,
+    Dhcp,
+    Event,
+    LabEvent,
+    Leave,
+    Part,
+    Phoned,
+    Power,
+    Swarm,
+    Transfer,
+    UnknownMachine,
+)  # fmt: skip
+from labkit.stages import STEPS, Fetched, LabState, fold, fold_all, grid, step_of, summary, table
 
 MAC = "52:54:00:4d:00:01"
 KERNEL = "labos/vmlinuz"
@@ -28,9 +43,7 @@ def transfer(time: float, path: str, state: str, sent_b: int = 0) -> Transfer:
 
 
 def phoned(time: float, stage: str) -> Phoned:
-    return Phoned(
-        blade="blade1", boot="b1", time=time, stage=stage, uptime_s=time - 108.0, init_s=2.0, ignition_s=5.5
-    )
+    return Phoned(blade="blade1", boot="b1", time=time, stage=stage, uptime_s=time - 108.0, init_s=2.0, ignition_s=5.5)
 
 
 BOOT: list[Event] = [
@@ -90,7 +103,13 @@ def test_a_question_for_the_size_loads_nothing() -> None:
 
 def test_a_missing_file_is_no_progress() -> None:
     before = fold_all(BOOT[:8])
-    assert fold(before, transfer(104.3, KERNEL, "missing")) == before
+    after = fold(before, transfer(104.3, KERNEL, "missing"))
+    blade = after.blade("blade1")
+    assert (blade.steps(), blade.seconds(), blade.kernel) == (
+        before.blade("blade1").steps(), before.blade("blade1").seconds(), 0.0,
+    )  # fmt: skip
+    assert (blade.doing, blade.sent_b) == (before.blade("blade1").doing, before.blade("blade1").sent_b)
+    assert [refused.path for refused in blade.refused] == [KERNEL], "but kept as evidence"
 
 
 def test_a_reboot_begins_anew() -> None:
@@ -99,6 +118,96 @@ def test_a_reboot_begins_anew() -> None:
     assert (blade.boot, blade.power, blade.began, blade.stage) == ("b2", "on", 200, "firmware")
     assert blade.seconds() == {} and blade.total_s == 0 and blade.sent_b == 0 and not blade.left
     assert blade.mac == MAC
+
+
+INITRD = "labos/labos.cpio"
+STEPPED: list[Event] = [
+    *BOOT[:12],
+    transfer(107, INITRD, "started"),
+    transfer(107.5, INITRD, "done", 90 * SIZE_B),
+    transfer(107.6, "labos/oem.cpio.gz", "done", 2_000),
+    *BOOT[12:],
+]
+
+
+def test_the_steps_of_a_boot() -> None:
+    blade = fold_all(STEPPED).blade("blade1")
+    steps = {step.name: step for step in blade.steps()}
+    assert list(steps) == list(STEPS)
+    assert {name: step.seconds for name, step in steps.items()} == pytest.approx(
+        {
+            "firmware": 3, "dhcp": 1.1, "loader": 0.4, "config": 0.5, "kernel": 2, "initrd": 3, "ignition": 3.5,
+            "os": 1.5, "join": 6,
+        }
+    )  # fmt: skip
+    assert sum(step.seconds for step in steps.values()) == pytest.approx(blade.total_s)
+    assert (steps["initrd"].fetched.files, steps["initrd"].fetched.sent_b) == (2, 90 * SIZE_B + 2_000)
+    assert (steps["loader"].fetched.files, steps["config"].fetched.sent_b) == (1, 400)
+    assert steps["firmware"].fetched == Fetched()
+
+
+def test_the_step_on_the_way() -> None:
+    reached = [fold_all(STEPPED[: end + 1]).blade("blade1").step for end in range(len(STEPPED))]
+    assert reached == [
+        *["off"] * 3, "firmware", *["dhcp"] * 2, *["loader"] * 2, *["config"] * 2, *["kernel"] * 2, *["initrd"] * 3,
+        "os", "join", "joined",
+    ]  # fmt: skip
+    assert not fold_all(STEPPED[:-1]).blade("blade1").steps()[-1].ended
+
+
+@pytest.mark.parametrize(
+    ("path", "step"),
+    [
+        ("pxelinux.0", "loader"), ("ldlinux.c32", "loader"), ("undionly.kpxe", "loader"), ("snponly.efi", "loader"),
+        ("grub/x86_64-efi/linux.mod", "loader"), ("pxelinux.cfg/01-52-54-00-4d-00-01", "config"),
+        ("pxelinux.cfg/default", "config"), ("boot.msg", "config"), ("boot.ipxe", "config"),
+        ("grub/grub.cfg", "config"), ("labos/vmlinuz", "kernel"), ("coreos/coreos_production_pxe.vmlinuz", "kernel"),
+        ("fedora-coreos-40-live-kernel-x86_64", "kernel"), ("labos/labos.cpio", "initrd"),
+        ("labos/oem.cpio.gz", "initrd"), ("coreos/coreos_production_pxe_image.cpio.gz", "initrd"),
+        ("fedora-coreos-40-live-initramfs.x86_64.img", "initrd"), ("fedora-coreos-40-live-rootfs.x86_64.img", "initrd"),
+    ],
+)  # fmt: skip
+def test_a_file_tells_its_step(path: str, step: str) -> None:
+    assert step_of(path) == step
+
+
+def test_the_rate_is_that_of_the_transfers() -> None:
+    took = [
+        dataclasses.replace(transfer(107.5, INITRD, "done", 30_000_000), seconds=2.0),
+        dataclasses.replace(transfer(109, "labos/oem.cpio.gz", "done", 2_000_000), seconds=2.0),
+    ]
+    [*_, initrd] = fold_all([*BOOT[:12], *took]).blade("blade1").steps()
+    assert (initrd.name, initrd.fetched.rate_b_s, Fetched().rate_b_s) == ("initrd", 8_000_000, 0)
+
+
+def test_without_a_loader_there_is_no_step_for_it() -> None:
+    stream = [*BOOT[:6], transfer(104.5, "boot.ipxe", "started"), *BOOT[10:]]
+    later = transfer(130, "pxelinux.0", "started")
+    names = [step.name for step in fold_all([*stream, later]).blade("blade1").steps()]
+    assert names == ["firmware", "dhcp", "config", "kernel", "ignition", "os", "join"]
+
+
+def test_a_rehearsal_is_no_boot() -> None:
+    state = fold_all(BOOT)
+    assert fold(state, Dhcp(blade="blade1", boot=REHEARSAL, time=300, mac=MAC, message="DISCOVER")) is state
+
+
+def test_what_concerns_no_single_blade() -> None:
+    many = [UnknownMachine(time=number, mac=f"00:00:5e:00:53:{number:02x}", adopt="…") for number in range(30)]
+    state = fold_all([*BOOT, *many, Part(part="bootd", state="died"), Swarm(time=140, action="init")])
+    assert len(state.strangers) == 16 and "00:00:5e:00:53:1d" in state.strangers
+    assert state.dead == {"bootd"} and state.swarm == 140
+    later = fold_all([*BOOT, Part(part="bootd", state="died"), Part(part="bootd", state="started", pid=7)])
+    assert not later.dead
+
+
+def test_the_summary_is_json() -> None:
+    body = json.loads(json.dumps(summary(fold_all(STEPPED).blade("blade1"))))
+    assert (body["stage"], body["step"], body["boot"], body["total_s"]) == ("joined", "joined", "b1", 21)
+    assert [step["step"] for step in body["steps"]] == list(STEPS)
+    assert body["steps"][4] == {
+        "step": "kernel", "began": 105, "seconds": 2, "files": 1, "bytes": SIZE_B, "bytes_per_s": 0,
+    }  # fmt: skip
 
 
 def test_leaving_and_going_dark() -> None:
