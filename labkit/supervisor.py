@@ -30,7 +30,10 @@ from labkit.events import Event, LabEvent, Trouble
 from labkit.lab import Blade, ChassisKind, Lab, NetworkKind
 from labkit.parts import Part, PartSpec
 from labkit.state import State, owner_of
+from labkit.stuck import Watch
 from labkit.treeroot import engine_command, registry_command
+
+WATCH_EVERY_S = 2.0
 
 
 class Supervisor:
@@ -43,7 +46,9 @@ class Supervisor:
         self.chassis: VirtualChassis | None = None
         self.down = asyncio.Event()
         self._owner = owner_of(state.path)
-        self._seq = max((event.seq for event in events.read(state.events)), default=0)
+        past = list(events.read(state.events))
+        self._seq = max((event.seq for event in past), default=0)
+        self._watch = Watch(lab, past)
         self._file = state.events.open("a", encoding="utf-8", buffering=1)
         os.chown(state.events, *self._owner)
         self._events_read, self._events_write = os.pipe()
@@ -53,9 +58,16 @@ class Supervisor:
     def emit(self, event: Event) -> None:
         """Give an event its number and write it. Nothing else writes the stream."""
         self._seq += 1
-        self._file.write(
-            events.encode(dataclasses.replace(event, seq=self._seq, time=event.time or time.time())) + "\n"
-        )
+        event = dataclasses.replace(event, seq=self._seq, time=event.time or time.time())
+        self._file.write(events.encode(event) + "\n")
+        self._watch.take(event)
+
+    async def _watch_boots(self) -> None:
+        """Tell of each blade that stands still, once a step of a boot."""
+        while True:
+            await asyncio.sleep(WATCH_EVERY_S)
+            for event in self._watch.due(time.time()):
+                self.emit(event)
 
     async def _read_events(self) -> None:
         reader = asyncio.StreamReader(limit=1 << 20)
@@ -78,6 +90,7 @@ class Supervisor:
     async def start(self) -> None:
         """Bring everything up. Raises LabkitError; what was started by then ends with this process."""
         self._keep = [asyncio.create_task(self._read_events()), asyncio.create_task(self._reap())]
+        self._keep.append(asyncio.create_task(self._watch_boots()))
         self.emit(LabEvent(state="starting", detail=self.lab.name))
         virtual_chassis = self.lab.chassis.kind is ChassisKind.VIRTUAL
         if self.lab.network.kind is NetworkKind.VIRTUAL:
