@@ -23,7 +23,7 @@ from labkit.events import (
     Trouble,
     UnknownMachine,
 )
-from labkit.lab import Lab
+from labkit.lab import ChassisKind, Lab
 from labkit.stages import fold_all
 from labkit.stuck import PATIENCE, REAL_FIRMWARE_S, VIRTUAL_S, Watch, find_stuck, limit_s, standing_s, usual_times
 
@@ -182,7 +182,7 @@ def test_the_usual_times_are_learned_from_this_labs_boots() -> None:
 
 
 def test_a_real_blade_tests_itself_before_it_asks() -> None:
-    rack = labfile.load(Path(__file__).parent.parent / "examples" / "red-chassis.yaml")
+    rack = replace(LAB, chassis=replace(LAB.chassis, kind=ChassisKind.IPMI))
     assert usual_times([], rack) == {**VIRTUAL_S, "firmware": REAL_FIRMWARE_S}
 
 

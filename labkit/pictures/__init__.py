@@ -1,7 +1,7 @@
-"""Pictures of a lab, drawn from folded events: an SVG and the same in words.
+"""PURE drawings: values in, SVG out, and beside each the same in words. Notebooks and files show the same picture.
 
-PURE: no files, no clock (``now`` is passed in), no IPython. A picture is a `Picture`; a notebook shows it as it
-is, a report takes its ``svg``, a terminal its ``text``.
+No files, no clock (``now`` is passed in), no IPython. A picture is a `Picture`; a notebook shows it as it is, a report
+takes its ``svg``, a terminal its ``text``.
 """
 
 from labkit.pictures.svg import Picture
