@@ -1,5 +1,5 @@
-"""What pictures need to know, folded from events: beside the stages of each blade its downloads and what it last said,
-the swarm's members, the services and who answered.
+"""What pictures need to know, folded from events: beside the stages of each blade what it last said, the swarm's
+members, the services and who answered.
 
 PURE and total, as `labkit.stages.fold`: an event it has no use for changes nothing.
 """
@@ -8,27 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from statistics import median
 
 from labkit import events, stages
 from labkit.events import Event
+from labkit.stages import BladeState, LabState
 
 KEPT_BOOTS = 40
 KEPT_LINES = 40
-SETTLED = ("joined", "left", "off")
-
-
-@dataclass(frozen=True)
-class Fetch:
-    """One file a blade asked for in this boot: ``state`` is ``started``, ``done``, ``failed`` or ``missing``."""
-
-    path: str
-    protocol: str
-    state: str
-    began: float
-    ended: float = 0.0
-    sent_b: int = 0
-    size_b: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,24 +41,15 @@ class Serving:
 
 @dataclass(frozen=True)
 class Scene:
-    """A lab at one moment. ``lines`` keeps the latest events by blade, ``past`` the stage seconds of finished boots."""
+    """A lab at one moment. ``lines`` keeps the latest events by blade, ``past`` the boots that have come through."""
 
     now: float = 0.0
-    stages: stages.LabState = field(default_factory=stages.LabState)
-    fetches: Mapping[str, Mapping[str, Fetch]] = field(default_factory=dict)
+    stages: LabState = field(default_factory=LabState)
     lines: Mapping[str, tuple[Event, ...]] = field(default_factory=dict)
-    past: tuple[Mapping[str, float], ...] = ()
+    past: tuple[BladeState, ...] = ()
     swarm: bool = False
     members: Mapping[str, Member] = field(default_factory=dict)
     services: Mapping[str, Serving] = field(default_factory=dict)
-
-    def usual(self) -> dict[str, float]:
-        """The usual seconds of each stage here: the median of the boots that went through; empty without any."""
-        return {
-            stage: median(boot[stage] for boot in self.past if stage in boot)
-            for stage in stages.STAGES
-            if any(stage in boot for boot in self.past)
-        }
 
 
 def fold(scene: Scene, event: Event) -> Scene:
@@ -101,29 +78,14 @@ def fold_all(stream: Iterable[Event], scene: Scene | None = None) -> Scene:
     return scene
 
 
-def _fold_blade(scene: Scene, before: stages.BladeState, event: Event) -> Scene:
+def _fold_blade(scene: Scene, before: BladeState, event: Event) -> Scene:
     name = event.blade
     kept = (*scene.lines.get(name, ()), event)[-KEPT_LINES:]
     scene = replace(scene, lines={**scene.lines, name: kept})
-    if isinstance(event, events.BootStarted):
-        return replace(scene, fetches={**scene.fetches, name: {}})
-    if isinstance(event, events.Transfer):
-        mine = {**scene.fetches.get(name, {})}
-        mine[event.path] = _fetch(mine.get(event.path), event)
-        return replace(scene, fetches={**scene.fetches, name: mine})
     after = scene.stages.blade(name)
     if after.joined and not before.joined:
-        return replace(scene, past=(*scene.past, after.seconds())[-KEPT_BOOTS:])
+        return replace(scene, past=(*scene.past, after)[-KEPT_BOOTS:])
     return scene
-
-
-def _fetch(old: Fetch | None, event: events.Transfer) -> Fetch:
-    if event.state == "started" or old is None or old.state != "started":
-        began = event.time if event.state == "started" else event.time - event.seconds
-        old = Fetch(event.path, event.protocol, "started", began, size_b=event.size_b)
-    if event.state == "started":
-        return old
-    return replace(old, state=event.state, ended=event.time, sent_b=event.sent_b, size_b=event.size_b or old.size_b)
 
 
 def _fold_swarm(scene: Scene, event: events.Swarm) -> Scene:
@@ -162,7 +124,7 @@ def _fold_service(scene: Scene, event: events.Service) -> Scene:
         services[event.name] = replace(old, replicas={**old.replicas, event.detail: event.blade})
     elif event.action == "answered":
         counts = dict(old.answers.get(event.blade, {}))
-        counts[event.detail] = counts.get(event.detail, 0) + 1
+        counts[event.detail] = counts.get(event.detail, 0) + event.count
         services[event.name] = replace(old, answers={**old.answers, event.blade: counts})
     else:
         fresh = event.action in ("created", "updated")

@@ -7,20 +7,8 @@ from dataclasses import dataclass
 
 from labkit import events
 from labkit.events import Event
-from labkit.pictures.svg import (
-    DIM,
-    FAINT,
-    INK,
-    LINE,
-    PAPER,
-    Picture,
-    arrow,
-    line,
-    rect,
-    shorten,
-    size,
-    text,
-)  # fmt: skip
+from labkit.pictures.svg import DIM, FAINT, INK, PAPER, Picture, arrow, line, rect, shorten, text
+from labkit.pictures.timeline import size
 from labkit.pictures.words import file_in_words
 
 BLADE_X, SERVER_X, DESK_X, WIDTH_PX, ROW_PX, HEAD_PX = 190, 520, 660, 720, 30, 40
@@ -99,6 +87,6 @@ def _draw(step: Step, y: float) -> str:
     return (
         text(BLADE_X - 62, y, f"{step.at_s:.1f} s", anchor="end", size=11, fill=DIM)
         + back
-        + arrow(x1, x2, y, stroke=INK if step.strong else LINE)
+        + arrow(x1, x2, y, stroke=INK if step.strong else DIM)
         + text(min(x1, x2) + 12, y - 5, shorten(step.words, 50 if abs(x2 - x1) > 200 else 20), size=11)
     )

@@ -19,13 +19,6 @@ RED, GREEN, AMBER, BLUE, GREY = "#c03a44", "#2f8f5b", "#b8730f", "#3577b0", "#7a
 BRIGHT = "#ffffff"
 """For words on a fill."""
 
-STAGE_COLOURS = {
-    "firmware": "#6f7690",
-    "loader": "#3577b0",
-    "kernel": "#2f8f5b",
-    "ignition": "#b8730f",
-    "join": "#a8479b",
-}
 CHAR_PX = 6.7
 """A wide guess of how wide a letter is at 12 px, to place words."""
 
@@ -127,21 +120,11 @@ def shorten(words: str, most: int) -> str:
     return words if len(words) <= most else words[: most - 1].rstrip() + "…"
 
 
-def size(count_b: float) -> str:
-    """Bytes for a person: ``212 B``, ``8.3 kB``, ``184 MB``."""
-    for unit in ("B", "kB", "MB"):
-        if count_b < 999.5:
-            return f"{count_b:.0f} {unit}" if unit == "B" or count_b >= 99.5 else f"{count_b:.1f} {unit}"
-        count_b /= 1000
-    return f"{count_b:.1f} GB"
-
-
-def stack(pictures: Iterable[Picture], *, title: str, gap: int = 14) -> Picture:
-    """Pictures below each other as one."""
-    parts, texts, top, width = [], [], 0, 0
-    for picture in pictures:
-        parts.append(f'<g transform="translate(0 {top})">{picture.body}</g>')
-        texts.append(picture.text)
-        top += picture.height + gap
-        width = max(width, picture.width)
-    return Picture(title, "\n\n".join(texts), width, max(top - gap, 1), "".join(parts))
+def listing(title: str, lines: Iterable[str]) -> str:
+    """Lines of text as HTML, in the page's colours; the keyboard reaches what is too wide."""
+    style = (
+        "margin:8px 0 0;padding:6px 10px;font-size:11px;line-height:1.5;overflow-x:auto;border-radius:4px;"
+        f"background:{FAINT};color:inherit"
+    )
+    body = "\n".join(esc(line) for line in lines)
+    return f'<pre tabindex="0" aria-label="{esc(title)}" style="{style}">{body}</pre>'

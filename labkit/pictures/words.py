@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import datetime
 
 from labkit import events
 from labkit.events import Event
-from labkit.pictures.svg import size
+from labkit.pictures.timeline import size
 
+_CONTROL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_c])")
 _CLIENTS = {"pxe": "the firmware", "ipxe": "iPXE", "http": "the firmware (HTTP boot)", "os": "the operating system"}
 _FILES = (
     ("pxelinux.cfg/", "the loader's configuration"),
@@ -119,3 +121,9 @@ def clock(moment: float) -> str:
 def tail(stream: Iterable[Event], *, most: int = 8) -> list[str]:
     """The latest lines of a stream in words, each with its time of day."""
     return [f"{clock(event.time)}  {in_words(event)}" for event in list(stream)[-most:]]
+
+
+def printable(said: str) -> str:
+    """What a terminal was sent, without its control sequences (ECMA-48) and carriage returns."""
+    text = _CONTROL.sub("", said).replace("\r\n", "\n").replace("\r", "\n")
+    return "".join(letter for letter in text if letter in "\n\t" or letter.isprintable())
