@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from labkit.pictures.scene import Scene
 from labkit.pictures.svg import DIM, FAINT, LINE, RED, Picture, rect, shorten, text
 from labkit.pictures.timeline import COLOURS, is_stuck, size
-from labkit.pictures.words import file_in_words
+from labkit.pictures.words import file_in_words, in_words
 from labkit.stages import STAGES, STEPS, BladeState
 
 LEFT_PX, BOX_PX, GAP_PX, ROW_PX = 96, 94, 4, 44
@@ -27,7 +27,7 @@ def draw_progress(names: Sequence[str], scene: Scene, usual: Mapping[str, float]
     rows, lines = [], []
     for number, name in enumerate(names):
         blade = scene.stages.blade(name)
-        words, left = doing(blade, now), time_left(blade, usual, now)
+        words, left = doing(scene, name, now), time_left(blade, usual, now)
         rows.append(f'<g transform="translate(0 {number * ROW_PX})">{_row(blade, usual, now, words, left)}</g>')
         lines.append(f"{name:10} {_bar(blade)} {blade.stage:9} {words}" + (f"; {left}" if left else ""))
     done = sum(scene.stages.blade(name).stage == "joined" for name in names)
@@ -68,8 +68,9 @@ def _part(blade: BladeState, stage: str, usual: Mapping[str, float], now: float)
     return min(0.95, max(0.04, (now - mine[0]) / whole)) if mine and whole else 0.3
 
 
-def doing(blade: BladeState, now: float) -> str:
+def doing(scene: Scene, name: str, now: float) -> str:
     """What a blade is at, and how many bytes it has had."""
+    blade, heard = scene.stages.blade(name), scene.lines.get(name, ())
     if is_stuck(blade) and blade.stuck is not None:
         return blade.stuck.what
     if blade.trouble:
@@ -81,7 +82,7 @@ def doing(blade: BladeState, now: float) -> str:
         return f"fetching {file_in_words(fetch.path)}{of}, {since}"
     had = f"{size(blade.sent_b)} fetched" if blade.sent_b else ""
     words = {"off": "switched off", "joined": "in the swarm", "left": "left the swarm in order"}.get(blade.stage)
-    return ", ".join(word for word in (words or blade.doing, had) if word)
+    return ", ".join(word for word in (words or (in_words(heard[-1]) if heard else ""), had) if word)
 
 
 def time_left(blade: BladeState, usual: Mapping[str, float], now: float) -> str:

@@ -78,6 +78,8 @@ def in_words(event: Event) -> str:
             return f"a machine that is not in lab.yaml asks to boot: {event.mac}"
         case events.Trouble():
             return f"trouble: {event.detail}"
+        case events.Stuck():
+            return f"stands still in {event.step} for {event.seconds:.0f} s: {event.what}"
         case events.Part():
             return f"{event.part} {event.state}" + (f": {event.detail}" if event.detail else "")
         case events.LabEvent():

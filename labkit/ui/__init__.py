@@ -5,8 +5,8 @@ notebook makes failing cells end in a box that says what happened, why, and what
 """
 
 from labkit.ui.box import install
-from labkit.ui.chapter import chapter
 from labkit.ui.choosers import BladeChoice, RoleChoice, choose_blades, choose_roles
+from labkit.ui.head import chapter
 from labkit.ui.start import show_chapters, show_lab, show_machine
 from labkit.ui.views import (
     BootView,

@@ -9,8 +9,8 @@ from labkit.machine import Finding, look_at_machine
 from labkit.pictures.chassis import draw_chassis
 from labkit.pictures.svg import GREEN, RED, esc
 from labkit.stages import grid
-from labkit.ui.chapter import takes
 from labkit.ui.feed import present_stages
+from labkit.ui.head import takes
 from labkit.workbook import BOOK
 
 _TABLE = (

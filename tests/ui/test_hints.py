@@ -6,11 +6,12 @@ import asyncio
 import dataclasses
 import errno
 import functools
+import gc
 import json
 import os
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
 from types import SimpleNamespace
@@ -367,10 +368,13 @@ def _(patch: Patch) -> object:
 
 
 @pytest.fixture
-def patch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Patch:
-    return Patch(tmp_path, monkeypatch)
+def patch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Patch]:
+    yield Patch(tmp_path, monkeypatch)
+    gc.collect()
 
 
+# The Docker SDK leaves a socket that was refused to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("name", CASES)
 def test_an_error_is_known(name: str, patch: Patch) -> None:
     caught: BaseException | None = None
