@@ -35,8 +35,9 @@ def draw_topology(lab: Lab, scene: Scene) -> Picture:
     high = BOX_HIGH_PX + most * (CHIP_PX + 3)
     middle = width / 2
     parts, boxes = [], []
+    first = (width - (min(a_row, len(lab.blades)) * (BOX_PX + GAP_PX) - GAP_PX)) / 2  # a few blades stand in the middle
     for number, blade in enumerate(lab.blades):
-        x, y = (number % a_row) * (BOX_PX + GAP_PX), TOP_PX + 40 + (number // a_row) * (high + 26)
+        x, y = first + (number % a_row) * (BOX_PX + GAP_PX), TOP_PX + 40 + (number // a_row) * (high + 26)
         answered = sum(sum(s.answers.get(blade.name, {}).values()) for s in scene.services.values())
         member = scene.members.get(blade.name)
         parts.append(_link(middle, x + BOX_PX / 2, y, member, answered))

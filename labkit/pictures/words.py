@@ -73,6 +73,10 @@ def in_words(event: Event) -> str:
         case events.Swarm():
             return _SWARM.get(event.action, event.action)
         case events.Service():
+            if event.action == "answered":
+                return f"its port answered {event.count} times by {event.detail}"
+            if event.action == "running":
+                return f"runs {event.detail}"
             return f"service {event.name}: {event.action}" + (f" ({event.detail})" if event.detail else "")
         case events.UnknownMachine():
             return f"a machine that is not in lab.yaml asks to boot: {event.mac}"

@@ -92,11 +92,11 @@ class Section:
 
 
 def sections_of(book: Mapping[str, Any]) -> tuple[Section, ...]:
-    """The sections of a notebook that hold code. Cells above the first heading are the section "Prepare"."""
+    """The sections of a notebook that hold code, without the parameters. What is above the first is "Prepare"."""
     found: list[tuple[str, list[Mapping[str, Any]]]] = [("Prepare", [])]
     for cell in book["cells"]:
         source = source_of(cell)
-        if cell["cell_type"] == "code":
+        if cell["cell_type"] == "code" and "parameters" not in cell.get("metadata", {}).get("tags", ()):
             found[-1][1].append(cell)
         headings = [line[3:].strip() for line in source.splitlines() if line.startswith("## ")]
         if cell["cell_type"] == "markdown" and headings:

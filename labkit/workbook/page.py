@@ -19,6 +19,7 @@ pre { background: var(--jp-layout-color2); padding: 8px 12px; overflow-x: auto; 
 table { border-collapse: collapse; font-size: 14px; display: block; overflow-x: auto }
 th, td { border: 1px solid var(--jp-border-color1); padding: 4px 9px; text-align: left }
 figure { margin: 18px 0 } figcaption { font-weight: 600; margin-bottom: 6px }
+.anchor-link { text-decoration: none; opacity: .35; margin-left: .3em }
 details > summary { cursor: pointer; font-weight: 600; margin: 14px 0 }
 .cell-in { border-left: 3px solid var(--jp-border-color1); margin-top: 14px }
 .cell-in pre { margin: 0; border-radius: 0 }

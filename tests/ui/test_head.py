@@ -71,6 +71,7 @@ def test_one_bar_follows_at_a_time() -> None:
 def test_sections_are_headings_with_code() -> None:
     book = {
         "cells": [
+            {"cell_type": "code", "id": "0", "source": "p = 1", "metadata": {"tags": ["parameters"]}},
             {"cell_type": "code", "id": "1", "source": "a = 1"},
             {"cell_type": "markdown", "id": "2", "source": ["# Title\n", "## Empty\n"]},
             {"cell_type": "markdown", "id": "3", "source": "## Full\nwords"},
