@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from lab.front_door import FRONT_DOOR, FrontDoor, new_lab
 from playwright.sync_api import Browser, sync_playwright
+
+from tests.lab.front_door import FRONT_DOOR, FrontDoor, new_lab
 
 from .jupyter import workbook
 

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
-from lab.front_door import FRONT_DOOR, FrontDoor
 from playwright.sync_api import Browser, Locator, Page
+
+from tests.lab.front_door import FRONT_DOOR, FrontDoor
 
 TOKEN = "browser-tests"
 SHOTS = Path(os.environ.get("LABKIT_SHOTS", FRONT_DOOR.parent / ".lab" / "screenshots"))
