@@ -95,8 +95,40 @@ def _status(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     from labkit import workbook
 
+    if options.compare:
+        return _compare(options)
     given = dict(_parameter(word) for word in options.parameter)
     return workbook.run(_lab_path(options), _state(options), given, runs=options.runs, progress=_say)
+
+
+def _runs(options: argparse.Namespace) -> Path:
+    runs: Path = options.runs or _lab_path(options).parent / "runs"
+    return runs
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from labkit.workbook import compare, record
+
+    before, after = (record.read_record(record.find_run(_runs(options), name)) for name in options.compare)
+    text, same = compare.compare(before, after)
+    print(text)
+    return 0 if same else 1
+
+
+def _replay(options: argparse.Namespace) -> int:
+    import time
+
+    from labkit.workbook import record, replay
+
+    lab, folder = labfile.load(_lab_path(options)), record.find_run(_runs(options), options.run_folder)
+    stream = replay.read_events(folder)
+    if options.page:
+        options.page.write_text(replay.replay_page(lab, stream, f"Run {folder.name}"), encoding="utf-8")
+        print(options.page)
+        return 0
+    for line in replay.replay_lines(lab, stream, lambda s: time.sleep(s / options.speed if options.speed else 0)):
+        print(line, flush=True)
+    return 0
 
 
 def _parameter(word: str) -> tuple[str, Any]:
@@ -304,6 +336,8 @@ def _workbook(options: argparse.Namespace) -> int:
         f"--port={options.port}",
         "--LabApp.news_url=",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        "--LabApp.default_url=/lab/tree/00-start.ipynb",
+        "--KernelManager.transport=ipc",  # Unix sockets, which nobody else on this machine can reach
     ]
     os.execv(sys.executable, command)
 
@@ -334,7 +368,15 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="a notebook parameter"
     )
-    sub.add_argument("--runs", type=Path, help="where executed notebooks go (default: runs/ beside the lab file)")
+    sub.add_argument("--runs", type=Path, help="where runs are kept (default: runs/ beside the lab file)")
+    sub.add_argument(
+        "--compare", nargs=2, metavar=("A", "B"), help="run nothing; say what changed from one run to another, 1 if so"
+    )
+    sub = verb("replay", _replay, "a run again, without a lab")
+    sub.add_argument("run_folder", metavar="RUN", nargs="?", default="last", help="its folder or name (default: last)")
+    sub.add_argument("--runs", type=Path, help="where runs are kept (default: runs/ beside the lab file)")
+    sub.add_argument("--speed", type=float, default=0, help="times as fast as it was; 0, the default, does not wait")
+    sub.add_argument("--page", type=Path, metavar="FILE", help="write an HTML page that plays it, to show to others")
     sub = verb("explain", _explain, "a blade's plan and every file it may fetch", as_json=True)
     sub.add_argument("blade")
     sub.add_argument("--tree", type=Path, metavar="FOLDER", help="write the files into a folder as for a TFTP server")

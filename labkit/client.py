@@ -143,7 +143,8 @@ def choose_blades(lab: Lab, names: Sequence[str] | None) -> tuple[Blade, ...]:
     if isinstance(names, str) and names.startswith("["):
         with contextlib.suppress(ValueError):
             names = json.loads(names)
-    if names is not None and (isinstance(names, str) or not all(isinstance(name, str) for name in names)):
+    is_list = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
+    if names is not None and not is_list:
         raise ParameterError(f"blades is a list of names, not {names!r}", fix=f"some of {json.dumps(known)}")
     unknown = [name for name in names or () if name not in known]
     if unknown:

@@ -164,12 +164,17 @@ class Swarm(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Service(Event):
-    """A swarm service changed: ``created``, ``updated``, ``converged``, ``answered``, ``removed``."""
+    """A swarm service changed: ``created``, ``updated``, ``converged``, ``running``, ``answered``, ``removed``.
+
+    ``running`` names one replica in ``detail``; ``answered`` says that this replica answered ``count`` requests through
+    the blade's port.
+    """
 
     kind = "service"
     name: str
     action: str
     detail: str = ""
+    count: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

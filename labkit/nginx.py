@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from labkit import events, images
@@ -67,6 +68,8 @@ def ensure_nginx(
             running.emit(events.Service(name=NAME, action=state.action, detail=f"{replicas} replicas"))
         done = service.watch(engine, NAME, timeout_s, progress=progress)
         running.emit(events.Service(name=NAME, action="converged"))
+        for replica, blade in sorted(done.places.items()):
+            running.emit(events.Service(blade=blade, name=NAME, action="running", detail=replica))
     return done
 
 
@@ -91,4 +94,6 @@ def ask_blades(running: RunningLab, port: int, *, rounds: int = 1, settle_s: flo
             f"({first.address}:{port}): {first.error or first.status}",
             fix=f"labkit swarm nodes shows who is in; labkit console {first.blade} --log what it says",
         )
+    for (blade, replica), count in Counter((answer.blade, answer.replica) for answer in answers).items():
+        running.emit(events.Service(blade=blade, name=NAME, action="answered", detail=replica, count=count))
     return answers

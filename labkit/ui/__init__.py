@@ -1,10 +1,45 @@
-"""What notebooks show: choosers and live views. The only importer of ipywidgets.
+"""What notebooks show: choosers, live views, and errors that teach. The only importer of ipywidgets.
 
-Each widget has a twin in text: a headless run, a terminal and a screen reader get the same words.
+Each view has a twin in text: a headless run, a terminal and a screen reader get the same words. Importing this in a
+notebook makes failing cells end in a box that says what happened, why, and what to do (`labkit.ui.box`).
 """
 
-from labkit.ui.choosers import BladeChoice, choose_blades
+from labkit.ui.box import install
+from labkit.ui.choosers import BladeChoice, RoleChoice, choose_blades, choose_roles
 from labkit.ui.editor import ConfigEditor, edit_config, open_config
-from labkit.ui.views import BootView, show_table
+from labkit.ui.head import chapter
+from labkit.ui.start import show_chapters, show_lab, show_machine
+from labkit.ui.views import (
+    BootView,
+    show_console,
+    show_sequence,
+    show_spread,
+    show_table,
+    show_tail,
+    show_topology,
+    watch,
+)
 
-__all__ = ["BladeChoice", "BootView", "ConfigEditor", "choose_blades", "edit_config", "open_config", "show_table"]
+install()
+
+__all__ = [
+    "BladeChoice",
+    "BootView",
+    "ConfigEditor",
+    "RoleChoice",
+    "chapter",
+    "choose_blades",
+    "choose_roles",
+    "edit_config",
+    "open_config",
+    "show_chapters",
+    "show_console",
+    "show_lab",
+    "show_machine",
+    "show_sequence",
+    "show_spread",
+    "show_table",
+    "show_tail",
+    "show_topology",
+    "watch",
+]

@@ -1,15 +1,45 @@
-"""Choosing: a widget whose start is the notebook's parameter, so that headless and by hand are one path."""
+"""Choosing: a widget that starts at the notebook's parameter, so that headless and by hand are one path.
+
+The chassis is a row of buttons, one a slot, which the tab key reaches and the space bar presses; what a button's colour
+says, its words say too. Without a browser the parameter is the choice, and the cell prints it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import ipywidgets as widgets
 from IPython.display import display
 
 from labkit.client import choose_blades as check_blades
 from labkit.errors import ParameterError
-from labkit.lab import Blade, Lab
+from labkit.lab import Blade, Lab, Role
+from labkit.majority import describe_managers
+from labkit.pictures import Picture
+from labkit.pictures.chassis import draw_chassis, slots_of
+from labkit.pictures.svg import esc
+from labkit.stages import LabState
+from labkit.ui.feed import present_stages
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+STYLE = """<style>
+.labkit-chassis { border: 1px solid var(--jp-border-color1); border-radius: 6px; padding: 8px; gap: 5px;
+  background: var(--jp-layout-color2); max-width: 700px; flex-flow: row wrap; overflow: visible }
+.labkit-slot, .labkit-empty { width: 62px; height: 158px; margin: 0; border-radius: 3px; font-size: 11px;
+  line-height: 1.5; text-align: center; box-sizing: border-box }
+.labkit-slot.jupyter-button { white-space: pre-line; overflow-wrap: anywhere; overflow: hidden; padding: 6px 1px;
+  color: #fff; background: #6d5f61; border: 1px solid var(--jp-ui-font-color1); border-style: dashed }
+.labkit-slot.jupyter-button.mod-active { background: #a3242e; border-style: solid; color: #fff }
+.labkit-slot.jupyter-button:focus-visible { outline: 3px solid var(--jp-brand-color1); outline-offset: 2px }
+.labkit-slot.jupyter-button:disabled { opacity: 1 }
+.labkit-empty { border: 1px dashed var(--jp-border-color1); color: var(--jp-ui-font-color2); padding-top: 6px;
+  background: var(--jp-layout-color1) }
+.labkit-roles { gap: 4px 14px; flex-flow: row wrap; max-width: 700px }
+.labkit-said { border-left: 4px solid var(--jp-border-color1); padding: 2px 10px; margin: 4px 0;
+  color: var(--jp-ui-font-color1); line-height: 1.5 }
+.labkit-said.labkit-warn { border-color: #b8730f }
+</style>"""
 
 
 def choose_blades(lab: Lab, *, default: Sequence[str] = ()) -> BladeChoice:
@@ -17,31 +47,160 @@ def choose_blades(lab: Lab, *, default: Sequence[str] = ()) -> BladeChoice:
 
     Raises ParameterError, listing the lab's blades, for a name that is none of them.
     """
-    chosen = check_blades(lab, default)
-    buttons = {
-        blade.name: widgets.ToggleButton(
-            value=blade in chosen,
-            description=f"{blade.slot}: {blade.name}",
-            tooltip=f"slot {blade.slot}, {blade.role}, {blade.macs[0]}",
-            icon="server",
-        )
-        for blade in lab.blades
+    choice = BladeChoice(lab, [blade.name for blade in check_blades(lab, default)], present_stages(lab))
+    choice.show()
+    return choice
+
+
+def choose_roles(lab: Lab, *, blades: Sequence[Blade] = (), default: Sequence[str] = ()) -> RoleChoice:
+    """Which blades are managers. ``default`` names them; where it is empty, each is what ``lab.yaml`` says.
+
+    The choice's value is the role by blade name. The controller is a manager whatever is chosen, and counts.
+    Raises ParameterError for a name that is no blade of the lab.
+    """
+    chosen = tuple(blades) or lab.blades
+    managers = [blade.name for blade in check_blades(lab, default)] if default else None
+    roles = {
+        blade.name: blade.role if managers is None else Role.MANAGER if blade.name in managers else Role.WORKER
+        for blade in chosen
     }
-    display(widgets.HBox(list(buttons.values())))
-    print("blades: " + ", ".join(f"{blade.name} ({blade.role}, slot {blade.slot})" for blade in chosen))
-    return BladeChoice(lab, buttons)
+    choice = RoleChoice(lab, roles)
+    choice.show()
+    return choice
 
 
 class BladeChoice:
     """Which slot buttons are pressed: what a person chose, or the parameter where nobody did."""
 
-    def __init__(self, lab: Lab, buttons: Mapping[str, widgets.ToggleButton]) -> None:
-        self._lab, self._buttons = lab, buttons
+    def __init__(self, lab: Lab, chosen: Sequence[str], state: LabState) -> None:
+        self._lab, self._state = lab, state
+        self._buttons = {blade.name: self._button(blade, blade.name in chosen) for blade in lab.blades}
+        self._said = _Said()
+        for name, button in self._buttons.items():
+            button.observe(self._changed(name), names="value")
+        self._say()
 
     @property
     def value(self) -> tuple[Blade, ...]:
         """The chosen blades, in the lab's order. Raises ParameterError when none is chosen."""
-        pressed = [name for name, button in self._buttons.items() if button.value]
+        pressed = self._pressed
         if not pressed:
             raise ParameterError("no blade is chosen", fix="press at least one slot's button")
         return check_blades(self._lab, pressed)
+
+    def picture(self) -> Picture:
+        """The choice as it is now, for a page without widgets."""
+        return draw_chassis(self._lab, self._state, chosen=self._pressed)
+
+    def show(self) -> None:
+        """Display the chassis, and print what is chosen."""
+        slots: list[widgets.Widget] = []
+        by_slot = {blade.slot: blade for blade in self._lab.blades}
+        for slot in range(1, slots_of(self._lab) + 1):
+            slots.append(self._buttons[by_slot[slot].name] if slot in by_slot else _empty(slot))
+        row = widgets.HBox(slots)
+        row.add_class("labkit-chassis")
+        _show([row, self._said.widget], self.picture())
+        print("blades: " + ", ".join(f"{blade.name} ({blade.role}, slot {blade.slot})" for blade in self.value))
+
+    @property
+    def _pressed(self) -> list[str]:
+        return [name for name, button in self._buttons.items() if button.value]
+
+    def _button(self, blade: Blade, pressed: bool) -> widgets.ToggleButton:
+        button = widgets.ToggleButton(value=pressed, description=self._words(blade, pressed))
+        button.tooltip = f"Slot {blade.slot}: {blade.name}, {blade.macs[0]}. Press to choose it or to leave it out."
+        button.add_class("labkit-slot")
+        return button
+
+    def _words(self, blade: Blade, pressed: bool) -> str:
+        stage = self._state.blade(blade.name).stage
+        lamp = "○" if stage in ("off", "left") else "●"
+        return f"{blade.slot}\n{lamp}\n{'✓ chosen' if pressed else 'left out'}\n\n{blade.name}\n{blade.role}\n{stage}"
+
+    def _changed(self, name: str) -> Callable[[object], None]:
+        blade, button = self._lab.blade(name), self._buttons[name]
+
+        def say(change: object) -> None:
+            button.description = self._words(blade, button.value)
+            self._say()
+
+        return say
+
+    def _say(self) -> None:
+        pressed = self._pressed
+        words = f"Chosen: {', '.join(pressed)}." if pressed else "No blade is chosen: press at least one slot."
+        self._said.say(words, warn=not pressed)
+
+
+class RoleChoice:
+    """A role a blade, and what as many managers survive, said at once."""
+
+    def __init__(self, lab: Lab, roles: Mapping[str, Role]) -> None:
+        self._lab = lab
+        self._lists = {
+            name: widgets.Dropdown(
+                options=[str(role) for role in Role], value=str(role), description=name,
+                layout=widgets.Layout(width="210px"),
+            )
+            for name, role in roles.items()
+        }  # fmt: skip
+        self._said = _Said()
+        for one in self._lists.values():
+            one.observe(lambda change: self._say(), names="value")
+        self._say()
+
+    @property
+    def value(self) -> dict[str, Role]:
+        """The role of each blade, by name."""
+        return {name: Role(one.value) for name, one in self._lists.items()}
+
+    @property
+    def managers(self) -> tuple[str, ...]:
+        """The blades that shall be managers, in the lab's order."""
+        return tuple(name for name, role in self.value.items() if role is Role.MANAGER)
+
+    @property
+    def verdict(self) -> str:
+        """What the chosen managers survive, the controller among them."""
+        return describe_managers(["the controller", *self.managers], diskless=self.managers)[0]
+
+    def picture(self) -> Picture:
+        """The choice as it is now, for a page without widgets."""
+        return draw_chassis(self._lab, present_stages(self._lab), chosen=list(self._lists), roles=self.value)
+
+    def show(self) -> None:
+        """Display the lists, and print what is chosen."""
+        row = widgets.HBox(list(self._lists.values()))
+        row.add_class("labkit-roles")
+        _show([row, self._said.widget], self.picture())
+        print("roles: " + ", ".join(f"{name} {role}" for name, role in self.value.items()))
+        print(self.verdict)
+
+    def _say(self) -> None:
+        words, warn = describe_managers(["the controller", *self.managers], diskless=self.managers)
+        self._said.say(words, warn=warn)
+
+
+class _Said:
+    """A line under a chooser that says what the choice means; screen readers read it out when it changes."""
+
+    def __init__(self) -> None:
+        self.widget = widgets.HTML()
+
+    def say(self, words: str, *, warn: bool = False) -> None:
+        mark, sign = (" labkit-warn", "⚠ ") if warn else ("", "")
+        self.widget.value = f'<div class="labkit-said{mark}" role="status">{sign}{esc(words)}</div>'
+
+
+def _empty(slot: int) -> widgets.HTML:
+    empty = widgets.HTML(f"{slot}<br><br>empty")
+    empty.add_class("labkit-empty")
+    return empty
+
+
+def _show(parts: Sequence[widgets.Widget], twin: Picture) -> None:
+    """Display widgets, with a picture for pages that have none."""
+    box = widgets.VBox([widgets.HTML(STYLE), *parts])
+    view = {"version_major": 2, "version_minor": 0, "model_id": box.model_id}
+    display({WIDGET: view, **twin.mimebundle}, raw=True)

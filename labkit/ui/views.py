@@ -1,73 +1,121 @@
-"""Views that are pure functions of events, redrawn in place."""
+"""Views: pictures of the running lab, drawn from its events, and redrawn in place while it changes."""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Sequence
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from IPython.display import display
 
-from labkit import stages
+from labkit import client, labfile, stages
 from labkit.lab import Blade, Lab
+from labkit.pictures import boots, words
+from labkit.pictures.scene import fold_all
+from labkit.pictures.sequence import draw_sequence
+from labkit.pictures.spread import draw_spread
+from labkit.pictures.svg import esc, listing
+from labkit.pictures.topology import draw_topology
+from labkit.stuck import usual_times
+from labkit.swarm.probe import Answer
+from labkit.ui.feed import Feed
 
-COLOURS = {"firmware": "#8d99ae", "loader": "#577590", "kernel": "#43aa8b", "ignition": "#f8961e", "join": "#f94144"}
-ROW_PX, BAR_PX, LEFT_PX = 26, 520, 90
+REDRAW_S = 0.4
+SETTLED = ("joined", "left", "off")
+
+
+class Live:
+    """One output that is replaced in place; the same picture is not sent twice."""
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+        self._last: dict[str, str] = {}
+
+    def show(self, bundle: dict[str, str]) -> None:
+        """Show a picture, in place of the one before."""
+        if bundle == self._last:
+            return
+        self._last = bundle
+        if self._handle is None:
+            self._handle = display(bundle, raw=True, display_id=True)
+        else:
+            self._handle.update(bundle, raw=True)
 
 
 class BootView:
-    """Each blade's boot as a bar of its stages. `show` redraws; in text it says only what has changed."""
+    """Blades on their way up: progress, timeline, and what was heard last. `show` redraws."""
 
-    def __init__(self, blades: Sequence[Blade]) -> None:
+    def __init__(self, blades: Sequence[Blade], *, lab: Lab | None = None, path: Path | None = None) -> None:
         self._names = [blade.name for blade in blades]
-        self._handle: Any = None
-        self._told: dict[str, str] = {}
+        self._lab = lab or labfile.load(client.find_lab())
+        self._feed = Feed(path or client.find_state(self._lab.path).events)
+        self._live = Live()
 
-    def show(self, state: stages.LabState) -> None:
-        """Draw a lab's state. Meant to be called again and again."""
-        for name in self._names:
-            now = state.blade(name)
-            if self._told.get(name) != now.stage:
-                self._told[name] = now.stage
-                took = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in now.seconds().items())
-                print(f"{name}: {now.stage}" + (f" ({took})" if took else ""))
-        picture = {"text/html": draw_boots(self._names, state), "text/plain": "boot stages"}
-        if self._handle is None:
-            self._handle = display(picture, raw=True, display_id=True)
-        else:
-            self._handle.update(picture, raw=True)
+    def show(self, state: stages.LabState | None = None) -> None:
+        """Draw the lab as its events tell it now. Meant to be called again and again, as by `ensure_blades`."""
+        scene = self._feed.poll()
+        usual = usual_times(scene.past, self._lab)
+        settled = all(scene.stages.blade(name).stage in SETTLED for name in self._names)
+        self._live.show(boots.draw_board(self._names, scene, usual, scene.now if settled else time.time()))
 
 
-def draw_boots(names: Sequence[str], state: stages.LabState) -> str:
-    """An SVG of stages over seconds since power-on, one row a blade, in the page's own colours for text."""
-    took = {name: state.blade(name).seconds() for name in names}
-    longest = max([30.0, *(sum(seconds.values()) for seconds in took.values())])
-    height = ROW_PX * (len(names) + 1)
-    rows = []
-    for number, name in enumerate(names):
-        top = number * ROW_PX + 4
-        rows.append(f'<text x="0" y="{top + 14}">{html.escape(name)}</text>')
-        left = float(LEFT_PX)
-        for stage, seconds in took[name].items():
-            width = seconds / longest * BAR_PX
-            rows.append(
-                f'<rect x="{left:.1f}" y="{top}" width="{width:.1f}" height="18" fill="{COLOURS[stage]}">'
-                f"<title>{html.escape(name)}: {stage} {seconds:.1f} s</title></rect>"
-            )
-            left += width
-        rows.append(f'<text x="{left + 6:.1f}" y="{top + 14}">{html.escape(state.blade(name).stage)}</text>')
-    legend = "".join(
-        f'<rect x="{LEFT_PX + 100 * i}" y="{height - 18}" width="12" height="12" fill="{colour}"/>'
-        f'<text x="{LEFT_PX + 100 * i + 16}" y="{height - 8}">{stage}</text>'
-        for i, (stage, colour) in enumerate(COLOURS.items())
-    )
-    return (
-        f'<svg viewBox="0 0 {LEFT_PX + BAR_PX + 90} {height}" role="img" style="max-width:100%;height:auto;'
-        'font:12px var(--jp-ui-font-family,sans-serif);fill:var(--jp-ui-font-color1,currentColor)">'
-        f"<title>boot stages of {html.escape(', '.join(names))}</title>{''.join(rows)}{legend}</svg>"
-    )
+def watch(blades: Sequence[Blade] = (), *, until: str = "joined", timeout_s: float = 420.0) -> None:
+    """Watch blades that boot, whoever switched them on, until each is as far as ``until`` or is off.
+
+    For a kernel that was restarted meanwhile: the lab knows nothing of kernels, and tells it all again.
+    """
+    running = client.connect()
+    view = BootView(tuple(blades) or running.lab.blades, lab=running.lab)
+    names = [blade.name for blade in tuple(blades) or running.lab.blades]
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        view.show()
+        now = running.stages()
+        if all(now.blade(name).stage in SETTLED or (until == "os" and now.blade(name).os) for name in names):
+            break
+        time.sleep(REDRAW_S)
+    view.show()
 
 
 def show_table(lab: Lab, state: stages.LabState, extra: Any = None) -> None:
     """The table of a run, in text."""
     print(stages.table(lab, state, extra))
+
+
+def show_topology(running: client.RunningLab) -> None:
+    """Who is in the swarm, what runs where, and which ports answered."""
+    display(draw_topology(running.lab, fold_all(running.events())))
+
+
+def show_spread(answers: Iterable[Answer], *, title: str = "Requests by replica") -> None:
+    """How many requests each replica answered, as bars."""
+    display(draw_spread(Counter(answer.replica or "no answer" for answer in answers), title=title))
+
+
+def show_sequence(running: client.RunningLab, blade: Blade) -> None:
+    """What a blade and the lab said to each other in its latest boot."""
+    boot = running.stages().blade(blade.name).boot
+    display(draw_sequence(running.events(), blade.name, boot))
+
+
+def show_tail(running: client.RunningLab, blade: Blade, *, most: int = 12) -> None:
+    """The latest DHCP, TFTP, HTTP and swarm lines of a blade, in words."""
+    mine = [event for event in running.events() if event.blade == blade.name]
+    _show_lines(f"What was heard of {blade.name}", words.tail(mine, most=most))
+
+
+def show_console(running: client.RunningLab, blade: Blade, *, most: int = 20) -> None:
+    """The last lines of a virtual blade's serial port."""
+    path = running.state.console(blade.name)
+    said = path.read_bytes()[-65536:] if path.exists() else b""
+    lines = [line for line in words.printable(said.decode(errors="replace")).splitlines() if line.strip()]
+    _show_lines(f"The serial port of {blade.name}", lines[-most:])
+
+
+def _show_lines(title: str, lines: Sequence[str]) -> None:
+    said = list(lines) or ["nothing yet"]
+    caption = f'<figcaption style="font-weight:600">{esc(title)}</figcaption>'
+    html = f'<figure style="margin:0">{caption}{listing(title, said)}</figure>'
+    display({"text/html": html, "text/plain": "\n".join([title, *said])}, raw=True)

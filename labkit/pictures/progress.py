@@ -1,0 +1,103 @@
+"""How far each blade's boot is: five boxes, one a stage, filled as they are passed, with bytes and the time left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from labkit.pictures.scene import Scene
+from labkit.pictures.svg import DIM, FAINT, LINE, RED, Picture, rect, shorten, text
+from labkit.pictures.timeline import COLOURS, is_stuck, size
+from labkit.pictures.words import file_in_words, in_words
+from labkit.stages import STAGES, STEPS, BladeState
+
+LEFT_PX, BOX_PX, GAP_PX, ROW_PX = 96, 94, 4, 44
+WIDTH_PX = LEFT_PX + len(STAGES) * (BOX_PX + GAP_PX) + 140
+DARK = "#111"
+STEPS_OF: Mapping[str, tuple[str, ...]] = {
+    "firmware": ("firmware",),
+    "loader": ("dhcp", "loader", "config"),
+    "kernel": ("kernel", "initrd"),
+    "ignition": ("ignition",),
+    "join": ("os", "join"),
+}
+
+
+def draw_progress(names: Sequence[str], scene: Scene, usual: Mapping[str, float], now: float) -> Picture:
+    """A row a blade. ``usual`` is seconds a step (`labkit.stuck.usual_times`), ``now`` wall-clock seconds."""
+    rows, lines = [], []
+    for number, name in enumerate(names):
+        blade = scene.stages.blade(name)
+        words, left = doing(scene, name, now), time_left(blade, usual, now)
+        rows.append(f'<g transform="translate(0 {number * ROW_PX})">{_row(blade, usual, now, words, left)}</g>')
+        lines.append(f"{name:10} {_bar(blade)} {blade.stage:9} {words}" + (f"; {left}" if left else ""))
+    done = sum(scene.stages.blade(name).stage == "joined" for name in names)
+    title = f"Boot progress: {done} of {len(names)} in the swarm"
+    return Picture(title, "\n".join(line.rstrip() for line in lines), WIDTH_PX, len(names) * ROW_PX, "".join(rows))
+
+
+def _row(blade: BladeState, usual: Mapping[str, float], now: float, words: str, left: str) -> str:
+    parts = [text(0, 17, shorten(blade.blade, 13), bold=True), text(0, 33, blade.stage, fill=DIM, size=11)]
+    took = blade.seconds() if blade.stage != "off" else {}
+    for number, stage in enumerate(STAGES):
+        x = LEFT_PX + number * (BOX_PX + GAP_PX)
+        part = _part(blade, stage, usual, now)
+        parts.append(rect(x, 3, BOX_PX, 21, COLOURS[stage] if part == 1 else FAINT, edge=LINE, radius=3))
+        if 0 < part < 1:
+            parts.append(rect(x, 19, BOX_PX * part, 5, COLOURS[stage], edge=LINE))
+        seconds = f" {took[stage]:.0f} s" if stage in took else ""
+        words_in = f"{'✓ ' if part == 1 else ''}{stage}{seconds}"
+        parts.append(text(x + 6, 17, words_in, fill=DARK if part == 1 else "", size=11))
+    end = LEFT_PX + len(STAGES) * (BOX_PX + GAP_PX) + 6
+    total = f"✓ {blade.total_s:.0f} s" if blade.stage == "joined" and blade.total_s else left
+    parts.append(text(end, 17, total, bold=blade.stage == "joined"))
+    wrong = is_stuck(blade) or bool(blade.trouble)
+    parts.append(text(LEFT_PX, 36, ("⚠ " if wrong else "") + shorten(words, 92), size=11, fill=RED if wrong else DIM))
+    return "".join(parts)
+
+
+def _part(blade: BladeState, stage: str, usual: Mapping[str, float], now: float) -> float:
+    """How much of a stage's box is full, from 0 to 1. A stage that is under way fills as time goes by as usual."""
+    if blade.stage in ("off", "left"):
+        return 0.0
+    if blade.stage == "joined" or STAGES.index(stage) < STAGES.index(blade.stage):
+        return 1.0
+    if stage != blade.stage:
+        return 0.0
+    mine = [step.began for step in blade.steps() if step.name in STEPS_OF[stage]]
+    whole = sum(usual.get(step, 0.0) for step in STEPS_OF[stage])
+    return min(0.95, max(0.04, (now - mine[0]) / whole)) if mine and whole else 0.3
+
+
+def doing(scene: Scene, name: str, now: float) -> str:
+    """What a blade is at, and how many bytes it has had."""
+    blade, heard = scene.stages.blade(name), scene.lines.get(name, ())
+    if is_stuck(blade) and blade.stuck is not None:
+        return blade.stuck.what
+    if blade.trouble:
+        return blade.trouble
+    if blade.fetching and blade.step not in ("off", "left", "joined"):
+        fetch = list(blade.fetching.values())[-1]
+        of = f", {size(fetch.size_b)}" if fetch.size_b else ""
+        since = f"for {max(0, now - fetch.time):.0f} s; {size(blade.sent_b)} before"
+        return f"fetching {file_in_words(fetch.path)}{of}, {since}"
+    had = f"{size(blade.sent_b)} fetched" if blade.sent_b else ""
+    words = {"off": "switched off", "joined": "in the swarm", "left": "left the swarm in order"}.get(blade.stage)
+    return ", ".join(word for word in (words or (in_words(heard[-1]) if heard else ""), had) if word)
+
+
+def time_left(blade: BladeState, usual: Mapping[str, float], now: float) -> str:
+    """``about 20 s left``, by what the steps ahead usually take; empty for a blade that is not on its way."""
+    steps = blade.steps()
+    if blade.step not in STEPS or not steps:
+        return ""
+    ahead = sum(usual.get(step, 0.0) for step in STEPS[STEPS.index(blade.step) + 1 :])
+    here = usual.get(blade.step, 0.0) - (now - steps[-1].began)
+    return f"about {ahead + max(here, 0):.0f} s left" if here > -10 else "slower than usual"
+
+
+def _bar(blade: BladeState) -> str:
+    """Five letters' room in text: ``■■■▶·``."""
+    if blade.stage in STAGES:
+        at = STAGES.index(blade.stage)
+        return "■" * at + "▶" + "·" * (len(STAGES) - at - 1)
+    return ("■" if blade.stage == "joined" else "·") * len(STAGES)

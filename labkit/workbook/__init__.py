@@ -1,0 +1,27 @@
+"""The workbook: its chapters, their parameters, runs without a browser, and what is kept of a run.
+
+::
+
+    chapters    which notebooks there are, what each does to the world, and its sections
+    parameters  what may be given, checked before anything happens
+    run         all chapters in order through papermill
+    record      run.json: what was given, which bytes were served, how long everything took
+    report      one HTML page of a run
+    compare     what changed from one run to another
+    replay      a run's timeline and topology again, without a lab
+"""
+
+from labkit.workbook.chapters import BOOK, CHAPTERS, Chapter, chapter, notebooks_folder
+from labkit.workbook.parameters import check_parameters, read_parameters
+from labkit.workbook.run import run
+
+__all__ = [
+    "BOOK",
+    "CHAPTERS",
+    "Chapter",
+    "chapter",
+    "check_parameters",
+    "notebooks_folder",
+    "read_parameters",
+    "run",
+]

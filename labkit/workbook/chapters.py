@@ -1,0 +1,119 @@
+"""Which notebooks there are, what each does to the world and how to undo it, and the sections of each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from labkit.errors import MachineError, ParameterError
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One notebook: what a person does in it, what it changes, and how that is undone."""
+
+    name: str
+    title: str
+    does: str
+    changes: str
+    undo: str
+
+    @property
+    def file(self) -> str:
+        return f"{self.name}.ipynb"
+
+
+START = Chapter(
+    "00-start",
+    "Start",
+    "Looks whether this machine is ready, and shows the lab.",
+    "Nothing.",
+    "There is nothing to undo.",
+)
+HELP = Chapter(
+    "99-help", "Help", "What goes wrong and what to do about it; the words of this workbook.", "Nothing.",
+    "There is nothing to undo.",
+)  # fmt: skip
+WORK = (
+    Chapter(
+        "01-pxe-setup", "PXE", "Switches blades on and watches how a machine without a disk finds its system.",
+        "The lab comes up and the chosen blades are switched on.",
+        "./lab power off switches the blades off; ./lab down ends the lab.",
+    ),
+    Chapter(
+        "02-ignition-authoring", "Ignition", "Writes the config that tells a bare machine who it is.",
+        "The lab comes up and the chosen blades boot with this config.",
+        "./lab power off switches the blades off; ./lab down ends the lab.",
+    ),
+    Chapter(
+        "03-swarm-bootstrap", "The swarm", "Makes a swarm and lets the blades join it by themselves.",
+        "The controller's engine becomes a manager; the chosen blades become nodes.",
+        "./lab power shutdown makes the blades leave in order; ./lab down ends the lab and its swarm.",
+    ),
+    Chapter(
+        "04-nginx-service", "A service", "Runs nginx on the blades and asks each of them for its page.",
+        "The swarm runs a service named web, and a port is open on every blade.",
+        "docker service rm web on the controller; ./lab down ends everything.",
+    ),
+)  # fmt: skip
+
+CHAPTERS = tuple(chapter.name for chapter in WORK)
+"""What ``labkit run`` runs, in order."""
+BOOK = (START, *WORK, HELP)
+"""Every notebook, in the order a person reads them."""
+
+
+def chapter(name: str) -> Chapter:
+    """The chapter of that name. Raises ParameterError naming those there are."""
+    for one in BOOK:
+        if one.name == name:
+            return one
+    raise ParameterError(f"no chapter '{name}'", fix=f"one of {', '.join(one.name for one in BOOK)}")
+
+
+def notebooks_folder(lab_path: Path) -> Path:
+    """``notebooks/`` beside the lab file, else the one beside the package. Raises MachineError without either."""
+    for folder in (lab_path.parent / "notebooks", Path(__file__).parents[2] / "notebooks"):
+        if folder.is_dir():
+            return folder
+    raise MachineError("the notebooks are not there", fix="run this in a clone of labkit")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A second-level heading and the code cells under it: their ids and sources, in order."""
+
+    name: str
+    ids: tuple[str, ...]
+    sources: tuple[str, ...]
+
+
+def sections_of(book: Mapping[str, Any]) -> tuple[Section, ...]:
+    """The sections of a notebook that hold code, without the parameters. What is above the first is "Prepare"."""
+    found: list[tuple[str, list[Mapping[str, Any]]]] = [("Prepare", [])]
+    for cell in book["cells"]:
+        source = source_of(cell)
+        if cell["cell_type"] == "code" and "parameters" not in cell.get("metadata", {}).get("tags", ()):
+            found[-1][1].append(cell)
+        headings = [line[3:].strip() for line in source.splitlines() if line.startswith("## ")]
+        if cell["cell_type"] == "markdown" and headings:
+            found.append((headings[-1], []))
+    return tuple(
+        Section(name, tuple(str(cell.get("id", "")) for cell in cells), tuple(source_of(cell) for cell in cells))
+        for name, cells in found
+        if cells
+    )
+
+
+def read_sections(folder: Path, name: str) -> tuple[Section, ...]:
+    """`sections_of` a chapter's file."""
+    return sections_of(json.loads((folder / f"{name}.ipynb").read_text(encoding="utf-8")))
+
+
+def source_of(cell: Mapping[str, Any]) -> str:
+    """A cell's text, which nbformat keeps as one string or as lines."""
+    source = cell["source"]
+    return source if isinstance(source, str) else "".join(source)

@@ -1,0 +1,180 @@
+"""Runs the notebooks in order, headless, through papermill, and ends with the table of what became of each blade."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from labkit import client, events, labfile, stages, up
+from labkit.errors import LabkitError
+from labkit.lab import Blade, Lab
+from labkit.state import State
+from labkit.workbook import record
+from labkit.workbook.chapters import CHAPTERS, notebooks_folder
+from labkit.workbook.parameters import check_parameters, effective
+from labkit.workbook.report import write_report
+
+Progress = Callable[[str], None]
+
+
+def run(lab_path: Path, state: State, given: Mapping[str, Any], *, runs: Path | None, progress: Progress) -> int:
+    """The whole workbook. What is kept of it goes to ``runs/<time>/``. Returns the exit status: 0 when nginx answered
+    through every chosen blade.
+
+    Raises LabkitError before anything starts when a parameter is wrong or the lab cannot come up; a notebook that fails
+    raises one too, with the place of its executed copy. A lab that an interrupted run has brought up is taken down.
+    """
+    folder = notebooks_folder(lab_path)
+    lab = labfile.load(lab_path)
+    chapters = check_parameters(folder, given, lab)
+    chosen = client.choose_blades(lab, given.get("blades"))
+    made = up.status(state) is None
+    began, ticks = time.time(), time.monotonic()
+    running = client.ensure_lab(lab_path, state_path=state.path, progress=progress)
+    progress(str(running))
+    out = (runs or lab_path.parent / "runs") / time.strftime("%Y%m%d-%H%M%S", time.localtime(began))
+    out.mkdir(parents=True)
+    body: dict[str, Any] = {
+        "began": round(began, 3),
+        "lab": {"name": lab.name, "blades": [blade.name for blade in chosen]},
+        "parameters": {name: effective(folder, name, chapters[name]) for name in CHAPTERS},
+        "versions": record.versions(),
+        "artifacts": record.artifact_digests(lab, chosen),
+        "images": record.describe_images(lab),
+        "chapters": [],
+        "status": "interrupted",
+    }
+    try:
+        with _quiet_kernels(), telling(state, lab, progress):
+            for name in CHAPTERS:
+                body["chapters"].append(_run_chapter(folder, name, chapters[name], running, out, progress))
+        body["status"] = "done"
+        status, table = _last_table(running, chosen, effective(folder, CHAPTERS[-1], given)["port"])
+        body["answered"] = status == 0
+        print(table)
+    except KeyboardInterrupt:
+        raise
+    except LabkitError as error:
+        body["status"], body["error"] = "failed", str(error)
+        raise
+    finally:
+        body["seconds"] = round(time.monotonic() - ticks, 3)
+        kept = record.this_life(running.events())
+        body["blades"] = record.blade_rows(lab, stages.fold_all(kept))
+        record.write_record(out, body, kept)
+        if body["status"] == "interrupted" and made:
+            up.down(state, progress)
+        else:
+            page = write_report(out, lab, body, kept)
+    print(f"\n{body['seconds']:.0f} s. Executed notebooks, run.json and {page.name}: {out}")
+    return status
+
+
+def _run_chapter(
+    folder: Path, name: str, given: Mapping[str, Any], running: client.RunningLab, out: Path, progress: Progress
+) -> dict[str, Any]:
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    os.environ["LABKIT_LAB"], os.environ["LABKIT_STATE"] = str(running.lab.path), str(running.state.path)
+    logging.getLogger("papermill").setLevel(logging.WARNING)
+    target = out / f"{name}.ipynb"
+    began = time.monotonic()
+    progress(f"{name} …")
+    try:
+        papermill.execute_notebook(
+            str(folder / f"{name}.ipynb"), str(target), parameters=dict(given), cwd=str(folder),
+            kernel_name="python3", progress_bar=False, kernel_manager_class=kernels_over_sockets(),
+        )  # fmt: skip
+    except PapermillExecutionError as error:
+        if error.ename == "KeyboardInterrupt":  # a terminal's Ctrl-C reaches the kernel too
+            raise KeyboardInterrupt from None
+        raise LabkitError(
+            f"{error.ename}: {error.evalue}",
+            where=f"{name}, cell {error.exec_count}",
+            fix=f"the executed notebook shows it: {target}",
+        ) from None
+    seconds = time.monotonic() - began
+    progress(f"{name} done in {seconds:.0f} s")
+    return {"name": name, "seconds": round(seconds, 3), "status": "done"}
+
+
+def kernels_over_sockets() -> type:
+    """A kernel manager whose kernels listen on Unix sockets, which nobody else can reach, instead of TCP ports."""
+    from jupyter_client.manager import AsyncKernelManager
+
+    class SocketKernelManager(AsyncKernelManager):
+        transport = "ipc"
+
+    return SocketKernelManager
+
+
+@contextmanager
+def _quiet_kernels() -> Iterator[None]:
+    """A short folder for the kernels' sockets: the path of a Unix socket has 108 bytes at most (unix(7))."""
+    with tempfile.TemporaryDirectory(prefix="labkit-") as folder:
+        before = os.environ.get("JUPYTER_RUNTIME_DIR")
+        os.environ["JUPYTER_RUNTIME_DIR"] = folder
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["JUPYTER_RUNTIME_DIR"]
+            else:
+                os.environ["JUPYTER_RUNTIME_DIR"] = before
+
+
+@contextmanager
+def telling(state: State, lab: Lab, progress: Progress) -> Iterator[None]:
+    """Say each blade's new stage while a run goes on."""
+    over = threading.Event()
+    after = max((event.seq for event in events.read(state.events)), default=0)
+
+    def tell() -> None:
+        now = stages.fold_all(events.read(state.events))
+        for event in events.follow(state.events, after=after, every_s=0.5):
+            if over.is_set():
+                return
+            if event is None or not event.blade:
+                continue
+            before, now = now, stages.fold(now, event)
+            blade = now.blade(event.blade)
+            if blade.stage != before.blade(event.blade).stage:
+                took = f" after {blade.total_s:.0f} s" if blade.stage == "joined" else ""
+                progress(f"  {blade.blade}: {blade.stage}{took}")
+
+    thread = threading.Thread(target=tell, name="telling", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(timeout=5)
+
+
+def _last_table(running: client.RunningLab, chosen: Sequence[Blade], port: int) -> tuple[int, str]:
+    """Per blade its stages, its node, and what nginx said through it; 0 when the chosen ones did, and the table."""
+    from labkit.swarm import cluster
+    from labkit.swarm.probe import probe
+
+    blades = {blade.name: str(blade.address) for blade in running.lab.blades}
+    with running.engine() as engine:
+        nodes = {node.blade: node for node in cluster.nodes(engine) if node.ready}
+    answers = {answer.blade: answer for answer in probe(blades, port)}
+    extra = {
+        name: {
+            "node": nodes[name].id[:12] if name in nodes else "-",
+            "state": nodes[name].state if name in nodes else "-",
+            "nginx": str(answers[name].status) if answers[name].ok else "no answer",
+        }
+        for name in blades
+    }
+    table = stages.table(running.lab, running.stages(), extra)
+    return 0 if all(extra[blade.name]["nginx"] == "200" for blade in chosen) else 1, table

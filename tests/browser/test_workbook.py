@@ -1,0 +1,131 @@
+"""The workbook as a person uses it: JupyterLab in a real browser, on real virtual blades."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from labkit.workbook import CHAPTERS
+
+from .jupyter import DARK, LIGHT, Book, open_book
+
+pytestmark = pytest.mark.browser
+
+
+def in_both_themes(book: Book, name: str) -> None:
+    """Keep a picture in each theme, and let axe look at our views in it."""
+    for theme in (LIGHT, DARK):
+        book.theme(theme)
+        book.shoot(f"{name}-{theme.split()[1].lower()}")
+        assert book.serious() == []
+    book.theme(LIGHT)
+
+
+def test_the_start_page_opens_by_itself(browser: Browser, address: str) -> None:
+    book = open_book(browser, address)
+    book.run_all()
+    book.wait_ran()
+    page = book.page
+    expect(page.locator(".labkit-table").first).to_contain_text("everything the lab runs is installed")
+    expect(page.locator("svg", has_text="slot 2: blade2, worker, off")).to_be_visible()
+    in_both_themes(book, "start")
+    page.locator(".labkit-table a", has_text="01 · PXE").click()
+    expect(page.locator(".lm-TabBar-tab.jp-mod-current", has_text="01-pxe-setup")).to_be_visible()
+    page.close()
+
+
+def test_blades_boot_before_ones_eyes_and_a_restart_disturbs_nothing(browser: Browser, address: str) -> None:
+    book = open_book(browser, address, "01-pxe-setup.ipynb")
+    page = book.page
+    book.run_all()
+    board = page.locator(".labkit-board")
+    expect(board).to_contain_text("dhcp", timeout=60_000)
+    board.scroll_into_view_if_needed()
+    before = board.inner_html()
+    page.wait_for_timeout(2000)
+    assert board.inner_html() != before, "the time line stands still"
+    book.shoot("booting-light")
+    book.restart()
+    book.run_all()
+    expect(board).to_contain_text("dhcp", timeout=60_000)
+    book.wait_ran()
+    assert "blade1" in page.locator(".jp-OutputArea", has_text="booted:").last.inner_text()
+    expect(page.locator("svg", has_text="6 of 6 sections ran")).to_be_attached()
+    board.scroll_into_view_if_needed()
+    in_both_themes(book, "booted")
+    page.locator("svg", has_text="said to each other").scroll_into_view_if_needed()
+    book.shoot("sequence-light")
+    leave_a_blade_out(book)
+    page.close()
+
+
+def leave_a_blade_out(book: Book) -> None:
+    """Click a slot: its words change, and so does what the next cell works on."""
+    page = book.page
+    first = page.locator("button.labkit-slot", has_text="blade1")
+    first.scroll_into_view_if_needed()
+    expect(first).to_have_class(re.compile("mod-active"))
+    first.click()
+    expect(first).to_contain_text("left out")
+    expect(page.locator(".labkit-said")).to_contain_text("Chosen: blade2.")
+    in_both_themes(book, "chosen")
+    expect(book.run_cell(2)).to_contain_text("BootPlan(blade='blade2'")
+
+
+def test_a_role_is_changed_with_the_keyboard_alone(browser: Browser, address: str) -> None:
+    book = open_book(browser, address, "roles.ipynb")
+    page = book.page
+    book.run_all()
+    book.wait_ran()
+    expect(page.locator(".labkit-said")).to_contain_text("One manager (the controller)")
+    page.locator(".jp-CodeCell .jp-InputArea-editor").first.click()
+    page.keyboard.press("Escape")
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.tagName") == "SELECT":
+            break
+    assert page.evaluate("document.activeElement.labels[0].textContent") == "blade1"
+    page.keyboard.press("ArrowUp")
+    expect(page.locator(".labkit-said")).to_contain_text("worse than one")
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowUp")
+    expect(page.locator(".labkit-said")).to_contain_text("3 managers (the controller, blade1, blade2): 1 may be lost")
+    in_both_themes(book, "roles")
+    expect(book.run_cell(1)).to_contain_text("'blade1': <Role.MANAGER: 'manager'>")
+    page.close()
+
+
+def test_three_errors_each_end_in_a_box(browser: Browser, address: str) -> None:
+    book = open_book(browser, address, "errors.ipynb")
+    page = book.page
+    book.wait_idle()
+    book.run_cell(0)
+    book.wait_idle()
+    for number, what, why in (
+        (1, "no blade blade9 in lab.yaml", "Blades are called as lab.yaml calls them."),
+        (2, "no such power state: explode", "What to do"),
+        (3, "name 'swarm' is not defined", "A cell above has not run in this kernel"),
+    ):
+        box = book.run_cell(number).locator(".labkit-error")
+        expect(box).to_contain_text(what)
+        expect(box).to_contain_text(why)
+        expect(box.locator("details")).not_to_have_attribute("open", "")
+    in_both_themes(book, "errors")
+    page.locator(".labkit-error summary").first.click()
+    expect(page.locator(".labkit-error details pre").first).to_contain_text("Traceback")
+    page.locator(".labkit-error a").first.click()
+    expect(page.locator(".lm-TabBar-tab.jp-mod-current", has_text="99-help")).to_be_visible()
+    page.close()
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS[1:])
+def test_every_chapter_runs_and_its_bricks_with_it(browser: Browser, address: str, chapter: str) -> None:
+    book = open_book(browser, address, f"{chapter}.ipynb")
+    book.run_all()
+    book.wait_ran(timeout_s=300)
+    expect(book.page.locator("svg title", has_text=re.compile(r"^(\d+) of \1 sections ran$"))).to_be_attached()
+    book.shoot(f"{chapter}-light")
+    assert book.serious() == []
+    book.page.close()

@@ -1,0 +1,20 @@
+"""A recorded lab: three blades that boot by iPXE, join, and run nginx. What the tests of pictures draw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from labkit import events, labfile
+
+LAB = labfile.parse("name: lab\nblades:\n  - name: blade1\n  - name: blade2\n  - name: blade3\n", Path("lab.yaml"))
+NAMES = [blade.name for blade in LAB.blades]
+STREAM = list(events.read(Path(__file__).with_name("three-blades.jsonl")))
+OFF = next(number for number, event in enumerate(STREAM) if getattr(event, "detail", "") == "power cut")
+RUNNING = STREAM[:OFF]
+"""As long as the blades are on."""
+SERVING = [
+    *RUNNING,
+    events.Service(name="web", action="running", blade="blade1", detail="web.1"),
+    events.Service(name="web", action="running", blade="blade3", detail="web.2"),
+    *(events.Service(name="web", action="answered", blade=name, detail="web.1", count=2) for name in NAMES),
+]
