@@ -18,7 +18,8 @@ WORLD = {
 
 PURE = (
     "artifacts", "ignition", "netboot/dhcp.py", "netboot/decide.py", "netboot/tftp.py", "netboot/tftp_session.py",
-    "plan.py", "lab.py", "stages.py", "secret.py", "errors.py",
+    "plan.py", "lab.py", "stages.py", "secret.py", "errors.py", "pictures", "hints.py", "majority.py",
+    "workbook/chapters.py", "workbook/compare.py", "workbook/page.py", "workbook/replay.py",
 )  # fmt: skip
 
 
