@@ -27,6 +27,11 @@ FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 
 
+def code(source: str, **metadata: Any) -> dict[str, Any]:
+    cell = {"cell_type": "code", "id": "c", "metadata": metadata, "source": source}
+    return {**cell, "outputs": [], "execution_count": None}
+
+
 def book(*cells: dict[str, Any]) -> str:
     return json.dumps({"cells": cells, "metadata": KERNEL, "nbformat": 4, "nbformat_minor": 5})
 
@@ -82,8 +87,7 @@ def test_all_chapters_parameters_are_checked_with_the_lab() -> None:
 
 
 def test_a_parameter_without_type_or_words_is_refused(tmp_path: Path) -> None:
-    cell: dict[str, Any] = {"cell_type": "code", "id": "a", "metadata": {"tags": ["parameters"]}, "source": "port = 8080  # the port",
-            "outputs": [], "execution_count": None}  # fmt: skip
+    cell = code("port = 8080  # the port", tags=["parameters"])
     (tmp_path / "a.ipynb").write_text(book(cell))
     with pytest.raises(LabkitError, match="the parameter port has no type"):
         read_parameters(tmp_path, "a")
@@ -227,8 +231,7 @@ def test_replay_from_the_command_line(runs: Path, capsys: pytest.CaptureFixture[
 
 def executed(*outputs: dict[str, Any]) -> str:
     prose = {"cell_type": "markdown", "id": "m", "metadata": {}, "source": "## A *heading*"}
-    code = {"cell_type": "code", "id": "c", "metadata": {}, "source": "x < 1", "execution_count": 1}
-    return book(prose, {**code, "outputs": list(outputs)})
+    return book(prose, {**code("x < 1"), "outputs": list(outputs)})
 
 
 def test_a_report_has_everything_of_a_run(tmp_path: Path) -> None:
@@ -261,14 +264,7 @@ def test_a_kernel_runs_over_unix_sockets_and_is_quiet(tmp_path: Path, monkeypatc
 
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
     source = "import json, ipykernel.connect\nprint(json.loads(ipykernel.connect.get_connection_info())['transport'])"
-    cell: dict[str, Any] = {
-        "cell_type": "code",
-        "id": "c",
-        "metadata": {},
-        "source": source,
-        "outputs": [],
-        "execution_count": None,
-    }
+    cell = code(source)
     (tmp_path / "in.ipynb").write_text(book(cell))
     reading, writing = os.pipe()
     before = os.dup(2)
