@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from labkit.errors import ParameterError
-from labkit.workbook import CHAPTERS, check_parameters
+from labkit.workbook import BOOK, CHAPTERS, check_parameters, read_parameters
 
+EVERY = [one.name for one in BOOK]
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 MOST_LINES = 12
 
@@ -33,25 +34,25 @@ def source(cell: dict[str, Any]) -> str:
     return "".join(cell["source"])
 
 
-def test_the_chapters_are_all_there_is() -> None:
-    assert sorted(path.stem for path in FOLDER.glob("*.ipynb")) == list(CHAPTERS)
+def test_the_book_is_all_there_is() -> None:
+    assert sorted(path.stem for path in FOLDER.glob("*.ipynb")) == [one.name for one in BOOK]
 
 
-@pytest.mark.parametrize("chapter", CHAPTERS)
+@pytest.mark.parametrize("chapter", EVERY)
 def test_nothing_of_a_run_is_kept(chapter: str) -> None:
     for cell in code(chapter):
         assert (cell["outputs"], cell["execution_count"]) == ([], None), cell["id"]
         assert cell["metadata"].keys() <= {"tags"}, cell["id"]
 
 
-@pytest.mark.parametrize("chapter", CHAPTERS)
+@pytest.mark.parametrize("chapter", EVERY)
 def test_ids_are_stable(chapter: str) -> None:
     ids = [cell["id"] for cell in cells(chapter)]
     assert len(set(ids)) == len(ids)
     assert all(re.fullmatch("[0-9a-f]{8}", name) for name in ids)
 
 
-@pytest.mark.parametrize("chapter", CHAPTERS)
+@pytest.mark.parametrize("chapter", EVERY)
 def test_cells_are_short_and_define_nothing(chapter: str) -> None:
     for cell in code(chapter):
         assert 1 <= len(source(cell).splitlines()) <= MOST_LINES, cell["id"]
@@ -60,15 +61,14 @@ def test_cells_are_short_and_define_nothing(chapter: str) -> None:
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
-def test_every_parameter_has_its_comment(chapter: str) -> None:
+def test_every_parameter_has_its_type_and_its_words(chapter: str) -> None:
     (cell,) = (cell for cell in code(chapter) if "parameters" in cell["metadata"].get("tags", ()))
     assert cell == code(chapter)[0], "parameters come first"
-    lines = source(cell).splitlines()
-    for node in ast.parse(source(cell)).body:
-        assert isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
-        ast.literal_eval(node.value)
-        line, above = lines[node.lineno - 1], lines[max(node.lineno - 2, 0)]  # papermill shows what is on the line
-        assert "  # " in line or above.startswith(f"# {node.targets[0].id}: "), line
+    nodes = [node for node in ast.parse(source(cell)).body if isinstance(node, ast.AnnAssign)]
+    assert len(nodes) == len(source(cell).splitlines()), "a line each, as papermill reads them"
+    for name, parameter in read_parameters(FOLDER, chapter).items():
+        parameter.check(parameter.default, chapter, None)
+        assert len(parameter.words) > 10, name
 
 
 def test_each_chapter_gets_its_own_parameters() -> None:
@@ -87,7 +87,10 @@ def test_an_unknown_parameter_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value", "wanted"),
-    [("replicas", "3", "int"), ("replicas", True, "int"), ("replicas", 1.5, "int"), ("blades", "blade1", "list")],
+    [
+        ("replicas", "3", "int"), ("replicas", True, "int"), ("replicas", 1.5, "int"),
+        ("blades", "blade1", r"list\[str\]"),
+    ],
 )
 def test_a_parameter_of_the_wrong_type_is_refused(name: str, value: object, wanted: str) -> None:
     with pytest.raises(ParameterError, match=f"{name} of .* is a {wanted}, not"):

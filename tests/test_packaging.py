@@ -25,7 +25,7 @@ BLOCKS = re.findall(r"^[\w.-]+==(?:.|\n)*?(?=^\S|\Z)", LOCK, re.M)  # a pin with
 PINS = [Requirement(block.split(" \\")[0]) for block in BLOCKS]
 
 # Where the module to import is not called as the package is.
-MODULES = {"ipython": "IPython", "pyyaml": "yaml"}
+MODULES = {"ipython": "IPython", "jupyter-client": "jupyter_client", "pyyaml": "yaml"}
 
 
 def declared() -> list[Requirement]:

@@ -17,7 +17,7 @@ from .jupyter import workbook
 LAB = """\
 name: browser
 boot: ipxe
-network: {subnet: 10.84.0.0/24}
+network: {subnet: 10.94.0.0/24}
 blades: [{name: blade1}, {name: blade2}]
 """
 IMPORTS = (
@@ -48,7 +48,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontDoor]:
 
 
 def book(*sources: str) -> dict[str, Any]:
-    cells = [
+    cells: list[dict[str, Any]] = [
         {"cell_type": "code", "id": f"c{number}", "metadata": {}, "source": source, "outputs": [],
          "execution_count": None}
         for number, source in enumerate(sources)

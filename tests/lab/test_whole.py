@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -15,7 +16,9 @@ import pytest
 from labkit import events
 from labkit.client import bmc_password, ensure_blades, shut_down
 from labkit.nginx import ask_blades
+from labkit.stages import STAGES
 from labkit.swarm import cluster
+from labkit.workbook import CHAPTERS
 
 from .front_door import FRONT_DOOR, FrontDoor, new_lab
 
@@ -34,6 +37,20 @@ def test_the_first_run_ends_with_nginx_on_every_blade(first_run: Done, front_doo
     executed = sorted(path.name for path in (front_door.folder / "runs").glob("*/*.ipynb"))
     assert len(executed) == 4
     assert str(front_door.folder / "runs") in first_run.stdout
+    assert "blade1: joined after" in first_run.stderr, "the terminal tells how far each blade is"
+    assert "without encryption" not in first_run.stderr
+
+
+def test_a_run_is_kept_and_can_be_told_again(first_run: Done, front_door: FrontDoor) -> None:
+    (folder,) = (front_door.folder / "runs").iterdir()
+    kept = json.loads((folder / "run.json").read_text())
+    assert (kept["status"], kept["answered"]) == ("done", True)
+    assert [row["name"] for row in kept["chapters"]] == list(CHAPTERS)
+    assert all(set(row["seconds"]) == set(STAGES) for row in kept["blades"].values())
+    report = (folder / "report.html").read_text()
+    assert "Boot timeline" in report and "answered through" in report
+    told = front_door("replay", str(folder), "--runs", str(front_door.folder / "runs"), timeout_s=60)
+    assert "joined after" in told.stdout and "service web: 2 replicas" in told.stdout
 
 
 def test_a_second_run_finds_everything_in_place(first_run: Done, front_door: FrontDoor) -> None:
@@ -41,6 +58,10 @@ def test_a_second_run_finds_everything_in_place(first_run: Done, front_door: Fro
     again = front_door("run", "--runs", str(front_door.folder / "again"))
     assert again.returncode == 0, again.stdout + again.stderr
     assert "was up already" in again.stdout + again.stderr
+    one, two = (str(next((front_door.folder / name).iterdir())) for name in ("runs", "again"))
+    compared = front_door("run", "--compare", one, two, timeout_s=60)
+    assert compared.returncode == 0, compared.stdout + compared.stderr
+    assert "What was served: no difference" in compared.stdout
     assert time.monotonic() - began < 90
 
 
@@ -70,7 +91,7 @@ def test_autologin_gives_a_shell_on_the_console(first_run: Done, front_door: Fro
 def test_no_secret_is_in_a_log_or_an_executed_notebook(first_run: Done, front_door: FrontDoor) -> None:
     key = (front_door.state / "keys" / "tickets").read_text().strip()
     places = [front_door.state / "events.jsonl", *(front_door.state / "logs").iterdir()]
-    places += front_door.folder.glob("runs/*/*.ipynb")
+    places += front_door.folder.glob("runs/*/*")
     for place in places:
         text = place.read_text(errors="replace")
         assert key not in text, place
