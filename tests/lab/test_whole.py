@@ -15,6 +15,8 @@ import pytest
 
 from labkit import events
 from labkit.client import bmc_password, ensure_blades, shut_down
+from labkit.netboot import leases
+from labkit.netboot.leases import LeaseBook
 from labkit.nginx import ask_blades
 from labkit.stages import STAGES
 from labkit.swarm import cluster
@@ -107,6 +109,22 @@ def test_ipmitool_agrees_on_the_power(first_run: Done, front_door: FrontDoor) ->
     assert done.stdout.strip() == "Chassis Power is on"
 
 
+def test_a_blade_that_is_up_is_well_and_not_rehearsed(first_run: Done, front_door: FrontDoor) -> None:
+    told = front_door("why", "blade1", timeout_s=60)
+    assert told.returncode == 0 and "all is well: it joined the swarm" in told.stdout, told.stdout
+    refused = front_door("rehearse", "blade1", timeout_s=60)
+    assert refused.returncode == 1 and "blade1 is on" in refused.stderr
+    picture = front_door.folder / "boots.svg"
+    report = front_door("boot-report", "--svg", str(picture), timeout_s=60)
+    assert report.stdout.count("joined after") == 3 and picture.read_text().count("joined after") >= 3
+
+
+def test_the_doctor_finds_nothing_in_the_way(first_run: Done, front_door: FrontDoor) -> None:
+    found = front_door("doctor", timeout_s=60)
+    assert found.returncode == 0, found.stdout
+    assert "no other DHCP server answers" in found.stdout and "the swarm's manager answers" in found.stdout
+
+
 def test_an_orderly_shutdown_is_a_conversation(first_run: Done, front_door: FrontDoor) -> None:
     """IPMI soft-off: asked, drained, left, removed, in this order; nobody is listed for it afterwards."""
     running = front_door.connect()
@@ -122,6 +140,21 @@ def test_an_orderly_shutdown_is_a_conversation(first_run: Done, front_door: Fron
     with running.engine() as engine:
         assert blade.name not in [node.blade for node in cluster.nodes(engine)]
     assert {answer.blade for answer in ask_blades(running, 8080)} == {"blade1", "blade2"}
+
+
+def test_a_blade_that_is_off_is_rehearsed(first_run: Done, front_door: FrontDoor) -> None:
+    """With the real images, and without a trace in its books."""
+
+    def books() -> tuple[str, LeaseBook]:
+        return (front_door.state / "boots.json").read_text(), leases.load(front_door.state / "leases.json")
+
+    before = books()
+    tried = front_door("rehearse", "blade3", timeout_s=120)
+    assert tried.returncode == 0, tried.stdout + tried.stderr
+    assert "blade3 would boot" in tried.stdout and "labos/labos.cpio" in tried.stdout
+    assert tried.stdout.count("as built") == 2 and "with an Ignition" in tried.stdout
+    assert books() == before
+    assert front_door.connect().stages().blade("blade3").stage == "off"
 
 
 def test_it_comes_back_under_its_name_without_a_ghost(first_run: Done, front_door: FrontDoor) -> None:
