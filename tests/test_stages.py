@@ -28,9 +28,7 @@ def transfer(time: float, path: str, state: str, sent_b: int = 0) -> Transfer:
 
 
 def phoned(time: float, stage: str) -> Phoned:
-    return Phoned(
-        blade="blade1", boot="b1", time=time, stage=stage, uptime_s=time - 108.0, init_s=2.0, ignition_s=5.5
-    )
+    return Phoned(blade="blade1", boot="b1", time=time, stage=stage, uptime_s=time - 108.0, init_s=2.0, ignition_s=5.5)
 
 
 BOOT: list[Event] = [
