@@ -120,12 +120,14 @@ def test_a_thousand_machines_at_once_from_a_server_that_is_killed_again_and_agai
     kept = kill_and_read(net)
     assert {mac: kept.get(mac) for mac in storm.leases} == storm.leases
     assert len(net.told(Dhcp, blade="")) < 500  # a storm of strangers does not fill the disk
-    assert [path.name for path in net.state.path.glob(".leases*")] == []
+    (net.state.path / ".leases.json.1").touch()  # as if it had died in the middle of a writing
     net.start()
+    assert list(net.state.path.glob(".leases*")) == []
 
 
 def kill_and_read(net: Net) -> dict[str, IPv4Address]:
     """SIGKILL, and what the lease file says then."""
     assert net.stop(signal.SIGKILL) == -signal.SIGKILL
-    rows = json.loads((net.state.path / "leases.json").read_text())["leases"]
+    file = net.state.path / "leases.json"
+    rows = json.loads(file.read_text())["leases"] if file.exists() else []
     return {row["mac"]: IPv4Address(row["address"]) for row in rows if row["state"] == "bound"}
