@@ -20,7 +20,7 @@ from labkit.errors import LabkitError, MachineError
 from labkit.lab import Blade, Lab
 from labkit.plan import BootPlan, Resource
 from labkit.secret import Secret
-from labkit.state import write_json
+from labkit.state import remove_unfinished, write_json
 
 SCHEMA = 1
 
@@ -137,6 +137,7 @@ class BootBook:
 
 def _load(path: Path) -> dict[str, Boot]:
     """The saved boots. Raises MachineError when the file is not a boot book."""
+    remove_unfinished(path)
     if not path.exists():
         return {}
     try:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -115,6 +116,16 @@ def test_isc_dhclient(net: Net) -> None:
     assert "fixed-address 10.77.0.12;" in text
     assert 'option host-name "blade2";' in text
     assert net.told(Dhcp, blade="blade2", message="REQUEST", reply="ACK")
+
+
+@pytest.mark.skipif(not Path("/lib/systemd/systemd-networkd").exists(), reason="systemd-networkd is not installed")
+def test_systemd_networkd(net: Net) -> None:
+    """It has a client id made from its machine id, not from its card: the lease is the card's all the same."""
+    lease = net.networkd(net.plug("b3", BLADE2))
+    assert (lease["ADDRESS"], lease["SERVER_ADDRESS"], lease["ROUTER"]) == ("10.77.0.12", "10.77.0.1", "10.77.0.1")
+    assert lease["HOSTNAME"] == "blade2"
+    assert lease["CLIENTID"].startswith("ff")
+    assert net.told(Dhcp, blade="blade2", message="REQUEST", reply="ACK", client="os")
 
 
 @pytest.mark.skipif(not shutil.which("atftp"), reason="atftp is not installed")
