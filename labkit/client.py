@@ -94,8 +94,18 @@ class RunningLab:
             yield client
 
     def power(self, blade: Blade, state: str) -> None:
-        """Press a blade's button over IPMI (see `labkit.chassis.power.set_power`)."""
+        """Press a blade's button over IPMI (see `labkit.chassis.power.set_power`).
+
+        The boot that follows is ours, and the boot server is told so; a virtual chassis tells it by itself.
+        """
+        begins = state == "reset" or (state == "on" and self.power_state(blade) == "off")
+        if begins and self.lab.chassis.kind is ChassisKind.IPMI:
+            rpc.call(self.state.bootd, "power_on", blade=blade.name)
         power.set_power(blade.name, blade.bmc, bmc_password(self.lab, self.state, blade), state)
+
+    def admit(self, blade: Blade) -> bool:
+        """Let a blade's current boot join the swarm from now on; False when it has joined, or never booted."""
+        return bool(rpc.call(self.state.bootd, "admit", blade=blade.name)["boot"])
 
     def power_state(self, blade: Blade) -> str:
         """``on`` or ``off``, as the blade's BMC says."""
@@ -222,6 +232,10 @@ def ensure_blades(
     off = [blade for blade in chosen if running.power_state(blade) == "off"]
     for blade in off:
         running.power(blade, "on")
+    if until == "joined":  # a blade may have been up, and its window closed, long before there is a swarm
+        for blade in chosen:
+            if blade not in off and not _reached(before.blade(blade.name), until):
+                running.admit(blade)
     wait_blades(running, chosen, until=until, timeout_s=timeout_s, show=show)
     went = {blade.name for blade in off} | {b.name for b in chosen if not _reached(before.blade(b.name), until)}
     return BladesUp(

@@ -131,7 +131,7 @@ class Phoned(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Ticket(Event):
-    """A ticket was ``redeemed`` or ``refused``; ``reason`` says why it was refused."""
+    """A ticket was ``redeemed``, ``refused``, or ``late`` (its join window is not open); ``reason`` says why."""
 
     kind = "ticket"
     state: str
@@ -152,7 +152,9 @@ class Leave(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Swarm(Event):
-    """The swarm changed: ``init``, ``joined``, ``ready``, ``down``, ``removed``, ``ghost-removed``, ``rotated``…"""
+    """The swarm changed: ``init``, ``joined``, ``ready``, ``down``, ``removed``, ``ghost-removed``, ``lost``,
+    ``lost-removed``, ``rotated``…
+    """
 
     kind = "swarm"
     action: str

@@ -8,7 +8,8 @@ On ``run/bootd.sock`` (`labkit.rpc`) it answers:
 
 =======================  ===========================================================================
 ``power_on {blade}``     a new boot begins now → ``{"boot": id}``
-``boots {}``             → ``{"boots": {blade: {"id", "cause", "begun", "kernel", "joined"}}}``
+``admit {blade}``        its current boot may join from now on → ``{"boot": id}``, an empty id without one
+``boots {}``             → ``{"boots": {blade: {"id", "cause", "begun", "kernel", "joined", "opened", …}}}``
 =======================  ===========================================================================
 """
 
@@ -85,22 +86,31 @@ class Bootd:
         self._dhcp.start(loop)
         await self._http.setup()
         await web.SockSite(self._http, self._sockets["http"]).start()
-        control = await rpc.serve(rpc.listen(self._state.bootd), {"power_on": self._power_on, "boots": self._boots})
+        control = await rpc.serve(rpc.listen(self._state.bootd), self._verbs())
         await until.wait()
         control.close()
         self._dhcp.stop(loop)
         self._tftp.stop()
         await self._http.cleanup()
 
+    def _verbs(self) -> dict[str, rpc.Handler]:
+        return {"power_on": self._power_on, "admit": self._admit, "boots": self._boots}
+
     async def _power_on(self, request: dict[str, Any]) -> dict[str, Any]:
-        name = str(request["blade"])
-        try:
-            boot = self.roster.boots.begin(name, "power")
-        except KeyError:
-            known = ", ".join(blade.name for blade in self.roster.lab.blades)
-            raise ControlError(f"no blade {name} in this lab", fix=f"its blades are {known}") from None
+        boot = self.roster.boots.begin(self._known(request), "power")
         self.roster.begun(boot)
         return {"boot": boot.id}
+
+    async def _admit(self, request: dict[str, Any]) -> dict[str, Any]:
+        boot = self.roster.boots.open(self._known(request))
+        return {"boot": boot.id if boot is not None else ""}
+
+    def _known(self, request: dict[str, Any]) -> str:
+        name = str(request["blade"])
+        names = [blade.name for blade in self.roster.lab.blades]
+        if name not in names:
+            raise ControlError(f"no blade {name} in this lab", fix=f"its blades are {', '.join(names)}")
+        return name
 
     async def _boots(self, request: dict[str, Any]) -> dict[str, Any]:
         return {
