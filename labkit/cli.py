@@ -18,6 +18,7 @@ from typing import Any
 from labkit import client, events, labfile, stages, up
 from labkit.errors import LabkitError, ParameterError
 from labkit.state import State
+from labkit.swarm import verbs as swarm
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -293,21 +294,7 @@ def _boot_report(options: argparse.Namespace) -> int:
     return 0
 
 
-# --- the swarm and images ---------------------------------------------------------------------------------------------
-
-
-def _swarm(options: argparse.Namespace) -> int:
-    from labkit.swarm import cluster
-
-    running = _running(options)
-    with running.engine() as engine:
-        nodes = cluster.nodes(engine) if cluster.has_swarm(engine) else []
-    rows = [[n.hostname, n.blade or "-", str(n.role), n.state, n.availability, n.id[:12]] for n in nodes]
-    text = (
-        stages.grid(["node", "blade", "role", "state", "availability", "id"], rows) if rows else "there is no swarm yet"
-    )
-    _print([vars(node) for node in nodes], options.json, text)
-    return 0
+# --- images -------------------------------------------------------------------------------------------------------
 
 
 def _images(options: argparse.Namespace) -> int:
@@ -408,8 +395,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("blade", nargs="*", help="blades (default: all)")
     sub.add_argument("--all", action="store_true", help="every boot on record, not only the last")
     sub.add_argument("--svg", type=Path, metavar="FILE", help="write the timeline as a picture, too")
-    sub = verb("swarm", _swarm, "the swarm's nodes", as_json=True)
-    sub.add_argument("action", nargs="?", choices=["nodes"], default="nodes")
+    swarm.add_verbs(verb("swarm", swarm.nodes, "the swarm: nodes, managers, pruning, backup, export"))
     sub = verb("images", _images, "boot images: list or build")
     sub.add_argument("action", nargs="?", choices=["list", "build"], default="list")
     sub = verb("workbook", _workbook, "open the notebooks in JupyterLab on this machine's loopback")
