@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -149,6 +150,31 @@ def test_curl_ranges_and_heads(net: Net, blade1: str) -> None:
     assert net.curl(blade1, "/labos/labos.cpio", "-C", str(len(image) - 3)) == (206, image[-3:].decode())
     status, head = net.curl(blade1, "/labos/labos.cpio", "-I")
     assert status == 200 and f"Content-Length: {len(image)}" in head
+
+
+PATH_TRICKS = [
+    b"/../etc/passwd", b"../etc/passwd", b"/%2e%2e/etc/passwd", b"/..%2fetc/passwd", b"/%2e%2e%2fetc%2fpasswd",
+    b"/..\\..\\etc\\passwd", b"/..%5c..%5cetc%5cpasswd", b"/%252e%252e/etc/passwd", b"/....//etc/passwd",
+    b"/labos/../../etc/passwd", b"/labos/vmlinuz/../../../etc/passwd", b"/labos/../pxelinux.0/..", b"/.", b"/",
+    b"/etc/passwd", b"//etc/passwd", b"/%2fetc/passwd", b"http://10.77.0.1/../etc/passwd", b"file:///etc/passwd",
+    b"/labos/vmlinuz%00.txt", b"/labos/vmlinuz%0a", b"/labos/vmlinuz%20", b"/LABOS/VMLINUZ", b"/~root", b"/C:\\menu",
+    b"/%c0%ae%c0%ae/etc/passwd", b"/%uff0e%uff0e/etc/passwd", b"/\xe2\x80\xa4\xe2\x80\xa4/etc/passwd", b"/$(id)",
+    b"/" + b"a/" * 4000,
+]  # fmt: skip
+
+
+def test_thirty_path_tricks_over_http_are_refused(net: Net, blade1: str) -> None:
+    """From a blade that is booting, and so may fetch what it may fetch."""
+    assert len(PATH_TRICKS) == 30
+    assert net.curl(blade1, "/labos/vmlinuz")[0] == 200
+    for trick in PATH_TRICKS:
+        with net.socket(blade1, socket.SOCK_STREAM) as sock:
+            sock.settimeout(10)
+            sock.connect(("10.77.0.1", 80))
+            sock.sendall(b"GET %s HTTP/1.1\r\nHost: 10.77.0.1\r\nConnection: close\r\n\r\n" % trick)
+            status = sock.recv(200).split()[1]
+        assert status in (b"400", b"404", b"414"), (trick, status)
+    assert net.curl(blade1, "/healthz") == (200, "ok\n")
 
 
 def test_a_blade_phones_home(net: Net, blade1: str) -> None:
