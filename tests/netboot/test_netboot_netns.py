@@ -17,7 +17,9 @@ from labkit import rpc
 from labkit.events import BootStarted, Dhcp, Phoned, Ticket, Transfer, UnknownMachine
 from labkit.netboot.boots import ticket
 
-from .net import BLADE1, BLADE2, STRANGER, Desk, Net, wait_until
+from .bench import PXE_BIOS
+from .firmware import Firmware
+from .net import BLADE1, BLADE2, STRANGER, Desk, Net, run, wait_until
 
 pytestmark = pytest.mark.netns
 
@@ -150,6 +152,26 @@ def test_curl_ranges_and_heads(net: Net, blade1: str) -> None:
     assert net.curl(blade1, "/labos/labos.cpio", "-C", str(len(image) - 3)) == (206, image[-3:].decode())
     status, head = net.curl(blade1, "/labos/labos.cpio", "-I")
     assert status == 200 and f"Content-Length: {len(image)}" in head
+
+
+def test_only_the_labs_interface_is_listened_on(net: Net) -> None:
+    """A machine on another card of the server knows the way to its address, and is not heard."""
+    other = net._space("o")
+    run("ip", "link", "add", "po", "netns", net.server, "type", "veth", "peer", "name", "eth0", "netns", other)
+    net.inside(other, "ip", "link", "set", "eth0", "address", BLADE2, "up")
+    net.inside(other, "ip", "address", "add", "10.78.0.2/24", "dev", "eth0")
+    net.inside(other, "ip", "route", "add", "10.77.0.1", "via", "10.78.0.1")
+    net.inside(net.server, "ip", "address", "add", "10.78.0.1/24", "dev", "po")
+    net.inside(net.server, "ip", "link", "set", "po", "up")
+    before = len(net.told(Dhcp))
+    with net.socket(other) as sock:
+        assert Firmware(sock, BLADE2, PXE_BIOS).discover(0.5) == {}
+        sock.sendto(b"\0\1pxelinux.0\0octet\0", ("10.77.0.1", 69))
+        sock.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            sock.recv(2000)
+    assert net.curl(other, "/labos/vmlinuz")[0] == 404
+    assert len(net.told(Dhcp)) == before
 
 
 PATH_TRICKS = [
