@@ -80,6 +80,18 @@ def test_each_boot_method_fetches_its_own_way(
     assert [event.stage for event in mine if isinstance(event, events.Phoned)] == ["os", "joined"]
 
 
+def test_uefi_firmware_fetches_its_own_loader_and_joins(first_run: Done, front_door: FrontDoor) -> None:
+    running = front_door.connect()
+    blade = running.stages().blade("blade2")
+    mine = [event for event in running.events() if event.blade == "blade2" and event.boot == blade.boot]
+    asked = [(event.client, event.arch, event.file) for event in mine if isinstance(event, events.Dhcp) and event.file]
+    assert list(dict.fromkeys(asked)) == [
+        ("pxe", "7", "snponly.efi"),
+        ("ipxe", "7", "http://10.79.0.1/boot.ipxe"),
+    ]
+    assert blade.stage == "joined"
+
+
 def test_ssh_with_the_labs_own_key(first_run: Done, front_door: FrontDoor) -> None:
     done = front_door("ssh", "blade1", "cat /etc/hostname; id -un", timeout_s=60)
     assert done.stdout.split() == ["blade1", "core"]

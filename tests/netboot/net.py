@@ -100,12 +100,18 @@ class Net:
         self.inside(self.server, "ip", "link", "set", port, "master", "br0", "up")
         return space
 
-    def socket(self, space: str, kind: socket.SocketKind = socket.SOCK_DGRAM) -> socket.socket:
+    def socket(
+        self,
+        space: str,
+        kind: socket.SocketKind = socket.SOCK_DGRAM,
+        family: socket.AddressFamily = socket.AF_INET,
+        protocol: int = 0,
+    ) -> socket.socket:
         """A socket in another namespace: it belongs to the one its thread was in when it was made (setns(2))."""
         with Path("/proc/thread-self/ns/net").open() as home, Path("/run/netns", space).open() as away:
             _enter(away.fileno())
             try:
-                return socket.socket(socket.AF_INET, kind)
+                return socket.socket(family, kind, protocol)
             finally:
                 _enter(home.fileno())
 

@@ -18,7 +18,7 @@ from labkit.netboot.decide import adoption
 from labkit.netboot.decision import Decision
 from labkit.netboot.leases import Lease, LeaseBook, LeaseState
 from labkit.netboot.paths import plain
-from labkit.netboot.roster import FOREIGN_EVENTS, Refusal
+from labkit.netboot.roster import FOREIGN_EVENTS, UNKNOWN_KEPT, Refusal
 from labkit.plan import ImageFile, Rendered
 from labkit.secret import Secret
 
@@ -220,6 +220,9 @@ def test_an_unknown_machine_is_told_once(tmp_path: Path) -> None:
     for mac in (STRANGER, STRANGER, "00:00:5e:00:53:98", STRANGER):
         roster.emit(UnknownMachine(mac=mac, adopt=""))
     assert [event.mac for event in seen.of(UnknownMachine)] == [STRANGER, "00:00:5e:00:53:98"]
+    for number in range(3 * UNKNOWN_KEPT):
+        roster.emit(UnknownMachine(mac=f"02:00:00:00:{number >> 8:02x}:{number & 255:02x}", adopt=""))
+    assert len(roster._unknown) == UNKNOWN_KEPT
 
 
 # --- paths ---
