@@ -29,7 +29,7 @@ ETH_P_ARP, ETH_P_IP = 0x0806, 0x0800
 EVERYBODY = b"\xff" * 6
 AGAIN_S, VERDICT_S = 0.15, 0.3
 """A machine on a wired network answers within a millisecond; twice, because one packet may be lost."""
-MOST_PROBES = 512
+MOST_PROBES = 2048
 
 
 def mac_at(address: IPv4Address, interface: str, table: Path = TABLE) -> str:

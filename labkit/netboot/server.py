@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
+from itertools import chain, islice
 
 from labkit.events import Event, Trouble
 from labkit.netboot import replies
@@ -167,7 +168,7 @@ class ServerAsked(Asked):
         last = self.leases.of(self.packet.mac)
         first_choices = (last.address if last is not None else None, self.packet.address(Option.REQUESTED_ADDRESS))
         fresh = (address for address in self._pool() if address not in self.leases.leases)
-        for address in (*first_choices, next(fresh, None), *self._pool()):
+        for address in chain(first_choices, islice(fresh, 1), self._pool()):  # the pool may be long: one by one
             if address is not None and self._rightful(address)[0]:
                 return address, ""
         return None, "every address of the pool is taken"
