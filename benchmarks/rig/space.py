@@ -163,11 +163,11 @@ def python() -> Path:
     return found
 
 
-def ours(lab: Path, state: Path, files: Path, interface: str = "-") -> Server:
+def ours(lab: Path, state: Path, files: Path, how: str = "loopback") -> Server:
     """labkit's boot server over a folder of files, see `ours.py`; what it says goes to a file beside the state."""
     program = Path(__file__).with_name("ours.py")
     log = state.with_name("ours.log")
-    return Server("labkit", [str(python()), str(program), *map(str, (lab, state, files, interface))], log=log)
+    return Server("labkit", [str(python()), str(program), *map(str, (lab, state, files, how))], log=log)
 
 
 def hears_udp(address: str, port: int) -> bool:
