@@ -10,11 +10,12 @@ import argparse
 import json
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from labkit import client, labfile, stages, up
+from labkit import client, events, labfile, stages, up
 from labkit.errors import LabkitError, ParameterError
 from labkit.state import State
 
@@ -230,8 +231,6 @@ def _ssh(options: argparse.Namespace) -> int:
 
 
 def _events(options: argparse.Namespace) -> int:
-    from labkit import events
-
     state = _state(options)
     blade = options.blade
     if options.follow:
@@ -242,6 +241,55 @@ def _events(options: argparse.Namespace) -> int:
         if event is None or (blade and event.blade != blade):
             continue
         print(events.encode(event) if options.json else events.describe(event), flush=options.follow)
+    return 0
+
+
+def _why(options: argparse.Namespace) -> int:
+    from labkit.report import Record
+    from labkit.why import why
+
+    lab, state = labfile.load(_lab_path(options)), _state(options)
+    (blade,) = client.choose_blades(lab, [options.blade])
+    stream = list(events.read(state.events))
+    record = Record.of(stream)
+    is_up = up.status(state) is not None
+    told = why(lab, blade, record.state, stream, record.usual(lab), time.time(), up=is_up)
+    _print(told.as_json(), options.json, str(told))
+    return 0 if told.well else 1
+
+
+def _rehearse(options: argparse.Namespace) -> int:
+    from labkit.rehearse.tried import rehearse
+
+    running = _running(options)
+    (blade,) = client.choose_blades(running.lab, [options.blade])
+    tried = rehearse(running, blade, firmware=options.firmware)
+    _print(tried.as_json(), options.json, str(tried))
+    return 0 if tried.ok else 1
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from labkit.doctor import findings, visit
+
+    lab, state = labfile.load(_lab_path(options)), _state(options)
+    found = findings.examine(lab, visit.look(lab, state, _say))
+    _print([vars(finding) for finding in found], options.json, findings.render(found))
+    return 0 if findings.is_well(found) else 1
+
+
+def _boot_report(options: argparse.Namespace) -> int:
+    from labkit import report
+    from labkit.pictures.timeline import draw_timeline
+
+    lab, state = labfile.load(_lab_path(options)), _state(options)
+    names = [blade.name for blade in client.choose_blades(lab, options.blade)]
+    record = report.Record.of(events.read(state.events))
+    boots, usual = report.choose_boots(record, names, every=options.all), record.usual(lab)
+    now = time.time() if up.status(state) is not None else 0.0
+    if options.svg:
+        options.svg.write_text(draw_timeline(boots, usual=usual, now=now) + "\n", encoding="utf-8")
+        _say(f"the picture is in {options.svg}")
+    _print(report.as_json(boots, usual), options.json, report.render_text(boots, usual))
     return 0
 
 
@@ -350,6 +398,16 @@ def _parser() -> argparse.ArgumentParser:
     sub = verb("events", _events, "what has happened", as_json=True)
     sub.add_argument("blade", nargs="?")
     sub.add_argument("-f", "--follow", action="store_true", help="go on as things happen")
+    verb("doctor", _doctor, "look at this machine and its network before anything boots", as_json=True)
+    sub = verb("why", _why, "where a blade stands, what was seen of it, and the next step", as_json=True)
+    sub.add_argument("blade")
+    sub = verb("rehearse", _rehearse, "walk a blade's boot by packets alone, without switching it on", as_json=True)
+    sub.add_argument("blade")
+    sub.add_argument("--firmware", default="", help="bios, ipxe, uefi or http (default: what this lab's blades have)")
+    sub = verb("boot-report", _boot_report, "the blades' boots: seconds, bytes and rates of each step", as_json=True)
+    sub.add_argument("blade", nargs="*", help="blades (default: all)")
+    sub.add_argument("--all", action="store_true", help="every boot on record, not only the last")
+    sub.add_argument("--svg", type=Path, metavar="FILE", help="write the timeline as a picture, too")
     sub = verb("swarm", _swarm, "the swarm's nodes", as_json=True)
     sub.add_argument("action", nargs="?", choices=["nodes"], default="nodes")
     sub = verb("images", _images, "boot images: list or build")

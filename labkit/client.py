@@ -94,8 +94,16 @@ class RunningLab:
             yield client
 
     def power(self, blade: Blade, state: str) -> None:
-        """Press a blade's button over IPMI (see `labkit.chassis.power.set_power`)."""
-        power.set_power(blade.name, blade.bmc, bmc_password(self.lab, self.state, blade), state)
+        """Press a blade's button over IPMI (see `labkit.chassis.power.set_power`).
+
+        A virtual slot tells of its power itself; of a real one, that the button was pressed is all there is to tell.
+        """
+        password = bmc_password(self.lab, self.state, blade)
+        is_real = self.lab.chassis.kind is ChassisKind.IPMI
+        before = power.power_state(blade.name, blade.bmc, password) if is_real else ""
+        power.set_power(blade.name, blade.bmc, password, state)
+        if is_real and state != before:
+            self.emit(events.Power(blade=blade.name, state="soft-off" if state == "shutdown" else state))
 
     def power_state(self, blade: Blade) -> str:
         """``on`` or ``off``, as the blade's BMC says."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
@@ -37,6 +38,21 @@ class BootMethod(enum.StrEnum):
     IPXE = "ipxe"
 
 
+class FirmwareKind(enum.StrEnum):
+    """The firmware of a virtual blade: SeaBIOS, or OVMF that boots by PXE or by UEFI HTTP boot."""
+
+    BIOS = "bios"
+    UEFI = "uefi"
+    UEFI_HTTP = "uefi-http"
+
+
+class DhcpMode(enum.StrEnum):
+    """``server``: we give addresses and boot files. ``proxy``: a router gives addresses, we only boot files."""
+
+    SERVER = "server"
+    PROXY = "proxy"
+
+
 class NetworkKind(enum.StrEnum):
     """``virtual``: a bridge in a namespace of the lab's own. ``interface``: a network card of this machine."""
 
@@ -57,6 +73,7 @@ class Network:
 
     ``server`` is the address DHCP, TFTP and HTTP are served on; ``controller`` the address of the swarm's first
     manager (the same machine in a real lab); ``pool`` the first and last address for machines that are not blades.
+    With ``dhcp`` as ``proxy`` there is no pool, and what the lab calls a blade's address is what its router gives it.
     """
 
     kind: NetworkKind
@@ -67,6 +84,12 @@ class Network:
     interface: str = ""
     http_port: int = 80
     registry_port: int = 5000
+    dhcp: DhcpMode = DhcpMode.SERVER
+
+    @property
+    def is_proxy(self) -> bool:
+        """Whether addresses come from another DHCP server."""
+        return self.dhcp is DhcpMode.PROXY
 
     @property
     def http_root(self) -> str:
@@ -118,6 +141,7 @@ class Blade:
     console: tuple[str, ...] = ("tty0", "ttyS0,115200")
     autologin: bool = True
     config: Path | None = None
+    firmware: FirmwareKind = FirmwareKind.BIOS
 
 
 @dataclass(frozen=True)
@@ -140,7 +164,16 @@ class Lab:
 
     def blade_with_mac(self, mac: str) -> Blade | None:
         """The blade that owns a network card, or None. A blade with four cards answers to each of them."""
-        for blade in self.blades:
-            if mac.lower() in blade.macs:
-                return blade
-        return None
+        return self._owners.get(mac.lower())
+
+    def blade_at(self, address: IPv4Address) -> Blade | None:
+        """The blade that an address is written down for, or None."""
+        return self._addresses.get(address)
+
+    @cached_property
+    def _addresses(self) -> dict[IPv4Address, Blade]:
+        return {blade.address: blade for blade in self.blades}
+
+    @cached_property
+    def _owners(self) -> dict[str, Blade]:
+        return {mac: blade for blade in reversed(self.blades) for mac in blade.macs}

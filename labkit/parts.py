@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,17 @@ from labkit.events import Part as PartEvent
 
 RESTART_S = (0.2, 1.0, 3.0, 10.0)
 STEADY_S = 30.0
+
+
+def confined(owner: tuple[int, int], *capabilities: str, module: str) -> list[str]:
+    """A Python module as a process of the owner's, with these capabilities and none to be had again (setpriv(1))."""
+    user, group = owner
+    these = ",".join(["-all", *(f"+{name}" for name in capabilities)])
+    return [
+        "setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups" if user == 0 else "--init-groups",
+        f"--bounding-set={these}", f"--inh-caps={these}", f"--ambient-caps={these}", "--no-new-privs",
+        sys.executable, "-m", module,
+    ]  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from labkit import ignition
 from labkit.artifacts import cpio, ipxe, pxelinux, units
 from labkit.errors import PlanError
 from labkit.lab import Blade, BootMethod, Flavour, Lab
-from labkit.netboot.loaders import LOADERS, Client, Firmware
+from labkit.netboot.loaders import FILES, LOADERS, Client, Firmware
 from labkit.secret import Secret
 
 
@@ -172,16 +172,13 @@ def resources(lab: Lab, blade: Blade, plan: BootPlan) -> Mapping[str, Resource]:
         "boot.ipxe": Rendered(script),
         "pxelinux.cfg/default": Rendered(menu),
         **{pxelinux.config_name(mac): Rendered(menu) for mac in blade.macs},
-        **{name: ImageFile(name) for name in LOADER_FILES},
+        **{name: ImageFile(name) for name in FILES},
         plan.kernel: ImageFile(plan.kernel),
         plan.initrds[0]: ImageFile(plan.initrds[0]),
     }
     if plan.ignition is not None:
         shelf[plan.initrds[-1]] = Rendered(archive(plan.ignition), secret=True)
     return shelf
-
-
-LOADER_FILES = ("pxelinux.0", "lpxelinux.0", "ldlinux.c32", "undionly.kpxe", "ipxe.efi", "snponly.efi")
 
 
 def archive(config: Secret) -> bytes:

@@ -84,7 +84,8 @@ class BladeState:
     """One blade's present boot. Times are wall-clock seconds, 0 where it has not happened; ``sent_b`` is bytes served.
 
     ``doing`` says in words what was last seen of it, ``heard`` when. ``network`` is when its operating system asked for
-    an address, ``fetching`` the transfers that go on, by path; ``refused`` the last files it did not get.
+    an address, ``over`` when its power went. ``fetching`` are the transfers that go on, by path; ``refused`` the last
+    files it did not get.
     """
 
     blade: str
@@ -102,6 +103,7 @@ class BladeState:
     os: float = 0.0
     joined: float = 0.0
     left: float = 0.0
+    over: float = 0.0
     heard: float = 0.0
     address: str = ""
     mac: str = ""
@@ -237,14 +239,18 @@ def _fold_blade(old: BladeState, event: Event) -> BladeState:
     match event:
         case events.BootStarted():
             # Our own power-on begins a boot before the machine runs; a reboot begins with the firmware's first message.
+            # A real slot's power-on is known without a boot: the firmware's first message is that boot's.
+            is_awaited = old.power == "on" and not old.boot
             return BladeState(
-                old.blade, boot=event.boot, power=old.power if event.cause == "power" else "on", began=event.time,
-                heard=event.time, mac=old.mac, doing="boot began",
+                old.blade, boot=event.boot, power=old.power if event.cause == "power" else "on",
+                began=old.began if is_awaited else event.time, heard=event.time, mac=old.mac, doing="boot began",
             )  # fmt: skip
         case events.Power(state="on"):
-            return replace(old, power="on", began=event.time, heard=event.time, doing="power on")
+            now = BladeState(old.blade, mac=old.mac) if old.over else old
+            return replace(now, power="on", began=event.time, heard=event.time, doing="power on")
         case events.Power(state="off"):
-            return replace(old, power="off", heard=event.time, doing=event.detail or "power off")
+            words = event.detail or "power off"
+            return replace(old, power="off", over=event.time, heard=event.time, doing=words)
         case events.Power():
             return replace(old, doing=event.state)
         case events.Dhcp():

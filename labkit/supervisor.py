@@ -25,10 +25,13 @@ from typing import Any
 from labkit import events, images, labfile, rpc
 from labkit.chassis import bmc, network, qemu
 from labkit.chassis.virtual import VirtualChassis, serial_port
-from labkit.errors import LabkitError, MachineError, PowerError
+from labkit.doctor import visit
+from labkit.errors import ControlError, LabkitError, MachineError, PowerError
 from labkit.events import Event, LabEvent, Trouble
 from labkit.lab import Blade, ChassisKind, Lab, NetworkKind
-from labkit.parts import Part, PartSpec
+from labkit.netboot import advertise, neighbours
+from labkit.parts import Part, PartSpec, confined
+from labkit.rehearse import stage
 from labkit.state import State, owner_of
 from labkit.stuck import Watch
 from labkit.treeroot import engine_command, registry_command
@@ -147,22 +150,13 @@ class Supervisor:
             "PYTHONUNBUFFERED": "1",
         }
 
-    def _unprivileged(self, module: str) -> list[str]:
-        """A Python part without root's powers: the owner's user, no capability, none to be had again (setpriv(1))."""
-        user, group = self._owner
-        return [
-            "setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups" if user == 0 else "--init-groups",
-            "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs",
-            sys.executable, "-m", module,
-        ]  # fmt: skip
-
     def _bootd(self) -> PartSpec:
         sockets = open_sockets(self.lab)
         handed = ",".join(f"{name}={sock.fileno()}" for name, sock in sockets.items())
         self._sockets = sockets  # ours as long as we live: bootd may die and get them again
         return PartSpec(
             name="bootd",
-            command=self._unprivileged("labkit.netboot.bootd"),
+            command=confined(self._owner, module="labkit.netboot.bootd"),
             log=self.state.logs / "bootd.log",
             env={**self._env(), "LABKIT_FDS": handed},
             pass_fds=[self._events_write, *(sock.fileno() for sock in sockets.values())],
@@ -172,7 +166,7 @@ class Supervisor:
     def _swarmd(self) -> PartSpec:
         return PartSpec(
             name="swarmd",
-            command=self._unprivileged("labkit.swarm.desk"),
+            command=confined(self._owner, module="labkit.swarm.desk"),
             log=self.state.logs / "swarmd.log",
             env=self._env(),
             pass_fds=[self._events_write],
@@ -228,6 +222,8 @@ class Supervisor:
             "down": self._down,
             "slot_power": self._slot_power,
             "slot_set": self._slot_set,
+            "rehearse": self._rehearse,
+            "ask_dhcp": self._ask_dhcp,
         }
 
     async def _status(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -263,6 +259,17 @@ class Supervisor:
         await self._slots().press(int(request["slot"]), str(request["button"]), int(request["value"]))
         return {}
 
+    async def _rehearse(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Walk a blade's boot by packets: ``{"blade", "firmware"}`` → ``{"lines": [{"step", …}, …, {"ok", …}]}``."""
+        blade = self.lab.blade(str(request["blade"]))
+        if self.chassis is not None and self.chassis.is_on(blade.slot):
+            raise ControlError(f"{blade.name} is on", fix=f"labkit why {blade.name} tells of its boot")
+        return {"lines": await stage.rehearse(self.lab, self.state, blade, str(request["firmware"]), self._owner)}
+
+    async def _ask_dhcp(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Ask the lab's network which other DHCP servers are there → ``{"answers": [{"client", "server", …}]}``."""
+        return {"answers": await visit.ask_dhcp(network.link_of(self.lab), self._owner)}
+
 
 async def answers_unix(path: Path) -> bool:
     """Whether somebody accepts connections on a Unix socket."""
@@ -289,20 +296,21 @@ def open_sockets(lab: Lab) -> dict[str, socket.socket]:
 
     Raises MachineError naming the port that is taken and what to do.
     """
-    link = network.BRIDGE if lab.network.kind is NetworkKind.VIRTUAL else lab.network.interface
+    link = network.link_of(lab)
     server = str(lab.network.server)
-    wanted = (
+    wanted = [
         ("dhcp", socket.SOCK_DGRAM, "0.0.0.0", 67),
         ("tftp", socket.SOCK_DGRAM, server, 69),
         ("http", socket.SOCK_STREAM, server, lab.network.http_port),
-    )
+    ]
+    if lab.network.is_proxy:
+        wanted.append(("boot", socket.SOCK_DGRAM, server, 4011))
     sockets = {}
     for name, kind, address, port in wanted:
         sock = socket.socket(socket.AF_INET, kind)
         sockets[name] = sock
-        if name == "dhcp":
+        if kind == socket.SOCK_DGRAM:  # an address alone would let in what came by another card (RFC 1122, 3.3.4.2)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, link.encode() + b"\0")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         if kind == socket.SOCK_STREAM:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         else:  # thirty blades may ask in the same instant: room for their packets while we are busy
@@ -316,6 +324,10 @@ def open_sockets(lab: Lab) -> dict[str, socket.socket]:
         if kind == socket.SOCK_STREAM:
             sock.listen(256)
         sock.setblocking(False)
+    sockets["arp"] = neighbours.listen(link)
+    if lab.network.kind is NetworkKind.VIRTUAL:
+        with contextlib.suppress(OSError):  # a kernel without IPv6: then nobody asks either
+            sockets["icmp6"] = advertise.listen(link)
     return sockets
 
 

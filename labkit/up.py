@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from labkit import images, rpc
-from labkit.chassis import network
+from labkit.chassis import network, qemu
 from labkit.errors import ControlError, MachineError
-from labkit.lab import ChassisKind, Lab, NetworkKind
+from labkit.lab import ChassisKind, FirmwareKind, Lab, NetworkKind
 from labkit.state import State, owner_of, write_json
 
 Progress = Callable[[str], None]
@@ -98,12 +98,18 @@ def down(state: State, progress: Progress) -> bool:
     return asked or bool(pid) or left
 
 
+def needed_programs(lab: Lab) -> dict[str, str]:
+    """The programs and firmware files that a lab runs, and the packages that have them."""
+    if lab.chassis.kind is not ChassisKind.VIRTUAL:
+        return PROGRAMS
+    efi = any(blade.firmware is not FirmwareKind.BIOS for blade in lab.blades)
+    return PROGRAMS | VIRTUAL_PROGRAMS | ({str(qemu.OVMF_CODE): "ovmf"} if efi else {})
+
+
 def check_programs(lab: Lab) -> None:
     """Raise MachineError naming every program that is missing and the packages that have them."""
-    wanted = dict(PROGRAMS)
-    if lab.chassis.kind is ChassisKind.VIRTUAL:
-        wanted |= VIRTUAL_PROGRAMS
-    missing = sorted(name for name in wanted if shutil.which(name) is None)
+    wanted = needed_programs(lab)
+    missing = sorted(name for name in wanted if shutil.which(name) is None and not Path(name).is_file())
     if missing:
         packages = " ".join(sorted({wanted[name] for name in missing}))
         raise MachineError(f"not installed: {', '.join(missing)}", fix=f"./lab setup, or apt-get install {packages}")
@@ -226,11 +232,7 @@ def _wait_gone(pid: int, timeout_s: float) -> bool:
 
 def _remove_leftovers(state: State) -> bool:
     """The host's end of the way in, and sockets of a lab that is no more. True when there was something."""
-    link = network.host_link(state.tag)
-    found = False
-    if Path(f"/sys/class/net/{link}").exists():
-        network.run_ip(f"link delete {link}")
-        found = True
+    found = network.remove_way_in(state.tag)
     if state.run.is_dir():
         for path in state.run.iterdir():
             if path.name != LOCK:

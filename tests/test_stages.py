@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -173,8 +173,8 @@ def test_a_file_tells_its_step(path: str, step: str) -> None:
 
 def test_the_rate_is_that_of_the_transfers() -> None:
     took = [
-        dataclasses.replace(transfer(107.5, INITRD, "done", 30_000_000), seconds=2.0),
-        dataclasses.replace(transfer(109, "labos/oem.cpio.gz", "done", 2_000_000), seconds=2.0),
+        replace(transfer(107.5, INITRD, "done", 30_000_000), seconds=2.0),
+        replace(transfer(109, "labos/oem.cpio.gz", "done", 2_000_000), seconds=2.0),
     ]
     [*_, initrd] = fold_all([*BOOT[:12], *took]).blade("blade1").steps()
     assert (initrd.name, initrd.fetched.rate_b_s, Fetched().rate_b_s) == ("initrd", 8_000_000, 0)
@@ -216,6 +216,23 @@ def test_leaving_and_going_dark() -> None:
     assert left.blade("blade1").stage == "left"
     dark = fold(left, Power(blade="blade1", time=195, state="off", detail="shut itself down"))
     assert (dark.blade("blade1").stage, dark.blade("blade1").doing) == ("off", "shut itself down")
+
+
+def test_a_real_slot_is_switched_on_and_its_firmware_asks_later() -> None:
+    """Of a real slot only the button is known; the boot begins with the first message, its firmware with the button."""
+    off = Power(blade="blade1", time=200, state="off")
+    on = fold_all([*BOOT, off, Power(blade="blade1", time=300, state="on")]).blade("blade1")
+    assert (on.step, on.boot, on.began, on.joined) == ("firmware", "", 300, 0)
+    asks = BootStarted(blade="blade1", boot="b2", time=390, cause="pxe")
+    stream = [
+        *BOOT,
+        off,
+        Power(blade="blade1", time=300, state="on"),
+        asks,
+        replace(dhcp(390, "DISCOVER", ""), boot="b2"),
+    ]
+    blade = fold_all(stream).blade("blade1")
+    assert (blade.boot, blade.step, blade.seconds()) == ("b2", "dhcp", {"firmware": 90})
 
 
 def test_what_says_nothing_changes_nothing() -> None:

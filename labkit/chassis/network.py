@@ -19,7 +19,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from labkit.errors import MachineError
-from labkit.lab import Lab
+from labkit.lab import Lab, NetworkKind
 
 BRIDGE = "br0"
 UPLINK = "uplink"
@@ -31,7 +31,13 @@ def run_ip(*commands: str, prefix: tuple[str, ...] = ()) -> None:
         [*prefix, "ip", "-batch", "-"], input="\n".join(commands) + "\n", text=True, capture_output=True, check=False
     )
     if done.returncode:
-        raise MachineError(f"the lab's network could not be made: {done.stderr.strip() or done.stdout.strip()}")
+        said = done.stderr.strip() or done.stdout.strip()
+        raise MachineError(f"the lab's network could not be set up or taken down: {said}")
+
+
+def link_of(lab: Lab) -> str:
+    """The interface that a lab's boot server listens on: its bridge, or a card of this machine."""
+    return BRIDGE if lab.network.kind is NetworkKind.VIRTUAL else lab.network.interface
 
 
 def tap_name(slot: int) -> str:
@@ -61,6 +67,22 @@ def make_way_in(lab: Lab, tag: str, pid: int) -> None:
         f"addr add {host_address(lab)}/32 dev {host_link(tag)}",
         f"route add {lab.network.subnet} via {lab.network.server} dev {host_link(tag)} onlink src {host_address(lab)}",
     )
+
+
+def remove_way_in(tag: str) -> bool:
+    """On the host: remove the veth of a lab that is no more. True when it was there.
+
+    The kernel takes a dead namespace's links away in its own time, maybe between our look and our deed.
+    """
+    link = Path(f"/sys/class/net/{host_link(tag)}")
+    if not link.exists():
+        return False
+    try:
+        run_ip(f"link delete {link.name}")
+    except MachineError:
+        if link.exists():
+            raise
+    return True
 
 
 def check_subnet(subnet: IPv4Network, link: str) -> None:
@@ -105,6 +127,21 @@ def make_tap(slot: int) -> None:
     """A slot's network card, plugged into the bridge."""
     name = tap_name(slot)
     run_ip(f"tuntap add dev {name} mode tap", f"link set {name} master {BRIDGE} up")
+
+
+def make_rehearsal_link(slot: int, mac: str, pid: int) -> None:
+    """A card with a blade's MAC in the namespace of process ``pid``, plugged into the bridge; it goes with ``pid``."""
+    name = f"rehearse{slot}"
+    run_ip(
+        f"link add {name} type veth peer name eth0 address {mac} netns {pid}",
+        f"link set {name} master {BRIDGE} up",
+    )
+
+
+def make_scratch_link(lab: Lab, mac: str, server: int, blade: int) -> None:
+    """A cable between the namespaces of two processes: the lab's interface in one, a card with a MAC in the other."""
+    link = link_of(lab)
+    run_ip(f"link add {link} netns {server} type veth peer name eth0 address {mac} netns {blade}")
 
 
 def make_engine_link(lab: Lab, pid: int) -> None:

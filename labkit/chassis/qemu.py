@@ -8,21 +8,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labkit.chassis.network import tap_name
-from labkit.lab import Blade
+from labkit.lab import Blade, FirmwareKind
 
 BINARY = "qemu-system-x86_64"
+OVMF_CODE, OVMF_VARS = Path("/usr/share/OVMF/OVMF_CODE_4M.fd"), Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
+"""UEFI firmware and its empty variable store, from Debian's package ``ovmf``."""
 KVM = Path("/dev/kvm")
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where one virtual blade's sockets and logs lie; ``serial_port`` is a TCP port on the loopback of the lab."""
+    """Where one virtual blade's sockets and logs lie; ``serial_port`` is a TCP port on the loopback of the lab.
+
+    ``variables`` is where a UEFI blade's firmware keeps its variables: a copy of `OVMF_VARS` of its own.
+    """
 
     blade: Blade
     accelerator: str
     monitor: Path
     console_log: Path
     serial_port: int
+    variables: Path
 
     def command(self) -> list[str]:
         """The whole command line (qemu-system-x86_64(1)).
@@ -42,15 +48,29 @@ class Machine:
             *("-chardev", self._serial(), "-device", "isa-serial,chardev=serial"),
             *("-qmp", f"unix:{self.monitor},server=on,wait=off"),
             *("-device", "virtio-rng-pci"),
+            *self._firmware(),
         ]
         for number, mac in enumerate(blade.macs):
             # Only the first card is wired: on real blades the other three have empty sockets too.
             wired = f",netdev=net{number}" if number == 0 else ""
             if number == 0:
                 command += ["-netdev", f"tap,id=net0,ifname={tap_name(blade.slot)},script=no,downscript=no"]
-            boot = ",bootindex=1" if number == 0 else ",romfile="
-            command += ["-device", f"virtio-net-pci,mac={mac}{wired}{boot}"]
+            rom = "" if number == 0 and blade.firmware is FirmwareKind.BIOS else ",romfile="
+            boot = ",bootindex=1" if number == 0 else ""
+            command += ["-device", f"virtio-net-pci,mac={mac}{wired}{boot}{rom}"]
         return command
+
+    def _firmware(self) -> list[str]:
+        """Nothing for SeaBIOS. OVMF has a network stack of its own: a card with a ROM would bring iPXE's instead."""
+        if self.blade.firmware is FirmwareKind.BIOS:
+            return []
+        words = ["-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={OVMF_CODE}"]
+        words += ["-drive", f"if=pflash,unit=1,format=raw,file={self.variables}"]
+        # IPv6 is nothing we answer. Without PXE over IPv4 what is left is HTTP boot.
+        without = ["IPv6PXESupport"] + ["IPv4PXESupport"] * (self.blade.firmware is FirmwareKind.UEFI_HTTP)
+        for name in without:
+            words += ["-fw_cfg", f"name=opt/org.tianocore/{name},string=n"]
+        return words
 
     def _serial(self) -> str:
         return (

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from labkit.chassis.qemu import Machine
+from labkit.chassis.qemu import OVMF_VARS, Machine
 from labkit.errors import PowerError
 from labkit.events import Event, Power
-from labkit.lab import Blade, Lab
+from labkit.lab import Blade, FirmwareKind, Lab
 from labkit.state import State
 
 Before = Callable[[Blade], Awaitable[None]]
@@ -92,6 +93,7 @@ class VirtualChassis:
             monitor=self._socket(blade),
             console_log=self._state.console(blade.name),
             serial_port=serial_port(blade.slot),
+            variables=self._state.run / f"blade{blade.slot}.vars",
         )
 
     def _socket(self, blade: Blade) -> Path:
@@ -104,9 +106,12 @@ class VirtualChassis:
         log_path = self._state.logs / f"{blade.name}.qemu.log"
         console = self._state.console(blade.name)
         console.touch()
+        machine = self.machine(blade)
+        if blade.firmware is not FirmwareKind.BIOS and not machine.variables.exists():
+            shutil.copyfile(OVMF_VARS, machine.variables)  # kept while the lab is up, as a board keeps them
         with log_path.open("ab") as log:
             process = await asyncio.create_subprocess_exec(
-                *self.machine(blade).command(), stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
+                *machine.command(), stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
             )
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(process.wait(), 0.3)

@@ -14,13 +14,17 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from .report import Entry, IgnitionError, Report
 
+if TYPE_CHECKING:
+    from .reviewing import Review
+
 __all__ = [
     "Entry", "IgnitionError", "Report", "Transpiled",
-    "diff", "explain", "lint", "lowest", "merge", "migrate", "translate", "transpile", "validate", "version_of",
+    "diff", "explain", "lint", "lowest", "merge", "migrate", "review", "translate", "transpile", "validate",
+    "version_of",
 ]  # fmt: skip
 
 Notation = Literal["butane", "clc"]
@@ -95,7 +99,7 @@ def lowest(config: dict[str, Any]) -> str:
 
 
 def migrate(source: str | bytes, variant: str = "flatcar", *, platform: str = "") -> str:
-    """A Container Linux Config as Butane YAML for ``flatcar`` or ``fcos``. Raises `IgnitionError`."""
+    """A config in any notation as Butane YAML for ``flatcar`` or ``fcos``. Raises `IgnitionError`."""
     from .tobutane import migrate as run
 
     return run(source, variant, platform=platform)
@@ -122,6 +126,13 @@ def lint(config: dict[str, Any]) -> Report:
     return run(config)
 
 
+def review(source: str | bytes, *, files_dir: Path | None = None, platform: str = "") -> Review:
+    """All remarks about a text in any notation, the linter's too, each in its place, and the config it makes."""
+    from .reviewing import review as run
+
+    return run(source, files_dir=files_dir, platform=platform)
+
+
 def recognise(source: str | bytes) -> Notation:
     """Which of the two notations a document is in.
 
@@ -141,7 +152,7 @@ def recognise(source: str | bytes) -> Notation:
 
 def version_of(config: bytes | str | dict[str, Any]) -> str:
     """The spec version that a config names. Raises `IgnitionError` if it names none."""
-    from .butane import semver
+    from .semver import semver
 
     try:
         value = config if isinstance(config, dict) else json.loads(config)

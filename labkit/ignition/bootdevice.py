@@ -77,6 +77,8 @@ def _mirror(devices: list[str], layout: str, storage: Value, origins: Origins) -
         partitions += [{"label": f"boot-{number}", "sizeMiB": _BOOT_MIB}, {"label": f"root-{number}"}]
         disk = {"device": device, "partitions": partitions, "wipeTable": True}
         note_source(disk, ("storage", "disks", index), (*came, "devices", index), origins)
+        if not device:
+            del origins["storage", "disks", index, "device"]  # an empty text leaves no trace
         storage["disks"].append(disk)
         if partitions[1]["label"] == f"esp-{number}":
             esp = {
@@ -131,7 +133,9 @@ def _luks(luks: Value, layout: str, mirrored: bool, cex: bool, storage: Value, o
 
 
 def _note_as(value: Any, path: Path, came: Path, origins: Origins) -> None:
-    """Say that a value's parts came from the parts of the same names elsewhere."""
+    """Say that a value's parts came from the parts of the same names elsewhere; an empty URL leaves no trace."""
+    if value == "" and path[-1] == "url":
+        return
     origins[path] = came
     parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for step, item in parts:

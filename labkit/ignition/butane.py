@@ -9,7 +9,6 @@ Source: config/config.go and config/util/util.go of Butane 0.29.
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any
@@ -19,6 +18,7 @@ from .canonical import ordered
 from .correlate import find_unused, place
 from .report import Entry, Findings, IgnitionError, Report
 from .schema import Field, Struct, Type, snake
+from .semver import semver
 from .spec3 import BUTANE, Dialect, dialect
 from .sugar import Lowering
 from .yamldecode import Decoder
@@ -26,7 +26,6 @@ from .yamltree import Node, YamlError, parse
 
 _STRING = Type(scalar="str", name="string")
 _STUB = Struct("commonFields", "config.commonFields", [Field(n, n, _STRING) for n in ("version", "variant")])
-_IDENTIFIER = re.compile(r"[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*")
 
 
 def refuse(reason: str, entries: list[Entry] | tuple[Entry, ...] = (), *, fix: str = "") -> IgnitionError:
@@ -79,19 +78,6 @@ def _recognise(source: bytes | str) -> tuple[Node | None, Dialect]:
         fix = f"versions of {variant}: {', '.join(known)}" if known else "variants: flatcar, fcos"
         raise refuse(f"No translator exists for variant {variant} with version {shown}", fix=fix)
     return root, dialect(variant, shown)
-
-
-def semver(text: str) -> str | None:
-    """A semantic version, numbers made plain (``01.0.0`` is ``1.0.0``); None if it is none."""
-    numbers, _, metadata = text.partition("+")
-    numbers, _, pre_release = numbers.partition("-")
-    parts = numbers.split(".", 2)
-    if len(parts) != 3 or not all(re.fullmatch("[+-]?[0-9]{1,18}", part) for part in parts):
-        return None
-    if any(part and not _IDENTIFIER.fullmatch(part) for part in (metadata, pre_release)):
-        return None
-    shown = ".".join(str(int(part)) for part in parts)
-    return shown + (f"-{pre_release}" if pre_release else "") + (f"+{metadata}" if metadata else "")
 
 
 def _translate(

@@ -59,6 +59,7 @@ def _child(text: str, path: Path, dialect: Dialect, found: Findings) -> None:
         root = jsontree.parse(text.encode("utf-8", "surrogateescape"))
         typed = jsontree.TypedJson()
         config = typed.decode(root, ignition(dialect.ignition))
+        config.setdefault("ignition", {})  # a child without it lacks a version
         if root.kind != "map" and root.tag != "!!null" and typed.problem is None:
             config = {}
         if typed.problem is not None:

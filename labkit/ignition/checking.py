@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from . import jsontree, rules2, rules3, spec2
-from .butane import semver
 from .correlate import find_unused, place
 from .report import Entry, Findings, IgnitionError, Report
 from .schema import Field, Struct, Type
+from .semver import semver
 from .spec3 import IGNITION, KNOWN, ignition
 from .yamltree import MAX_SOURCE_B, Node
 
 _VERSION = Type(scalar="str", name="string")
 _IGNITION = Type(struct=Struct("", "", [Field("Version", "", _VERSION)]), name="struct { Version string }")
-_STUB = Struct("", "", [Field("Ignition", "", _IGNITION)])
+_STUB = Struct("", "util.versionStub", [Field("Ignition", "", _IGNITION)])
 
 
 class Unsupported(IgnitionError):

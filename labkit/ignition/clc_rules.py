@@ -59,8 +59,8 @@ def _window_start(value: Value) -> list[Remark]:
     text = value.get("window_start")
     if not text:
         return []
-    words = text.split()
-    day, clock = (words[0], words[1]) if len(words) > 1 else ("sun", text)
+    words = re.match(r"[ \t]*(\S+)[ \t]+(\S+)", text)
+    day, clock = words.groups() if words else ("sun", text)
     if day.lower() not in ("sun", "mon", "tue", "wed", "thu", "fri", "sat"):
         return [("error", "unknown day in window start")]
     match = re.fullmatch("([0-9]{1,2}):([0-9]{2})", clock)

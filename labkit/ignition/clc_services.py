@@ -9,8 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 from . import etcdspec
+from .clcspec import container_linux
 from .goquote import quote
 from .schema import Struct
+from .semver import semver
 from .yamldecode import Decoder
 from .yamltree import Node, YamlError
 
@@ -92,8 +94,11 @@ class TemplateError(Exception):
 
 
 def decode_options(root: Node | None, config: Value, decoder: Decoder) -> None:
-    """Decode the options of etcd and flannel, which depend on their version; they join the section's values."""
-    if root is None or decoder.errors:
+    """Decode the options of etcd and flannel, which depend on their version; they join the section's values.
+
+    Raises `BadVersion`, whatever else is wrong with the document: ct stops reading at such a version.
+    """
+    if root is None:
         return
     for section, default in (("etcd", ETCD_DEFAULT), ("flannel", FLANNEL_DEFAULT)):
         value = config.get(section)
@@ -103,8 +108,17 @@ def decode_options(root: Node | None, config: Value, decoder: Decoder) -> None:
         if "version" in value:
             value["version_parts"] = _version(value["version"])
         struct = _options(section, value.get("version_parts", default))
-        if struct is not None and node is not None:
+        if struct is not None and node is not None and _is_sound(node.target or node, section):
             value.update(decoder.decode(node.target or node, struct))
+
+
+def _is_sound(node: Node, section: str) -> bool:
+    """Whether what a section has beside its options can be decoded; ct looks at them only then."""
+    common = container_linux().by_yaml[section].type.struct
+    assert common is not None
+    trial = Decoder(merge_keys_last=False)
+    trial.decode(node, common)
+    return not trial.errors
 
 
 def _options(section: str, version: tuple[int, ...]) -> Struct | None:
@@ -114,8 +128,6 @@ def _options(section: str, version: tuple[int, ...]) -> Struct | None:
 
 
 def _version(text: str) -> tuple[int, ...]:
-    from .butane import semver
-
     plain = semver(text)
     if plain is None:
         parts = text.partition("+")[0].partition("-")[0].split(".", 2)
@@ -205,8 +217,6 @@ def _dropin(command: str, tag: str, value: Value, struct: Struct | None, platfor
         head = "[Unit]\nRequires=coreos-metadata.service\nAfter=coreos-metadata.service\n\n"
         service.append("EnvironmentFile=/run/metadata/coreos")
     if "version_parts" in value:
-        from .butane import semver
-
         service.append(f'Environment="{tag}=v{semver(value["version"])}"')
     service += ["ExecStart=", "ExecStart=" + " \\\n  ".join([command, *arguments]), *after]
     return head + "[Service]\n" + "\n".join(service)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 
 _CT_FLAGS = ("pretty", "strict", "platform", "files-dir", "in-file", "out-file", "help", "version")
+_CT_SWITCHES = ("pretty", "strict", "help", "version")
+_TRUE, _FALSE = ("1", "t", "T", "true", "TRUE", "True"), ("0", "f", "F", "false", "FALSE", "False")
+VERSION = "labkit ignition: what butane 0.29.0, ct 0.9.4 of Flatcar and ignition-validate 2.26.0 do"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -13,6 +16,7 @@ def parser() -> argparse.ArgumentParser:
     _transpile(verbs.add_parser("transpile", help="Butane or Container Linux Config to Ignition"))
     check = verbs.add_parser("validate", help="check an Ignition config")
     check.add_argument("file", nargs="?", default="-", metavar="FILE")
+    check.add_argument("-V", "--version", action="version", version=VERSION)
     check.add_argument(
         "--legacy", action="store_true", help="take spec 2.0 to 2.4 too, which today's systems do not read"
     )
@@ -32,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _transpile(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("file", nargs="?", default="-", metavar="FILE")
+    verb.add_argument("-V", "--version", action="version", version=VERSION)
     verb.add_argument(
         "--from", dest="notation", choices=["butane", "clc"], help="the notation; without it a variant means Butane"
     )
@@ -46,17 +51,24 @@ def _transpile(verb: argparse.ArgumentParser) -> None:
         help="one line a remark, as butane prints them; means Butane unless --from says otherwise",
     )
     verb.add_argument("--fixes", action="store_true", help="say what to do about each remark in every layout")
-    verb.add_argument("--color", "--colour", nargs="?", const="always", default="auto", metavar="WHEN")
+    verb.add_argument("--color", "--colour", default="auto", metavar="WHEN", help="auto, always or never")
     verb.add_argument("--platform", default="", help="ec2, custom, …: whose metadata a Container Linux Config uses")
     verb.add_argument("--in-file", metavar="FILE", help=argparse.SUPPRESS)
     verb.add_argument("-o", "--output", "--out-file", metavar="FILE", help="write there instead of standard output")
 
 
 def normalise(argv: list[str]) -> list[str]:
-    """ct's flags have one dash (``-platform ec2``); argparse wants two."""
+    """ct's flags have one dash (``-platform ec2``, ``-pretty=true``), and butane's ``--color`` alone means always."""
     result = []
     for word in argv:
-        name = word[1:].partition("=")[0]
-        is_ct = word.startswith("-") and not word.startswith("--") and name in _CT_FLAGS
-        result.append("-" + word if is_ct else word)
+        name, equals, value = word.lstrip("-").partition("=")
+        dashes = len(word) - len(word.lstrip("-"))
+        if dashes in (1, 2) and name in _CT_SWITCHES and equals and value in (*_TRUE, *_FALSE):
+            result += [f"--{name}"] if value in _TRUE else []
+        elif dashes == 1 and name in _CT_FLAGS:
+            result.append("-" + word)
+        elif word in ("--color", "--colour"):
+            result.append(f"{word}=always")
+        else:
+            result.append(word)
     return result

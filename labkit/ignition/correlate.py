@@ -39,7 +39,7 @@ def _deepest(node: Node, path: Path) -> Node:
 
 def _step(node: Node, step: str | int) -> Node | None:
     if node.kind == "map" and isinstance(step, Key):
-        return next((key for key, _ in node.pairs() if key.value == step), None)
+        return node.key(step)
     if node.kind == "map" and isinstance(step, str):
         return node.get(step)
     if node.kind == "seq" and isinstance(step, int):

@@ -7,6 +7,7 @@ leads to must lie in the folder too.
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 # os.path, not pathlib: what counts is the letters of a path, and pathlib hides some of them
@@ -48,12 +49,17 @@ def read(name: str, folder: Path | None) -> bytes:
 
 
 def read_path(path: str) -> bytes:
+    """The bytes of a regular file: a pipe or a device would never end. Raises `LocalFileError`."""
     try:
-        return Path(path).read_bytes()
-    except IsADirectoryError:
-        raise LocalFileError(f"read {path}: is a directory") from None
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise LocalFileError(f"open {path}: {reason(error)}") from None
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(handle)
+        raise LocalFileError(f"read {path}: {'is a directory' if stat.S_ISDIR(mode) else 'not a regular file'}")
+    with os.fdopen(handle, "rb") as file:
+        return file.read()
 
 
 def reason(error: OSError) -> str:

@@ -34,7 +34,7 @@ _FIXES = [
     (r"link target is required", "add: target: /path"),
     (r"cannot unmarshal !!str .* into int", "write the number without quotes"),
     (r"cannot unmarshal !!str .* into bool", "write true or false without quotes"),
-    (r"cannot unmarshal !!(map|str) .*into \[\]", "this is a list: start each entry with a dash"),
+    (r"cannot unmarshal !!(map|str|int|bool|float) .*into \[\]", "this is a list: start each entry with a dash"),
     (r"cannot unmarshal !!seq into", "this is one value, not a list: leave the dashes out"),
     (r"mapping key .* already defined", "merge the two into one key"),
     (r"clevis is not supported", "Flatcar has no clevis: use key_file"),

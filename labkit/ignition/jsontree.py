@@ -17,6 +17,7 @@ from .yamltree import MAX_DEPTH, Node
 _SPACE = re.compile(rb"[ \t\r\n]*")
 _STRING = re.compile(rb'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"')
 _NUMBER = re.compile(rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_INSIDE = re.compile("in (numeric|literal|exponent|string escape|.u hexa)|after decimal")
 _LITERALS = {b"t": b"true", b"f": b"false", b"n": b"null"}
 
 
@@ -79,9 +80,9 @@ class _Parser:
         self.at = match.end()
 
     def _unexpected(self, where: str) -> JsonError:
-        if self.at >= len(self.data):
+        if self.at >= len(self.data) and not _INSIDE.match(where):
             return JsonError("unexpected end of JSON input", len(self.data))
-        byte = self.data[self.at]
+        byte = self.data[self.at] if self.at < len(self.data) else 32  # Go lets a blank follow the last byte
         shown = {39: "'\\''", 34: "'\"'"}.get(byte) or repr(chr(byte))
         return JsonError(f"invalid character {shown} {where}", self.at + 1)
 
@@ -217,7 +218,7 @@ class TypedJson:
         return old
 
     def _struct(self, node: Node, struct: Struct, steps: tuple[str, ...], into: dict[str, Any]) -> dict[str, Any]:
-        name = struct.title.removeprefix("types.")
+        name = struct.title.rpartition(".")[2]
         for key, item in node.pairs():
             field = struct.by_json.get(key.value) or struct.by_folded.get(key.value.casefold())
             if field is None:

@@ -23,6 +23,10 @@ class Carried:
     initrd_path: str
     argument: str
 
+    def __str__(self) -> str:
+        named = f"named by the kernel argument {self.argument}" if self.argument else "named by no kernel argument"
+        return f"the config is {self.initrd_path} of an extra initrd, {named}"
+
 
 def carry(url: str, system: System) -> Carried:
     """Move a boot's ``coreos.config.url=oem:///NAME`` to a system of today. Raises `IgnitionError` for another URL."""

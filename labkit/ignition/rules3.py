@@ -17,6 +17,7 @@ from . import rules3_storage, unitfile, urls
 from .gopath import check_absolute
 from .report import Entry, Findings, Path
 from .schema import Struct
+from .semver import semver
 from .spec3 import KNOWN, ignition, minor_of
 
 Value = dict[str, Any]
@@ -126,8 +127,8 @@ def _config(value: Value, path: Path, minor: int, found: Findings) -> None:
 
 
 def _ignition(value: Value, path: Path, minor: int, found: Findings) -> None:
-    version = value.get("version", "")
-    if not re.fullmatch(r"\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]*)?(?:\+[0-9A-Za-z.-]*)?", version):
+    version = semver(value.get("version", ""))
+    if version is None:
         found.error((*path, "version"), "invalid config version (couldn't parse)")
     elif not (version in KNOWN and minor_of(version) == minor):
         found.error((*path, "version"), "unsupported config version")

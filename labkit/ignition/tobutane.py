@@ -1,14 +1,15 @@
-"""A Container Linux Config as Butane, for Flatcar or Fedora CoreOS of today.
+"""A config as Butane, for Flatcar or Fedora CoreOS of today: from Container Linux Config, Ignition or Butane itself.
 
-It goes by way of what the config means: spec 2.3.0 as ct makes it, spec 3, and that in Butane's words. What cannot be
-carried over is refused with the reason; comments are not kept, since nothing of the text is.
+It goes by way of what the config means: Ignition, that in spec 3, and that in Butane's words. What cannot be carried
+over is refused with the reason; comments are not kept, since nothing of the text is.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from . import clc, dataurl
+from . import butane, clc, dataurl
+from .checking import Unsupported, parse
 from .report import IgnitionError
 from .schema import Struct
 from .spec3 import BUTANE, dialect
@@ -19,13 +20,30 @@ VARIANTS = {"flatcar": "1.0.0", "fcos": "1.4.0"}
 
 
 def migrate(source: str | bytes, variant: str = "flatcar", *, platform: str = "") -> str:
-    """Butane YAML that makes of today's system what the Container Linux Config made. Raises `IgnitionError`."""
+    """Butane YAML that makes of today's system what the given config made. Raises `IgnitionError`."""
     if variant not in VARIANTS:
         raise IgnitionError(f"cannot write Butane for {variant!r}", fix=f"one of: {', '.join(VARIANTS)}")
-    config, _, _ = clc.transpile(source, None, platform)
+    config = _config(source, platform)
     version = VARIANTS[variant]
-    upgraded = translate(config, BUTANE[variant, version])
-    return to_butane(upgraded, variant, version)
+    if str(config["ignition"]["version"]).startswith("2."):
+        return to_butane(translate(config, BUTANE[variant, version]), variant, version)
+    newer = _version_for(config, variant)
+    version = version if BUTANE[variant, version] >= BUTANE[variant, newer] else newer
+    return to_butane(translate(config, BUTANE[variant, version]), variant, version)
+
+
+def _config(source: str | bytes, platform: str) -> Value:
+    from . import recognise
+
+    head = source.lstrip()[:1]
+    if head in ("{", b"{"):
+        try:
+            return parse(source)[0]
+        except Unsupported:
+            pass  # YAML may begin with a brace too
+    if recognise(source) == "butane":
+        return butane.transpile(source)[0]
+    return clc.transpile(source, None, platform)[0]
 
 
 def to_butane(config: Value, variant: str, version: str = "") -> str:
@@ -78,7 +96,7 @@ def _lift(value: Value, target: Struct, source: Struct) -> Value:
             result[came.yaml] = item
     if source.name in ("Resource", "FileContents"):
         _inline(result)
-    return result
+    return {name: result[name] for name in sorted(result, key=lambda name: name not in ("name", "path", "device"))}
 
 
 def _inline(resource: Value) -> None:

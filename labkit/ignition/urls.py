@@ -13,6 +13,7 @@ from . import dataurl
 from .goquote import quote
 
 _UNRESERVED = "A-Za-z0-9\\-_.~"
+_SCHEME = re.compile("([A-Za-z][A-Za-z0-9+.-]*):")
 _HOST = re.compile(f"(?:[{_UNRESERVED}!$&'()*+,;=:\\[\\]<>\"]|[^\x00-\x7f]|%25|%[89A-Fa-f][0-9A-Fa-f])*")
 _USER = re.compile(f"[{_UNRESERVED}:!$&'()*+,;=%@]*")
 _BAD_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
@@ -63,7 +64,7 @@ def _reason(text: str) -> str:
         return f"invalid URL escape {quote(escape[0])}"
     if text.startswith(":"):
         return "missing protocol scheme"
-    if "//" not in text:
+    if _SCHEME.match(text) is None and ":" in re.split("[/?#]", text)[0]:
         return "first path segment in URL cannot contain colon"
     host = re.split("[/?#]", text.partition("//")[2])[0]
     user, at, host = host.rpartition("@")
@@ -88,7 +89,7 @@ def parse(text: str) -> Url | None:
         return None
     if rest.startswith(":"):
         return None
-    found = re.match("([A-Za-z][A-Za-z0-9+.-]*):", rest)
+    found = _SCHEME.match(rest)
     scheme = found[1].lower() if found else ""
     rest = rest[found.end() :] if found else rest
     rest, mark, query_text = rest.partition("?")

@@ -62,6 +62,8 @@ def _line(value: Node | Unit | Account) -> str:
 
 
 def _what_changed(old: Any, new: Any) -> list[str]:
+    if isinstance(old, Unit) and isinstance(new, Unit):
+        return _unit_changes(old, new)
     changes = []
     for name in new.__dataclass_fields__:
         was, now = getattr(old, name), getattr(new, name)
@@ -71,16 +73,49 @@ def _what_changed(old: Any, new: Any) -> list[str]:
             changes.append(
                 f"mode {was:04o} becomes {now:04o}" if was is not None and now is not None else "mode changes"
             )
-        elif name in ("content", "contents"):
+        elif name == "content":
             changes.append(f"its content changes ({len(was or '')} to {len(now or '')} bytes)")
-        elif name == "dropins":
-            names = sorted({each for each, _ in set(was) ^ set(now)})
-            changes.append(f"drop-ins change: {', '.join(names)}")
         elif name == "keys":
             changes.append(f"{len(was)} SSH key(s) become {len(now)}")
         else:
             changes.append(f"{name} {_shown(was)} becomes {_shown(now)}")
     return changes
+
+
+def _unit_changes(old: Unit, new: Unit) -> list[str]:
+    """What systemd will do otherwise, option by option; texts that differ in nothing else differ in comments only."""
+    changes = []
+    if old.masked != new.masked:
+        changes.append("is masked" if new.masked else "is no longer masked")
+    if old.enabled != new.enabled:
+        changes.append({True: "is enabled", False: "is disabled", None: "is left as it is"}[new.enabled])
+    if (old.contents is None) != (new.contents is None):
+        changes.append("is written" if old.contents is None else "comes with the system")
+    was, now = _settings(old), _settings(new)
+    for key in dict.fromkeys((*was, *now)):
+        before, after = was.get(key, []), now.get(key, [])
+        if before == after:
+            continue
+        gone, come = [v for v in before if v not in after], [v for v in after if v not in before]
+        if gone and come:
+            changes.append(f"{key}={', '.join(gone)} becomes {', '.join(come)}")
+        elif gone or come:
+            changes += [f"no longer {key}={value}" for value in gone] + [f"now {key}={value}" for value in come]
+        else:
+            changes.append(f"{key}= comes in another order")
+    return changes or ["only comments or blanks change"]
+
+
+_LISTS = frozenset("After Before Requires Wants BindsTo PartOf Conflicts WantedBy RequiredBy Also".split())
+
+
+def _settings(unit: Unit) -> dict[str, list[str]]:
+    """What each key of a unit says: the words of lists that name units, the lines of all others."""
+    settings: dict[str, list[str]] = {}
+    for option in unit.options:
+        values = option.value.split() if option.name in _LISTS else [" ".join(option.value.split())]
+        settings.setdefault(option.name, []).extend(values)
+    return settings
 
 
 def _shown(value: Any) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import date
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 MAX_SOURCE_B = 8 << 20
 MAX_DEPTH = 10_000
+KEPT_B = 256 << 10
 
 NodeKind = Literal["map", "seq", "scalar", "alias"]
 Scalar = "str | int | float | bool | None"
@@ -28,7 +30,7 @@ class YamlError(Exception):
 class Node:
     """One node: ``items`` holds a sequence's items, or a mapping's keys and values by turns."""
 
-    __slots__ = ("column", "end_b", "items", "kind", "line", "plain", "tag", "target", "value")
+    __slots__ = ("_index", "column", "end_b", "items", "kind", "line", "plain", "tag", "target", "value")
 
     def __init__(self, kind: NodeKind, tag: str, value: str, plain: bool, line: int, column: int) -> None:
         self.kind = kind
@@ -39,6 +41,7 @@ class Node:
         self.column = column
         self.items: list[Node] = []
         self.target: Node | None = None
+        self._index: dict[str, tuple[Node, Node]] = {}
         self.end_b = 0  # in JSON: the offset one past a scalar, or past an opening bracket
 
     def pairs(self) -> Iterator[tuple[Node, Node]]:
@@ -46,11 +49,21 @@ class Node:
 
     def get(self, key: str) -> Node | None:
         """The value at a key of a mapping; the last one if the key is there twice."""
-        found = None
-        for name, value in self.pairs():
-            if name.value == key:
-                found = value
-        return found
+        found = self._pair(key)
+        return found[1] if found else None
+
+    def key(self, name: str) -> Node | None:
+        """The key itself; the first one if it is there twice."""
+        found = self._pair(name)
+        return found[0] if found else None
+
+    def _pair(self, key: str) -> tuple[Node, Node] | None:
+        """Found by an index, made once the mapping is complete: a mapping may have very many keys."""
+        if not self._index and self.items:
+            for name, value in self.pairs():
+                first = self._index.get(name.value)
+                self._index[name.value] = first[0] if first else name, value
+        return self._index.get(key)
 
 
 def parse(source: bytes | str) -> Node | None:
@@ -61,6 +74,16 @@ def parse(source: bytes | str) -> Node | None:
     data = source.encode("utf-8", "surrogateescape") if isinstance(source, str) else source
     if len(data) > MAX_SOURCE_B:
         raise YamlError(f"document of {len(data)} bytes is larger than the limit of {MAX_SOURCE_B} bytes")
+    return _parse_again(data) if len(data) <= KEPT_B else _parse(data)
+
+
+@lru_cache(maxsize=2)
+def _parse_again(data: bytes) -> Node | None:
+    """One look at a config reads its text more than once: to recognise, to translate, to point into it."""
+    return _parse(data)
+
+
+def _parse(data: bytes) -> Node | None:
     import yaml
 
     try:

@@ -11,10 +11,11 @@ from typing import Any
 from labkit.errors import ImageError, MachineError
 from labkit.images import labos, nginx, store
 from labkit.images.recipe import Recipe
-from labkit.images.served import LOADERS, catalogue, container_linux_folder
+from labkit.images.served import catalogue, container_linux_folder
 from labkit.images.store import Progress
 from labkit.images.tools import check_tools
 from labkit.lab import Flavour, Lab
+from labkit.netboot.loaders import FILES
 
 
 def ensure_images(lab: Lab, *, progress: Progress) -> list[str]:
@@ -47,13 +48,13 @@ def _image(builder: ModuleType, progress: Progress) -> str:
 
 
 def _loaders(lab: Lab) -> Iterator[str]:
-    missing = {name: package for name, (path, package) in LOADERS.items() if not Path(path).is_file()}
+    missing = {name: package for name, (path, package) in FILES.items() if not Path(path).is_file()}
     if missing:
         packages = " ".join(sorted(set(missing.values())))
         raise MachineError(
             f"the boot loaders {', '.join(missing)} are missing", fix=f"./lab setup, or apt-get install {packages}"
         )
-    yield f"boot loaders: found {', '.join(LOADERS)}"
+    yield f"boot loaders: found {', '.join(FILES)}"
 
 
 def _container_linux(lab: Lab) -> str:

@@ -7,16 +7,7 @@ from pathlib import Path
 from labkit.images import labos, nginx
 from labkit.images.store import TREE, cache_folder, folder_of, read_manifest
 from labkit.lab import Flavour, Lab
-
-LOADERS = {
-    "pxelinux.0": ("/usr/lib/PXELINUX/pxelinux.0", "pxelinux"),
-    "lpxelinux.0": ("/usr/lib/PXELINUX/lpxelinux.0", "pxelinux"),
-    "ldlinux.c32": ("/usr/lib/syslinux/modules/bios/ldlinux.c32", "syslinux-common"),
-    "undionly.kpxe": ("/usr/lib/ipxe/undionly.kpxe", "ipxe"),
-    "ipxe.efi": ("/usr/lib/ipxe/ipxe.efi", "ipxe"),
-    "snponly.efi": ("/usr/lib/ipxe/snponly.efi", "ipxe"),
-}
-"""The boot loaders: where Debian puts each, and in which package."""
+from labkit.netboot.loaders import FILES
 
 CONTAINER_LINUX = ("coreos_production_pxe.vmlinuz", "coreos_production_pxe_image.cpio.gz")
 """Container Linux is no longer published: a person who has its files puts them into the cache under these names."""
@@ -29,7 +20,7 @@ def container_linux_folder() -> Path:
 
 def catalogue(lab: Lab) -> dict[str, Path]:
     """Served names and their files, whether they are there or not (`labkit.images.ensure_images` sees to that)."""
-    found = {name: Path(path) for name, (path, _) in LOADERS.items()}
+    found = {name: Path(path) for name, (path, _) in FILES.items()}
     flavours = {blade.os for blade in lab.blades}
     if Flavour.LABOS in flavours:
         folder = folder_of(cache_folder(), labos.recipe())

@@ -25,7 +25,7 @@ TOP = Kind(
     "a lab",
     ("name", "network", "chassis", "ssh_keys", "bmc", "blades", *SHARED),
     {
-        **dict.fromkeys(("interface", "subnet", "server", "controller", "pool"), "under 'network:'"),
+        **dict.fromkeys(("interface", "subnet", "server", "controller", "dhcp", "pool"), "under 'network:'"),
         **dict.fromkeys(("http_port", "registry_port"), "under 'network:'"),
         **dict.fromkeys(("slot", "macs", "address"), "to each blade, under 'blades:'"),
         "slots": "under 'chassis:'",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from labkit.lab import Blade, Bmc, BootMethod, Flavour, Role
+from labkit.lab import Blade, Bmc, BootMethod, FirmwareKind, Flavour, Role
 from labkit.labfile import marked, texts
 from labkit.labfile.marked import Kind, Notes, Section
 from labkit.labfile.network import MAX_SLOTS, Net, host
@@ -16,7 +16,7 @@ from labkit.labfile.network import MAX_SLOTS, Net, host
 BLADE_OFFSET = 10  # slot 1 of 10.77.0.0/24 has the address 10.77.0.11
 BMC_OFFSET = 200  # and its BMC in a virtual chassis 10.77.0.201
 
-SHARED = ("role", "os", "boot", "memory", "console", "autologin", "config")
+SHARED = ("role", "os", "boot", "firmware", "memory", "console", "autologin", "config")
 BLADE = Kind("a blade", ("name", "slot", "macs", "address", "bmc", *SHARED), {"ssh_keys": "at the top of the file"})
 SHARED_BMC = Kind("bmc", ("user", "password_file", "port"), {"address": "to each blade, since each slot has its own"})
 BMC = Kind("bmc", ("address", "port", "user", "password_file"))
@@ -29,6 +29,7 @@ class Shared:
     role: Role = Role.WORKER
     os: Flavour = Flavour.LABOS
     boot: BootMethod = BootMethod.LPXELINUX
+    firmware: FirmwareKind = FirmwareKind.BIOS
     memory_mib: int = 2048
     console: tuple[str, ...] = ("tty0", "ttyS0,115200")
     autologin: bool = True
@@ -79,6 +80,9 @@ class Reader:
         if section.has("address") or not section.bad("slot"):
             self._net.claim(address, name, section)
         shared = self._take_shared(section, self._shared)
+        if shared.firmware is FirmwareKind.UEFI_HTTP and shared.boot is not BootMethod.IPXE:
+            what = f"UEFI HTTP boot has no loader for boot: {shared.boot}"
+            section.note("firmware", what, "write boot: ipxe, or firmware: uefi")
         return Blade(
             name=name,
             slot=slot,
@@ -88,6 +92,7 @@ class Reader:
             role=shared.role,
             os=shared.os,
             boot=shared.boot,
+            firmware=shared.firmware,
             memory_mib=shared.memory_mib,
             console=shared.console,
             autologin=shared.autologin,
@@ -109,6 +114,7 @@ class Reader:
             role=section.take("role", marked.choice(Role), base.role),
             os=section.take("os", marked.choice(Flavour), base.os),
             boot=section.take("boot", marked.choice(BootMethod), base.boot),
+            firmware=section.take("firmware", marked.choice(FirmwareKind), base.firmware),
             memory_mib=section.take("memory", texts.memory, base.memory_mib),
             console=base.console if console is None else tuple(value for _, value in console),
             autologin=section.take("autologin", marked.boolean, base.autologin),

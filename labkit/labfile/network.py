@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network
 
-from labkit.lab import Blade, Chassis, ChassisKind, Network, NetworkKind
+from labkit.lab import Blade, Chassis, ChassisKind, DhcpMode, Network, NetworkKind
 from labkit.labfile import marked, texts
 from labkit.labfile.marked import Kind, Notes, Section
 
@@ -13,7 +13,7 @@ MAX_SLOTS = 50
 SUBNET = IPv4Network("10.77.0.0/24")
 
 NETWORK = Kind(
-    "network", ("kind", "interface", "subnet", "server", "controller", "pool", "http_port", "registry_port")
+    "network", ("kind", "interface", "subnet", "server", "controller", "dhcp", "pool", "http_port", "registry_port")
 )
 CHASSIS = Kind("chassis", ("kind", "slots", "name"))
 
@@ -77,7 +77,9 @@ def read_network(top: Section, notes: Notes) -> Net:
         interface=interface,
         http_port=section.take("http_port", port, 80),
         registry_port=section.take("registry_port", port, 5000),
+        dhcp=section.take("dhcp", marked.choice(DhcpMode), DhcpMode.SERVER),
     )
+    _check_proxy(value, section)
     if value.http_port == value.registry_port and not section.bad("http_port", "registry_port"):
         section.note("registry_port", f"port {value.http_port} is already http_port", "give them different ports")
     net = Net(value, section)
@@ -85,6 +87,18 @@ def read_network(top: Section, notes: Notes) -> Net:
     if alone or value.controller != server:
         net.claim(value.controller, "the controller", section, "controller")
     return net
+
+
+def _check_proxy(network: Network, section: Section) -> None:
+    """Note what a network cannot have while another server gives the addresses."""
+    if not network.is_proxy or section.bad("kind"):
+        return
+    if network.kind is NetworkKind.VIRTUAL:
+        what = "a virtual network has no other DHCP server to stand beside"
+        section.note("dhcp", what, "write dhcp: server, or remove this line")
+    elif section.has("pool"):
+        what = "with dhcp: proxy the addresses come from another server, a pool is of no use"
+        section.note("pool", what, "remove this line, or write dhcp: server")
 
 
 def _virtual(section: Section) -> tuple[IPv4Network, IPv4Address, str]:

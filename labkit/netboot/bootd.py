@@ -1,7 +1,8 @@
 """The boot server's process, ``python -m labkit.netboot.bootd``: DHCP, TFTP and HTTP over sockets it was handed.
 
 It runs without privileges. The environment says where everything is: ``LABKIT_LAB`` (the lab file), ``LABKIT_STATE``
-(the state folder), ``LABKIT_EVENTS_FD`` (where events go), ``LABKIT_FDS`` (``dhcp=5,tftp=6,http=7``). It can be killed
+(the state folder), ``LABKIT_EVENTS_FD`` (where events go), ``LABKIT_FDS`` (``dhcp=5,arp=6,tftp=7,http=8``, behind
+a router ``boot=9``, in a virtual lab ``icmp6=9``). It can be killed
 at any time and goes on where it stopped: leases and boots are in the state folder.
 
 On ``run/bootd.sock`` (`labkit.rpc`) it answers:
@@ -9,6 +10,8 @@ On ``run/bootd.sock`` (`labkit.rpc`) it answers:
 =======================  ===========================================================================
 ``power_on {blade}``     a new boot begins now → ``{"boot": id}``
 ``boots {}``             → ``{"boots": {blade: {"id", "cause", "begun", "kernel", "joined"}}}``
+``rehearse {blade}``     this blade's card is answered, and no boot begins, until
+``rehearsed {blade}``    that is over
 =======================  ===========================================================================
 """
 
@@ -31,10 +34,13 @@ from aiohttp import web
 from labkit import authoring, images, labfile, rpc
 from labkit.errors import ControlError, LabkitError
 from labkit.events import Emitter, Event
-from labkit.lab import Lab
+from labkit.lab import Blade, Lab
+from labkit.netboot.advertise import Advertiser
 from labkit.netboot.boots import BootBook
 from labkit.netboot.dhcpd import DhcpServer
 from labkit.netboot.httpd import Files, application
+from labkit.netboot.metrics import Counters
+from labkit.netboot.neighbours import Prober
 from labkit.netboot.phonehome import PhoneHome, desk
 from labkit.netboot.roster import Roster
 from labkit.netboot.tftpd import TftpServer
@@ -48,7 +54,7 @@ CLOSE_S = 1.0
 
 
 def parse_fds(text: str) -> dict[str, int]:
-    """``dhcp=5,tftp=6,http=7`` as a mapping. Raises ValueError."""
+    """``dhcp=5,tftp=7`` as a mapping. Raises ValueError."""
     return {name: int(number) for name, _, number in (part.partition("=") for part in text.split(","))}
 
 
@@ -68,12 +74,15 @@ class Bootd:
             lab, state.key("tickets"), state.path / "boots.json",
             lambda blade, boot, ticket: authoring.prepare(lab, state, blade, boot, ticket),
         )  # fmt: skip
-        self.roster = Roster(lab, boots, state.path / "leases.json", emit)
-        self._dhcp = DhcpServer(sockets["dhcp"], self.roster)
+        counters = Counters()
+        self.roster = Roster(lab, boots, state.path / "leases.json", counters.counted(emit))
+        prober = Prober(sockets["arp"]) if "arp" in sockets else None
+        self._dhcp = DhcpServer(sockets["dhcp"], self.roster, prober, sockets.get("boot"))
+        self._advertiser = Advertiser(sockets["icmp6"]) if "icmp6" in sockets else None
         self._tftp = TftpServer(sockets["tftp"], self.roster.lookup, catalogue, self.roster.emit)
         files = Files(self.roster.lookup, catalogue, self.roster.emit)
         home = PhoneHome(self.roster, desk(state.swarmd))
-        app = application(files, home.handlers(), self.roster.emit)
+        app = application(files, home.handlers(), self.roster.emit, counters)
         self._http = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_S)
         sockets["http"].setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, HTTP_DEAD_MS)
 
@@ -83,24 +92,46 @@ class Bootd:
         loop.set_default_executor(ThreadPoolExecutor(HELPERS, thread_name_prefix="bootd"))
         self._tftp.start()
         self._dhcp.start(loop)
+        if self._advertiser is not None:
+            self._advertiser.start(loop)
         await self._http.setup()
         await web.SockSite(self._http, self._sockets["http"]).start()
-        control = await rpc.serve(rpc.listen(self._state.bootd), {"power_on": self._power_on, "boots": self._boots})
+        verbs = {
+            "power_on": self._power_on,
+            "boots": self._boots,
+            "rehearse": self._rehearse,
+            "rehearsed": self._rehearsed,
+        }
+        control = await rpc.serve(rpc.listen(self._state.bootd), verbs)
         await until.wait()
         control.close()
         self._dhcp.stop(loop)
+        if self._advertiser is not None:
+            self._advertiser.stop(loop)
         self._tftp.stop()
         await self._http.cleanup()
 
     async def _power_on(self, request: dict[str, Any]) -> dict[str, Any]:
-        name = str(request["blade"])
-        try:
-            boot = self.roster.boots.begin(name, "power")
-        except KeyError:
-            known = ", ".join(blade.name for blade in self.roster.lab.blades)
-            raise ControlError(f"no blade {name} in this lab", fix=f"its blades are {known}") from None
+        blade = self._blade(request)
+        self.roster.end_rehearsal(blade)
+        boot = self.roster.boots.begin(blade.name, "power")
         self.roster.begun(boot)
         return {"boot": boot.id}
+
+    async def _rehearse(self, request: dict[str, Any]) -> dict[str, Any]:
+        self.roster.rehearse(self._blade(request))
+        return {}
+
+    async def _rehearsed(self, request: dict[str, Any]) -> dict[str, Any]:
+        self.roster.end_rehearsal(self._blade(request))
+        return {}
+
+    def _blade(self, request: dict[str, Any]) -> Blade:
+        try:
+            return self.roster.lab.blade(str(request["blade"]))
+        except KeyError:
+            known = ", ".join(blade.name for blade in self.roster.lab.blades)
+            raise ControlError(f"no blade {request['blade']} in this lab", fix=f"its blades are {known}") from None
 
     async def _boots(self, request: dict[str, Any]) -> dict[str, Any]:
         return {

@@ -119,10 +119,11 @@ class BootBook:
         with self._lock:
             frozen = self._frozen.get(boot.blade)
             if frozen is None or frozen.boot != boot.id:
-                frozen = self._frozen[boot.blade] = self._freeze(boot)
+                frozen = self._frozen[boot.blade] = self.freeze(boot)
             return frozen
 
-    def _freeze(self, boot: Boot) -> Frozen:
+    def freeze(self, boot: Boot) -> Frozen:
+        """Plan a boot anew."""
         blade = self._lab.blade(boot.blade)
         try:
             return Frozen(boot.id, *self._prepare(blade, boot.id, self.ticket(boot)))

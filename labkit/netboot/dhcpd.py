@@ -1,15 +1,19 @@
-"""The DHCP server's shell: a socket, the time, and the lease file around `labkit.netboot.decide`."""
+"""The DHCP server's shell: sockets, the time, and the lease file around `labkit.netboot.decide`."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import time
+from collections.abc import Mapping
+from functools import partial
+from ipaddress import IPv4Address
 
 from labkit.events import Trouble
-from labkit.netboot.decide import decide
-from labkit.netboot.dhcp import DhcpError, decode, encode
-from labkit.netboot.replies import Reply
+from labkit.netboot.decide import conflict, decide
+from labkit.netboot.dhcp import DhcpError, Packet, decode, encode
+from labkit.netboot.neighbours import Prober
+from labkit.netboot.replies import Peer, Reply
 from labkit.netboot.roster import Roster
 
 LARGEST_DATAGRAM_B = 4096
@@ -17,54 +21,105 @@ MOST_AT_ONCE = 64
 
 
 class DhcpServer:
-    """Answer what arrives at a UDP socket, bound to port 67 and to the lab's interface."""
+    """Answer what arrives at a UDP socket, bound to port 67 and to the lab's interface.
 
-    def __init__(self, sock: socket.socket, roster: Roster) -> None:
-        sock.setblocking(False)
+    ``boot`` is the socket of a proxy's boot service, at port 4011. Without a ``prober``, addresses are offered without
+    being looked for.
+    """
+
+    def __init__(
+        self, sock: socket.socket, roster: Roster, prober: Prober | None = None, boot: socket.socket | None = None
+    ) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-        self._sock, self._roster = sock, roster
+        self._sock, self._boot, self._roster, self._prober = sock, boot, roster, prober
+        self._asking: set[str] = set()
+        for one in self._sockets():
+            one.setblocking(False)
+
+    def _sockets(self) -> list[socket.socket]:
+        return [self._sock] if self._boot is None else [self._sock, self._boot]
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to listen."""
-        loop.add_reader(self._sock.fileno(), self._readable)
+        for sock in self._sockets():
+            loop.add_reader(sock.fileno(), self._readable, sock)
+        if self._prober is not None:
+            self._prober.start(loop)
 
     def stop(self, loop: asyncio.AbstractEventLoop) -> None:
         """Listen no longer."""
-        loop.remove_reader(self._sock.fileno())
+        for sock in self._sockets():
+            loop.remove_reader(sock.fileno())
+        if self._prober is not None:
+            self._prober.stop()
 
-    def _readable(self) -> None:
+    def _readable(self, sock: socket.socket) -> None:
         """Answer what has arrived. A storm of requests costs one writing of the leases, not one each."""
         replies: list[Reply] = []
         for _ in range(MOST_AT_ONCE):
             try:
-                data = self._sock.recv(LARGEST_DATAGRAM_B)
+                data, (host, port) = sock.recvfrom(LARGEST_DATAGRAM_B)
             except OSError:  # nothing more, or a passing trouble of the network that is no client's message
                 break
-            replies += self._answer(data)
+            replies += self._answer(data, (IPv4Address(host), port) if sock is self._boot else None)
+        self._send_all(sock, replies)
+
+    def _send_all(self, sock: socket.socket, replies: list[Reply]) -> None:
+        """Send replies, after what they promise is on disk."""
         try:
             self._roster.save()
         except OSError as error:  # no reply without a record: the clients ask again
             self._roster.emit(Trouble(part="dhcp", detail=f"the leases cannot be written: {error}"))
             return
         for reply in replies:
-            self._send(reply)
+            self._send(sock, reply)
 
-    def _answer(self, data: bytes) -> tuple[Reply, ...]:
+    def _answer(self, data: bytes, peer: Peer | None) -> tuple[Reply, ...]:
         """The replies to one datagram. None ends the server."""
         try:
-            decision = decide(decode(data), self._roster.lab, self._roster.leases, time.time())
-            self._roster.adopt(decision)
-            for event in decision.events:
-                self._roster.emit(event)
-            return decision.replies
+            packet = decode(data)
+            return () if packet.mac in self._asking else self._decide(packet, peer, {})
         except DhcpError as error:
             self._roster.emit(Trouble(part="dhcp", detail=f"a message that is not right: {error}"))
         except Exception as error:
             self._roster.emit(Trouble(part="dhcp", detail=f"{type(error).__name__}: {error}"))
         return ()
 
-    def _send(self, reply: Reply) -> None:
+    def _decide(self, packet: Packet, peer: Peer | None, probed: Mapping[IPv4Address, str]) -> tuple[Reply, ...]:
+        now, roster = time.time(), self._roster
+        decision = decide(packet, roster.lab, roster.leases, now, probed=probed, peer=peer)
+        roster.adopt(decision)
+        for event in decision.events:
+            roster.emit(event)
+        if decision.probe is None:
+            return decision.replies
+        if self._prober is None:
+            return decision.replies or self._decide(packet, peer, {**probed, decision.probe: ""})
+        if decision.replies:
+            self._prober.probe(decision.probe, partial(self._tell_conflict, packet.mac, decision.probe))
+        elif self._prober.probe(decision.probe, partial(self._probed, packet, decision.probe, probed)):
+            self._asking.add(packet.mac)
+        return decision.replies
+
+    # --- looking for addresses ---
+
+    def _tell_conflict(self, mac: str, address: IPv4Address, user: str) -> None:
+        trouble = conflict(self._roster.lab, mac, address, user)
+        if trouble is not None:
+            self._roster.emit(trouble)
+
+    def _probed(self, packet: Packet, address: IPv4Address, probed: Mapping[IPv4Address, str], user: str) -> None:
+        """Go on with a message, now that it is known who uses an address."""
+        self._asking.discard(packet.mac)
         try:
-            self._sock.sendto(encode(reply.packet), (str(reply.to), reply.port))
+            replies = self._decide(packet, None, {**probed, address: user})
+        except Exception as error:
+            self._roster.emit(Trouble(part="dhcp", detail=f"{type(error).__name__}: {error}"))
+            return
+        self._send_all(self._sock, list(replies))
+
+    def _send(self, sock: socket.socket, reply: Reply) -> None:
+        try:
+            sock.sendto(encode(reply.packet), (str(reply.to), reply.port))
         except OSError as error:
             self._roster.emit(Trouble(part="dhcp", detail=f"no reply to {reply.to}: {error.strerror or error}"))

@@ -56,11 +56,14 @@ class PhoneHome:
         boot = self._identified(request)
         if boot.joined:
             raise self._refused(request, boot.blade, "this boot has joined already")
-        blade = self._roster.lab.blade(boot.blade)
+        lab, own = self._roster.lab, request.remote or ""
+        blade = lab.blade(boot.blade)
+        if own != str(blade.address):  # only behind a proxy: the router gave it another one
+            fix = f"write 'address: {own}' for it, and reserve that address at the router"
+            detail = f"{blade.name} has the address {own}, and lab.yaml says {blade.address}: {fix}"
+            self._roster.emit(Trouble(blade=blade.name, part="dhcp", detail=detail))
         try:
-            answer = await self._ask(
-                "join", blade=blade.name, boot=boot.id, role=blade.role.value, address=str(blade.address)
-            )  # fmt: skip
+            answer = await self._ask("join", blade=blade.name, boot=boot.id, role=blade.role.value, address=own)
         except ControlError as error:
             return web.Response(status=503, headers={"Retry-After": str(RETRY_S)}, text=f"{error.what}\n")
         self._roster.emit(Ticket(blade=boot.blade, boot=boot.id, state="redeemed", address=request.remote or ""))

@@ -23,6 +23,12 @@ IPXE_NO_PROXY = bytes((0xB0, 1, 1))
 """Option 175 with ``no-pxedhcp``: iPXE need not wait for a proxy's offer."""
 
 
+Peer = tuple[IPv4Address, int]
+"""Address and port that a message came from."""
+PXE_BOOT_ITEM = 71
+"""Sub-option of option 43: the server type and layer asked for, which a boot server repeats (PXE 2.1, table 2-1)."""
+
+
 @dataclass(frozen=True)
 class Reply:
     """A message to send, and the address and port it goes to."""
@@ -74,11 +80,35 @@ def grant(
         options[Option.HOST_NAME] = blade.name.encode()
     reply = _reply(asked, {**options, **_boot_options(asked, network, boot)}, ECHOED)
     reply = replace(reply, yiaddr=address, ciaddr=asked.ciaddr if kind is Message.ACK else NOWHERE)
-    if boot.file:
-        server = str(network.server).encode()
-        file = boot.file.encode() if len(boot.file) < 128 else b""
-        reply = replace(reply, siaddr=network.server, sname=server, file=file)
+    return _addressed(asked, _shortened(asked, _with_file(reply, network, boot)))
+
+
+def name_boot_file(asked: Packet, network: Network, kind: Message, boot: BootFile, peer: Peer | None) -> Reply:
+    """A proxy's OFFER, or the ACK of its boot service to ``peer``: a boot file, no address, no lease (PXE 2.1, 2.2.3).
+
+    UEFI firmware takes an OFFER without option 43 as the word to ask port 4011 for the file.
+    """
+    options: dict[int, bytes] = {Option.MESSAGE_TYPE: bytes((kind,)), Option.SERVER_ID: network.server.packed}
+    client = loaders.client_of(asked)
+    options[Option.VENDOR_CLASS] = b"HTTPClient" if client is Client.HTTP else b"PXEClient"
+    if client is Client.PXE and loaders.firmware_of(asked) is Firmware.BIOS:
+        options[Option.VENDOR] = _boot_item(asked) + PXE_USE_BOOT_FILE
+    options |= _names(network, boot)
+    reply = _with_file(_reply(asked, options, ECHOED), network, boot)
+    if peer is not None:
+        return Reply(_shortened(asked, replace(reply, ciaddr=asked.ciaddr)), *peer)
     return _addressed(asked, _shortened(asked, reply))
+
+
+def _boot_item(asked: Packet) -> bytes:
+    """Sub-option 71 as it was asked for, or nothing."""
+    area = asked.options.get(Option.VENDOR, b"")
+    at = 0
+    while at + 1 < len(area) and area[at] != Option.END:
+        if area[at] == PXE_BOOT_ITEM and at + 2 + area[at + 1] <= len(area):
+            return area[at : at + 2 + area[at + 1]]
+        at += 1 if area[at] == Option.PAD else 2 + area[at + 1]
+    return b""
 
 
 def refuse(asked: Packet, network: Network, reason: str) -> Reply:
@@ -107,9 +137,22 @@ def _boot_options(asked: Packet, network: Network, boot: BootFile) -> dict[int, 
     elif loaders.firmware_of(asked) is Firmware.BIOS:
         options[Option.VENDOR_CLASS] = b"PXEClient"
         options[Option.VENDOR] = PXE_USE_BOOT_FILE
-    options[Option.SERVER_NAME] = str(network.server).encode() + b"\0"
-    options[Option.BOOT_FILE] = boot.file.encode() + b"\0"
-    return options
+    return {**options, **_names(network, boot)}
+
+
+def _names(network: Network, boot: BootFile) -> dict[int, bytes]:
+    return {
+        Option.SERVER_NAME: str(network.server).encode() + b"\0",
+        Option.BOOT_FILE: boot.file.encode() + b"\0",
+    }
+
+
+def _with_file(reply: Packet, network: Network, boot: BootFile) -> Packet:
+    """A reply with its boot file, if there is one, in the fields as well as in the options."""
+    if not boot.file:
+        return reply
+    file = boot.file.encode() if len(boot.file) < 128 else b""
+    return replace(reply, siaddr=network.server, sname=str(network.server).encode(), file=file)
 
 
 def _reply(asked: Packet, options: dict[int, bytes], echoed: tuple[Option, ...]) -> Packet:

@@ -13,12 +13,14 @@ from dataclasses import dataclass, replace
 from ipaddress import AddressValueError, IPv4Address
 from pathlib import Path
 
-from labkit.events import BootStarted, Event, Transfer, Trouble, UnknownMachine
+from labkit.events import REHEARSAL, BootStarted, Event, Transfer, Trouble, UnknownMachine
 from labkit.lab import Blade, Lab
 from labkit.netboot import leases as leasebook
+from labkit.netboot import neighbours
 from labkit.netboot.boots import Boot, BootBook
-from labkit.netboot.decide import Decision
+from labkit.netboot.decision import Decision
 from labkit.netboot.leases import LeaseBook
+from labkit.netboot.rehearsal import Rehearsals
 from labkit.plan import Rendered, Resource
 
 FOREIGN_EVENTS = 50
@@ -40,6 +42,7 @@ class Roster:
 
     def __init__(self, lab: Lab, boots: BootBook, path: Path, emit: Callable[[Event], None]) -> None:
         self.lab, self.boots = lab, boots
+        self._rehearsals = Rehearsals(boots)
         self._path, self._emit = path, emit
         self._leases = leasebook.load(path)
         self._is_unsaved = False
@@ -52,11 +55,15 @@ class Roster:
         return self._leases
 
     def blade_at(self, address: str) -> Blade | None:
-        """The blade that an address is leased to now."""
+        """The blade that an address is leased to now; behind a proxy, whose card the kernel knows by that address."""
         try:
-            mac = self._leases.holder(IPv4Address(address), time.time())
+            of = IPv4Address(address)
         except AddressValueError:
             return None
+        if self.lab.network.is_proxy:
+            mac = neighbours.mac_at(of, self.lab.network.interface)
+        else:
+            mac = self._leases.holder(of, time.time())
         return self.lab.blade_with_mac(mac) if mac else None
 
     def boot_at(self, address: str) -> Boot | None:
@@ -66,7 +73,11 @@ class Roster:
 
     def lookup(self, address: str, path: str) -> Resource | Refusal:
         """What an address may have under a path without a leading slash. Once a boot has joined, it gets no secrets."""
-        boot = self.boot_at(address)
+        blade = self.blade_at(address)
+        rehearsed = self._rehearsals.of(blade.name) if blade is not None else None
+        if rehearsed is not None:
+            return rehearsed.frozen.resources.get(path) or Refusal("not a file of this boot")
+        boot = self.boots.current(blade.name) if blade is not None else None
         if boot is None:
             return Refusal("no blade is booting at this address")
         frozen = self.boots.frozen(boot)
@@ -84,7 +95,7 @@ class Roster:
         """Take over what a DHCP decision changed. Its replies must wait for `save`."""
         self._leases = decision.leases
         self._is_unsaved = self._is_unsaved or decision.must_save
-        if decision.boots:
+        if decision.boots and self._rehearsals.of(decision.boots) is None:
             boot = self.boots.sought(decision.boots)
             if boot is not None:
                 self.begun(boot)
@@ -102,12 +113,25 @@ class Roster:
         if error:
             self.emit(Trouble(blade=boot.blade, boot=boot.id, part="plan", detail=error))
 
+    def rehearse(self, blade: Blade) -> None:
+        """Begin a rehearsal (see `rehearsal`). Raises ControlError."""
+        self._rehearsals.begin(blade, self._leases)
+
+    def end_rehearsal(self, blade: Blade) -> None:
+        """End a rehearsal, if there is one. Raises OSError when the leases cannot be written."""
+        leases = self._rehearsals.end(blade, self._leases)
+        self._is_unsaved = self._is_unsaved or leases is not self._leases
+        self._leases = leases
+        self.save()
+
     def emit(self, event: Event) -> None:
         """Stamp an event with its blade and boot, and hand it on; too many about strangers are dropped."""
         if not event.blade and isinstance(event, Transfer) and event.address:
             blade = self.blade_at(event.address)
             event = replace(event, blade=blade.name) if blade is not None else event
-        if event.blade and not event.boot:
+        if event.blade and not event.boot and self._rehearsals.of(event.blade) is not None:
+            event = replace(event, boot=REHEARSAL)
+        elif event.blade and not event.boot:
             boot = self.boots.current(event.blade)
             event = replace(event, boot=boot.id) if boot is not None else event
         with self._lock:

@@ -13,6 +13,7 @@ from collections.abc import Hashable, Sequence
 from pathlib import Path
 
 from labkit.netboot.tftp import PAIR, Opcode
+from labkit.netboot.tftp_session import Chunk
 
 CHUNK_B = 128 << 10
 CACHE_B = 64 << 20
@@ -23,34 +24,31 @@ class PacketCache:
 
     def __init__(self, limit_b: int = CACHE_B) -> None:
         self._limit_b, self.held_b = limit_b, 0
-        self._chunks: OrderedDict[Hashable, tuple[bytes, ...]] = OrderedDict()
+        self._chunks: OrderedDict[Hashable, Chunk] = OrderedDict()
 
-    def get(self, key: Hashable) -> tuple[bytes, ...] | None:
+    def get(self, key: Hashable) -> Chunk | None:
         """A chunk, which becomes the most recently used."""
         chunk = self._chunks.get(key)
         if chunk is not None:
             self._chunks.move_to_end(key)
         return chunk
 
-    def put(self, key: Hashable, chunk: tuple[bytes, ...]) -> None:
+    def put(self, key: Hashable, chunk: Chunk) -> None:
         """Keep a chunk."""
         self._chunks[key] = chunk
-        self.held_b += _length_b(chunk)
+        self.held_b += chunk.held_b
         while self.held_b > self._limit_b and len(self._chunks) > 1:
             _, dropped = self._chunks.popitem(last=False)
-            self.held_b -= _length_b(dropped)
+            self.held_b -= dropped.held_b
 
 
-def _length_b(chunk: Sequence[bytes]) -> int:
-    return sum(map(len, chunk))
-
-
-def _cut(data: bytes, first: int, count: int, blksize_b: int) -> tuple[bytes, ...]:
-    """DATA packets of ``count`` blocks, the first with the number ``first``; on the wire 0 follows 65,535."""
-    return tuple(
+def _cut(data: bytes, first: int, count: int, blksize_b: int) -> Chunk:
+    """DATA packets of ``count`` blocks from block ``first`` on; on the wire 0 follows 65,535."""
+    packets = tuple(
         PAIR.pack(Opcode.DATA, (first + index) & 0xFFFF) + data[index * blksize_b : (index + 1) * blksize_b]
         for index in range(count)
     )
+    return Chunk(first, packets, tuple(PAIR.pack(Opcode.ACK, (first + index) & 0xFFFF) for index in range(count)))
 
 
 class ContentBlocks:
@@ -58,11 +56,15 @@ class ContentBlocks:
 
     def __init__(self, content: bytes, blksize_b: int) -> None:
         self.size_b = len(content)
-        self._packets = _cut(content, 1, self.size_b // blksize_b + 1, blksize_b)
+        self._chunk = _cut(content, 1, self.size_b // blksize_b + 1, blksize_b)
+
+    def chunk(self, block: int) -> Chunk:
+        """See `labkit.netboot.tftp_session.Blocks`."""
+        return self._chunk
 
     def packets(self, first: int, count: int) -> Sequence[bytes]:
         """See `labkit.netboot.tftp_session.Blocks`."""
-        return self._packets[first - 1 : first - 1 + count]
+        return self._chunk.packets[first - 1 : first - 1 + count]
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -92,15 +94,20 @@ class FileBlocks:
         self._blksize_b = blksize_b
         self._per_chunk = max(CHUNK_B // blksize_b, 1)
         self._last = self.size_b // blksize_b + 1
-        self._chunk: tuple[bytes, ...] = ()
-        self._chunk_first = 1
+        self._chunk = Chunk(1, (), ())
+
+    def chunk(self, block: int) -> Chunk:
+        """See `labkit.netboot.tftp_session.Blocks`. Raises OSError when the file cannot be read or became shorter."""
+        if not 0 <= block - self._chunk.first < len(self._chunk.packets):
+            self._load((block - 1) // self._per_chunk)
+        return self._chunk
 
     def packets(self, first: int, count: int) -> Sequence[bytes]:
-        """See `labkit.netboot.tftp_session.Blocks`. Raises OSError when the file cannot be read or became shorter."""
-        at = first - self._chunk_first
-        if at < 0 or at + count > len(self._chunk):
+        """See `labkit.netboot.tftp_session.Blocks`. Raises OSError as `chunk`."""
+        at = first - self._chunk.first
+        if at < 0 or at + count > len(self._chunk.packets):
             return self._gather(first, count)
-        return self._chunk[at : at + count]
+        return self._chunk.packets[at : at + count]
 
     def close(self) -> None:
         """Close the file."""
@@ -112,9 +119,8 @@ class FileBlocks:
         end = min(first + count, self._last + 1)
         while first + len(packets) < end:
             block = first + len(packets)
-            self._load((block - 1) // self._per_chunk)
-            at = block - self._chunk_first
-            packets += self._chunk[at : at + end - block]
+            chunk = self.chunk(block)
+            packets += chunk.packets[block - chunk.first : end - chunk.first]
         return packets
 
     def _load(self, index: int) -> None:
@@ -130,4 +136,4 @@ class FileBlocks:
                 raise OSError("it became shorter while it was sent")
             chunk = _cut(data, first, count, self._blksize_b)
             self._cache.put(key, chunk)
-        self._chunk, self._chunk_first = chunk, first
+        self._chunk = chunk

@@ -61,9 +61,9 @@ def size(count_b: float) -> str:
 
 def outcome(boot: BladeState) -> str:
     """How a boot stands: ``joined after 84.2 s``, ``stuck in dhcp``, ``in initrd``, ``off``, ``left``."""
-    if boot.step == "joined":
-        return f"joined after {boot.total_s:.1f} s"
-    if boot.step in ("off", "left"):
+    if boot.total_s:
+        return f"joined after {boot.total_s:.1f} s" + ("" if boot.step == "joined" else f", now {boot.step}")
+    if boot.step in ("off", "left", "joined"):
         return boot.step
     return f"{'stuck in' if is_stuck(boot) else 'in'} {boot.step}"
 

@@ -43,6 +43,11 @@ class ServiceState:
         """Swarm itself has ended the update without success: waiting changes nothing."""
         return self.update in ("paused", "rollback_paused", "rollback_completed")
 
+    @property
+    def failed(self) -> bool:
+        """The update did not succeed, and swarm has taken it back, is doing so, or stopped half-way."""
+        return self.given_up or self.update == "rollback_started"
+
     def __str__(self) -> str:
         places = ", ".join(f"{slot} on {node}" for slot, node in sorted(self.places.items()))
         head = f"{self.name}: {self.running} of {self.wanted} running"
@@ -71,26 +76,55 @@ def judge_service(
     )
     if state.converged:
         return state
-    # What failed in an earlier specification explains nothing, unless swarm went back to that after a failure.
-    concerned = tasks if state.given_up else [task for task in tasks if dict(task.container) == container]
-    return replace(state, reason=_explain(state, concerned, names))
+    return replace(state, reason=_explain(state, tasks, current, container, names))
 
 
-def _explain(state: ServiceState, tasks: Sequence[Task], names: Mapping[str, str]) -> str:
+def _explain(
+    state: ServiceState,
+    tasks: Sequence[Task],
+    current: Sequence[Task],
+    container: Mapping[str, Any],
+    names: Mapping[str, str],
+) -> str:
     """The newest thing that went wrong, else what the replicas are waiting for."""
-    stuck = [task for task in tasks if task.wanted and task.state != "running"]
-    failed = [task for task in tasks if task.state in ("failed", "rejected", "complete")]
-    wrong = [task for task in stuck if task.error] or (failed if stuck or state.given_up else [])
+    # What failed in an earlier specification explains nothing, unless swarm went back to that after a failure.
+    concerned = tasks if state.failed else [task for task in tasks if dict(task.container) == container]
+    stuck = [task for task in current if task.state != "running"]
+    failed = [task for task in concerned if task.state in ("failed", "rejected", "complete")]
+    wrong = [task for task in stuck if task.error] or (failed if stuck or state.failed else [])
     newest = max(wrong, key=lambda task: task.created, default=None)
     verdict = explain_task(newest, state.image, names.get(newest.node, "")) if newest else ""
-    if state.given_up:
-        done = "took it back" if state.update == "rollback_completed" else "stopped half-way"
-        return f"swarm gave up the update and {done}" + (f": {verdict}" if verdict else "")
+    waits = ", ".join(sorted({_wait(task, tasks, names) for task in stuck}))
+    if state.failed:
+        done = {"rollback_completed": "took it back", "rollback_started": "is taking it back"}
+        words = f"swarm gave up the update and {done.get(state.update, 'stopped half-way')}"
+        words += f": {verdict}" if verdict else ""
+        return words + (f"; now {waits}" if waits and not state.given_up else "")
     if verdict:
         return verdict
     if not stuck:
         return "the update is under way" if state.update else "no node is there to run it"
-    return ", ".join(sorted({_WAITS.get(task.state, task.state) + _at(names.get(task.node, "")) for task in stuck}))
+    return waits
+
+
+def _wait(task: Task, tasks: Sequence[Task], names: Mapping[str, str]) -> str:
+    """What a replica that is wanted and does not run yet waits for."""
+    place = _at(names.get(task.node, ""))
+    if task.state != "ready":
+        return _WAITS.get(task.state, task.state) + place
+    before = [old for old in tasks if _precedes(old, task)]
+    older = max(before, key=lambda old: old.created, default=None)
+    if older is None:
+        return f"waiting for its start{place}"
+    if not older.node:
+        return f"waiting{place} for a predecessor that was never placed: swarm gives that up after a minute"
+    return f"waiting{place} for its predecessor to stop{_at(names.get(older.node, ''))}"
+
+
+def _precedes(old: Task, task: Task) -> bool:
+    """Whether ``old`` is to stop, and has not, before ``task`` may start in its place."""
+    same_place = old.slot == task.slot if task.slot else old.node == task.node
+    return old.id != task.id and same_place and not old.wanted and not old.ended and old.created <= task.created
 
 
 _WAITS = {
@@ -100,7 +134,6 @@ _WAITS = {
     "assigned": "waiting to be taken up",
     "accepted": "waiting to be taken up",
     "preparing": "fetching the image",
-    "ready": "waiting for its predecessor to stop",
     "starting": "starting",
 }
 
@@ -146,8 +179,10 @@ _SIGNS: tuple[tuple[str, Explain], ...] = (
     ),
     (
         r"non-zero exit \((\d+)\)",
-        lambda match, image, node: f"the replica{_at(node)} ended with status {match[1]}"
-        + (": it needs more memory than its limit, or was killed" if match[1] == "137" else ""),
+        lambda match, image, node: (
+            f"the replica{_at(node)} ended with status {match[1]}"
+            + (": it needs more memory than its limit, or was killed" if match[1] == "137" else "")
+        ),
     ),
     (
         r"task: complete|^$",

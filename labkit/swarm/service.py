@@ -74,12 +74,13 @@ def watch(
         if state != shown and progress is not None:
             progress(state)
         shown = state
-        if state.given_up:
-            raise SwarmError(f"service '{name}' was not updated: {state.reason}")
         since = (now if since is None else since) if state.converged else None
         if since is not None and now - since >= settle_s:
             return state
-        if now >= deadline and since is None:
+        late = now >= deadline and since is None
+        if state.given_up or (late and state.failed):
+            raise SwarmError(f"service '{name}' was not updated: {state.reason}")
+        if late:
             raise SwarmError(
                 f"service '{name}' has {state.running} of {state.wanted} replicas after {timeout_s:g} s: {state.reason}"
             )

@@ -45,7 +45,10 @@ class UpdatePolicy:
     """How replicas are replaced, on an update and on the way back.
 
     ``start-first`` starts the new replica before the old one stops, so that the service never has one fewer.
-    ``monitor_s`` is how long a new replica is watched before it counts as good.
+    ``stop-first`` is for replicas that cannot run beside each other, as on a port in host mode; a way back may take a
+    minute more then, because swarm waits that long for a predecessor that was never placed and so cannot say that it
+    has stopped (swarmkit's ``restart.DelayStart``). ``monitor_s`` is how long a new replica is watched before it
+    counts as good.
     """
 
     parallelism: int = 1

@@ -6,6 +6,7 @@ notebook makes failing cells end in a box that says what happened, why, and what
 
 from labkit.ui.box import install
 from labkit.ui.choosers import BladeChoice, RoleChoice, choose_blades, choose_roles
+from labkit.ui.editor import ConfigEditor, edit_config, open_config
 from labkit.ui.head import chapter
 from labkit.ui.start import show_chapters, show_lab, show_machine
 from labkit.ui.views import (
@@ -24,10 +25,13 @@ install()
 __all__ = [
     "BladeChoice",
     "BootView",
+    "ConfigEditor",
     "RoleChoice",
     "chapter",
     "choose_blades",
     "choose_roles",
+    "edit_config",
+    "open_config",
     "show_chapters",
     "show_console",
     "show_lab",

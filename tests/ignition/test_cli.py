@@ -67,6 +67,16 @@ def test_the_flags_of_ct_have_one_dash(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert b"COREOS_EC2_HOSTNAME" in made.read_bytes()
 
 
+def test_flags_as_go_spells_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = b"storage: {files: [{path: /a}]}\n"  # a warning: no mode
+    assert run(monkeypatch, "transpile", "-strict=false", "--pretty=T", stdin=source)[:2] != (1, b"")
+    assert run(monkeypatch, "transpile", "-strict=true", stdin=source)[:2] == (1, b"")
+    assert b"\n  " in run(monkeypatch, "transpile", "-pretty=1", stdin=source)[1]
+    status, _, err = run(monkeypatch, "transpile", "--color", str(CASES / "mistakes.bu"))
+    assert status == 1 and "\x1b[1;31m" in err
+    assert "\x1b" not in run(monkeypatch, "transpile", "--color=never", str(CASES / "mistakes.bu"))[2]
+
+
 def test_a_forgotten_variant_is_recognised_by_the_version(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "error parsing variant" in run(monkeypatch, "transpile", stdin=b"version: 1.1.0\n")[2]
 

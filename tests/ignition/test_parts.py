@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +196,12 @@ def test_nothing_outside_the_folder_is_read(folder: Path, name: str) -> None:
     body = f"storage: {{files: [{{path: /a, contents: {{local: {name}}}}}]}}"
     assert "traverses outside the files directory" in refused(body, folder)
     assert "must be specified with -d/--files-dir" in refused(body)
+
+
+def test_what_would_never_end_is_not_read(folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+    assert "not a regular file" in refused("storage: {files: [{path: /a, contents: {local: pipe}}]}", folder)
+    assert "may only contain files, directories, and symlinks" in refused("storage: {trees: [{local: .}]}", folder)
 
 
 def test_trees_that_collide_or_are_missing(folder: Path) -> None:

@@ -13,6 +13,7 @@ from labkit import images
 from labkit.errors import ImageError, MachineError
 from labkit.images import labos, nginx, served, store
 from labkit.lab import Blade, Bmc, Chassis, ChassisKind, Flavour, Lab, Network, NetworkKind
+from labkit.netboot.loaders import FILES
 
 BLADE = Blade("blade1", 1, ("52:54:00:00:00:01",), IPv4Address("10.77.0.11"), Bmc("10.77.0.101"))
 LAB = Lab(
@@ -38,8 +39,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def loaders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Boot loaders on a machine that may have none."""
     (tmp_path / "loader").write_bytes(b"loader")
-    for name in served.LOADERS:
-        monkeypatch.setitem(served.LOADERS, name, (str(tmp_path / "loader"), "package"))
+    for name in FILES:
+        monkeypatch.setitem(FILES, name, (str(tmp_path / "loader"), "package"))
 
 
 @pytest.fixture
@@ -100,7 +101,7 @@ def test_building_needs_root(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_missing_loader_names_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(served.LOADERS, "pxelinux.0", (str(tmp_path / "none"), "pxelinux"))
+    monkeypatch.setitem(FILES, "pxelinux.0", (str(tmp_path / "none"), "pxelinux"))
     with pytest.raises(MachineError, match=r"pxelinux\.0(.|\n)*apt-get install .*pxelinux"):
         images.ensure_images(LAB, progress=quiet)
 

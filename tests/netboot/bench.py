@@ -14,7 +14,8 @@ from labkit.errors import PlanError
 from labkit.events import Dhcp, Event
 from labkit.lab import Blade, Bmc, BootMethod, Chassis, ChassisKind, Flavour, Lab, Network, NetworkKind
 from labkit.netboot.boots import BootBook
-from labkit.netboot.decide import Decision, decide
+from labkit.netboot.decide import decide
+from labkit.netboot.decision import Decision
 from labkit.netboot.dhcp import BOOTREQUEST, NOWHERE, Message, Option, Packet
 from labkit.netboot.leases import Lease, LeaseBook, LeaseState
 from labkit.netboot.replies import Reply
@@ -71,9 +72,7 @@ def request(
     """A client's message."""
     own = {Option.MESSAGE_TYPE: bytes((message,)), **(options or {})}
     chaddr = bytes.fromhex(mac.replace(":", ""))
-    return Packet(
-        op=BOOTREQUEST, xid=0x1234ABCD, chaddr=chaddr, ciaddr=ciaddr, giaddr=giaddr, flags=flags, options=own
-    )
+    return Packet(op=BOOTREQUEST, xid=0x1234ABCD, chaddr=chaddr, ciaddr=ciaddr, giaddr=giaddr, flags=flags, options=own)
 
 
 PXE_BIOS: dict[int, bytes] = {60: b"PXEClient:Arch:00000:UNDI:002001", 93: b"\0\0"}
@@ -111,8 +110,13 @@ def bound(mac: str = MAC, address: IPv4Address = ADDRESS, until: float = NOW + 1
 
 
 def answer(packet: Packet, lab: Lab | None = None, leases: LeaseBook | None = None, now: float = NOW) -> Decision:
-    """`decide` with the usual lab and no leases."""
-    return decide(packet, lab or make_lab(), leases or LeaseBook(), now)
+    """`decide` with the usual lab and no leases, on a network where nobody answers for an address."""
+    lab, probed = lab or make_lab(), dict[IPv4Address, str]()
+    decision = decide(packet, lab, leases or LeaseBook(), now)
+    while decision.probe is not None and not decision.replies:
+        probed[decision.probe] = ""
+        decision = decide(packet, lab, decision.leases, now, probed=probed)
+    return decision
 
 
 @dataclass
@@ -158,10 +162,10 @@ def prepare(blade: Blade, boot: str, ticket: Secret) -> tuple[BootPlan, Mapping[
     }
 
 
-def make_roster(folder: Path, seen: Seen, lab: Lab | None = None) -> Roster:
+def make_roster(folder: Path, emit: Callable[[Event], None], lab: Lab | None = None) -> Roster:
     """A roster whose first two blades hold their addresses, none of which is booting yet."""
     lab = lab or make_lab()
-    roster = Roster(lab, BootBook(lab, Secret("key"), folder / "boots.json", prepare), folder / "leases.json", seen)
+    roster = Roster(lab, BootBook(lab, Secret("key"), folder / "boots.json", prepare), folder / "leases.json", emit)
     book = LeaseBook()
     for blade in lab.blades[:2]:
         book = book.put(Lease(blade.address, blade.macs[0], LeaseState.BOUND, time.time() + 1000))

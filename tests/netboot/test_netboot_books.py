@@ -14,7 +14,8 @@ from labkit.errors import MachineError
 from labkit.events import BootStarted, Dhcp, Ticket, Transfer, Trouble, UnknownMachine
 from labkit.netboot import leases as leasebook
 from labkit.netboot.boots import BootBook, ticket
-from labkit.netboot.decide import Decision, adoption
+from labkit.netboot.decide import adoption
+from labkit.netboot.decision import Decision
 from labkit.netboot.leases import Lease, LeaseBook, LeaseState
 from labkit.netboot.paths import plain
 from labkit.netboot.roster import FOREIGN_EVENTS, Refusal

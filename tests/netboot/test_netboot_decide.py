@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import replace
 from ipaddress import IPv4Address
 
@@ -11,10 +12,12 @@ from hypothesis import strategies as st
 
 from labkit.events import Trouble, UnknownMachine
 from labkit.lab import Lab
-from labkit.netboot.decide import LEASE_S, OFFER_S, QUARANTINE_S, Decision, adoption, decide
+from labkit.netboot.decide import adoption, conflict, decide
+from labkit.netboot.decision import Decision
 from labkit.netboot.dhcp import BOOTREPLY, NOWHERE, DhcpError, Message, Option, Packet, decode, encode
 from labkit.netboot.leases import Lease, LeaseBook, LeaseState
 from labkit.netboot.replies import EVERYWHERE
+from labkit.netboot.server import LEASE_S, OFFER_S, QUARANTINE_S
 
 from .bench import (
     ADDRESS,
@@ -39,6 +42,15 @@ from .seeds import DHCLIENT_DISCOVER, UDHCPC_DISCOVER
 
 OTHER_SERVER = IPv4Address("10.77.0.254").packed
 WITH_POOL = make_lab(pool=POOL)
+
+
+def choices(mac: str) -> list[IPv4Address]:
+    """The addresses of the pool in the order in which a card is given a free one."""
+    start = zlib.crc32(bytes.fromhex(mac.replace(":", "")))
+    return [POOL[0] + (start + step) % 3 for step in range(3)]
+
+
+FIRST, SECOND, THIRD = choices(STRANGER)
 
 
 def offered(mac: str, address: IPv4Address = POOL[0], until: float = NOW + OFFER_S) -> LeaseBook:
@@ -102,15 +114,15 @@ def test_adoption_fills_the_first_gap() -> None:
 @pytest.mark.parametrize(
     ("leases", "wish", "expected"),
     [
-        (LeaseBook(), None, POOL[0]),
-        (LeaseBook(), POOL[1], POOL[1]),
-        (LeaseBook(), ELSEWHERE, POOL[0]),
-        (LeaseBook(), ADDRESS, POOL[0]),
-        (bound("00:00:5e:00:53:01", POOL[0]), None, POOL[0] + 1),
-        (bound("00:00:5e:00:53:01", POOL[0], until=NOW - 1), None, POOL[0] + 1),
-        (bound(STRANGER, POOL[1], until=NOW - 1), None, POOL[1]),
-        (bound(STRANGER, POOL[1]), POOL[0], POOL[1]),
-        (bound(STRANGER, ADDRESS + 50), None, POOL[0]),
+        (LeaseBook(), None, FIRST),
+        (LeaseBook(), THIRD, THIRD),
+        (LeaseBook(), ELSEWHERE, FIRST),
+        (LeaseBook(), ADDRESS, FIRST),
+        (bound("00:00:5e:00:53:01", FIRST), None, SECOND),
+        (bound("00:00:5e:00:53:01", FIRST, until=NOW - 1), None, SECOND),
+        (bound(STRANGER, THIRD, until=NOW - 1), None, THIRD),
+        (bound(STRANGER, THIRD), FIRST, THIRD),
+        (bound(STRANGER, ADDRESS + 50), None, FIRST),
     ],
     ids=[
         "first free", "as wished", "wish outside", "wish of a blade", "taken", "never used before run out",
@@ -143,8 +155,8 @@ def test_the_pool_never_gives_an_address_of_the_lab() -> None:
     for number in range(10):
         decision = answer(request(Message.DISCOVER, f"00:00:5e:00:53:0{number}"), lab, book)
         book = decision.leases
-        got += [str(reply.packet.yiaddr) for reply in decision.replies]
-    assert got == [f"10.77.0.{last}" for last in (3, 4, 5, 6, 7, 8, 9, 10, 14)]
+        got += [reply.packet.yiaddr for reply in decision.replies]
+    assert [str(address) for address in sorted(got)] == [f"10.77.0.{last}" for last in (3, 4, 5, 6, 7, 8, 9, 10, 14)]
 
 
 # --- REQUEST, 4.3.2 ---
@@ -266,9 +278,67 @@ def test_a_declined_address_is_left_alone_for_a_while() -> None:
 
 
 def test_a_declined_address_of_the_pool_is_not_offered_to_anybody() -> None:
-    declined = answer(request(Message.DECLINE, STRANGER, selecting(POOL[0])), WITH_POOL, bound(STRANGER, POOL[0]))
-    for mac in (STRANGER, "00:00:5e:00:53:01"):
-        assert only(answer(request(Message.DISCOVER, mac), WITH_POOL, declined.leases)).packet.yiaddr == POOL[0] + 1
+    declined = answer(request(Message.DECLINE, STRANGER, selecting(FIRST)), WITH_POOL, bound(STRANGER, FIRST))
+    for number in range(9):
+        decision = answer(request(Message.DISCOVER, f"00:00:5e:00:53:0{number}"), WITH_POOL, declined.leases)
+        assert only(decision).packet.yiaddr in (SECOND, THIRD)
+
+
+# --- looking for an address before it is offered, 3.1 ---
+
+USER = "00:00:5e:00:53:77"
+
+
+def test_an_address_of_the_pool_is_looked_for_and_kept_meanwhile() -> None:
+    packet = request(Message.DISCOVER, STRANGER)
+    looking = decide(packet, WITH_POOL, LeaseBook(), NOW)
+    assert (looking.replies, looking.probe) == ((), FIRST)
+    kept = looking.leases.at(FIRST, NOW)
+    assert kept is not None and kept.mac == STRANGER
+    offer = decide(packet, WITH_POOL, looking.leases, NOW, probed={FIRST: ""})
+    assert (only(offer).packet.yiaddr, offer.probe) == (FIRST, None)
+    assert offer.leases.leases[FIRST] == Lease(FIRST, STRANGER, LeaseState.OFFERED, NOW + OFFER_S)
+
+
+def test_an_address_that_somebody_uses_is_left_alone_and_the_next_is_looked_for() -> None:
+    packet = request(Message.DISCOVER, STRANGER)
+    used = decide(packet, WITH_POOL, LeaseBook(), NOW, probed={FIRST: USER})
+    assert (used.replies, used.probe) == ((), SECOND)
+    assert used.leases.leases[FIRST] == Lease(FIRST, USER, LeaseState.DECLINED, NOW + QUARANTINE_S)
+    [trouble] = [event.detail for event in used.events if isinstance(event, Trouble)]
+    assert trouble.startswith(f"{FIRST} of the pool is used by {USER}")
+    offer = decide(packet, WITH_POOL, used.leases, NOW, probed={FIRST: USER, SECOND: ""})
+    assert only(offer).packet.yiaddr == SECOND
+    assert not [event for event in offer.events if isinstance(event, Trouble)]  # it was told before
+
+
+def test_a_card_that_answers_for_its_own_old_address_gets_it() -> None:
+    offer = decide(request(Message.DISCOVER, STRANGER), WITH_POOL, LeaseBook(), NOW, probed={FIRST: STRANGER})
+    assert only(offer).packet.yiaddr == FIRST
+
+
+def test_what_a_card_holds_is_not_looked_for() -> None:
+    offer = decide(request(Message.DISCOVER, STRANGER), WITH_POOL, bound(STRANGER, SECOND), NOW)
+    assert (only(offer).packet.yiaddr, offer.probe) == (SECOND, None)
+
+
+def test_looking_has_an_end() -> None:
+    probed = {FIRST: USER, SECOND: USER, THIRD: USER}
+    lab = make_lab(pool=(POOL[0], POOL[1] + 10))
+    decision = decide(request(Message.DISCOVER, STRANGER), lab, LeaseBook(), NOW, probed=probed)
+    assert (decision.replies, decision.probe) == ((), None)
+    assert told(decision).reason.startswith("machines that did not ask here use ")
+
+
+def test_a_blade_is_offered_its_address_at_once_and_another_user_is_told() -> None:
+    decision = decide(request(Message.DISCOVER, options=PXE_BIOS), make_lab(), LeaseBook(), NOW)
+    assert (only(decision).packet.yiaddr, decision.probe) == (ADDRESS, ADDRESS)
+    again = decide(request(Message.DISCOVER, options=PXE_BIOS), make_lab(), bound(), NOW)
+    assert (only(again).packet.yiaddr, again.probe) == (ADDRESS, None)
+    trouble = conflict(make_lab(), MAC, ADDRESS, USER)
+    assert trouble is not None and trouble.blade == "blade1" and USER in trouble.detail
+    for nobody_else in ("", MAC, SECOND_CARD):
+        assert conflict(make_lab(), MAC, ADDRESS, nobody_else) is None
 
 
 @pytest.mark.parametrize(

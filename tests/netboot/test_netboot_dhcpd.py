@@ -43,7 +43,7 @@ class Rig:
 
         monkeypatch.setattr(leasebook, "save", counted)
         monkeypatch.setattr(
-            DhcpServer, "_send", lambda server, reply: self.sent.append((reply, leasebook.load(self.leases)))
+            DhcpServer, "_send", lambda server, sock, reply: self.sent.append((reply, leasebook.load(self.leases)))
         )
 
     def run(self, datagrams: list[bytes], until: Callable[[], bool]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import struct
 from collections.abc import Awaitable, Callable
@@ -15,8 +16,10 @@ from aiohttp import web
 
 from labkit.errors import ControlError
 from labkit.events import Phoned, Ticket, Transfer, Trouble
-from labkit.netboot import phonehome
+from labkit.netboot import httpd, phonehome
 from labkit.netboot.httpd import Files, application
+from labkit.netboot.lane import Lane
+from labkit.netboot.metrics import Counters
 from labkit.netboot.phonehome import HEADER, PhoneHome
 
 from .bench import Seen, make_lab, make_roster, on_loopback
@@ -47,7 +50,8 @@ class Rig:
 
     def __init__(self, folder: Path) -> None:
         self.seen, self.desk = Seen(), Desk()
-        self.roster = make_roster(folder, self.seen, on_loopback(make_lab()))
+        self.counters = Counters()
+        self.roster = make_roster(folder, self.counters.counted(self.seen), on_loopback(make_lab()))
         self.boot = self.roster.boots.begin("blade1", "power")
         image = folder / "vmlinuz"
         image.write_bytes(IMAGE)
@@ -60,7 +64,7 @@ class Rig:
         """Serve while a client talks. ``self.root`` is where."""
 
         async def serving() -> None:
-            app = application(self.files, self.home.handlers(), self.roster.emit)
+            app = application(self.files, self.home.handlers(), self.roster.emit, self.counters)
             runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
             await runner.setup()
             sock = socket.create_server(("127.0.0.1", 0))
@@ -126,7 +130,8 @@ def test_files_of_the_boot(rig: Rig) -> None:
         ("pxelinux.cfg/default", "bytes=8-", 206, b"blade1\n", "bytes 8-14/15"),
         ("pxelinux.cfg/default", "bytes=-7", 206, b"blade1\n", "bytes 8-14/15"),
         ("pxelinux.cfg/default", "bytes=99-", 416, b"", "bytes */15"),
-        ("pxelinux.cfg/default", "lines=1-2", 416, b"", "bytes */15"),
+        ("labos/vmlinuz", "bytes=99999999-", 416, b"", f"bytes */{len(IMAGE)}"),
+        ("pxelinux.cfg/default", "lines=1-2", 200, b"menu of blade1\n", None),
     ],
 )
 def test_ranges(rig: Rig, path: str, wanted: str, status: int, body: bytes, shown: str) -> None:
@@ -134,7 +139,7 @@ def test_ranges(rig: Rig, path: str, wanted: str, status: int, body: bytes, show
         async with client.get(f"{rig.root}/{path}", headers={"Range": wanted}) as answer:
             assert answer.status == status
             assert status == 416 or await answer.read() == body
-            assert answer.headers["Content-Range"] == shown
+            assert answer.headers.get("Content-Range") == shown
 
     rig.run(talk)
 
@@ -200,6 +205,152 @@ def test_a_transfer_that_breaks_off_failed(rig: Rig) -> None:
     assert (failed.state, failed.size_b) == ("failed", len(IMAGE))
     assert failed.reason.startswith("the connection broke")
     assert rig.seen.of(Trouble) == []
+
+
+def test_blades_that_go_away_in_the_middle_leave_nothing_behind(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    """After the head, in the body, by reset or by farewell: a ``failed`` event each, and no word of a fault."""
+    rig.image.write_bytes(IMAGE * 2)  # more than the buffers of both ends hold
+
+    async def gone(after_b: int, *, by_reset: bool) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", rig.port, limit=4096)
+        sock = writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        writer.write(b"GET /labos/vmlinuz HTTP/1.1\r\nHost: lab\r\n\r\n")
+        await reader.readexactly(after_b)
+        if by_reset:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.close()
+
+    async def talk(client: aiohttp.ClientSession) -> None:
+        await asyncio.gather(*(gone(20 + 997 * number, by_reset=number % 2 == 0) for number in range(24)))
+        await asyncio.to_thread(rig.seen.wait_for, Transfer, 24, where=lambda event: event.state == "failed")
+        async with client.get(f"{rig.root}/labos/vmlinuz") as answer:
+            assert await answer.read() == IMAGE * 2
+
+    rig.run(talk)
+    failed = [event for event in rig.seen.of(Transfer) if event.state == "failed"]
+    assert all(event.reason.startswith("the connection broke") for event in failed)
+    assert all(0 < event.sent_b < event.size_b for event in failed)
+    assert [record.getMessage() for record in caplog.records] == []
+    assert rig.seen.of(Trouble) == []
+    assert (rig.files.lane.running, rig.files.lane.waiting) == (0, 0)
+
+
+def test_a_file_that_becomes_shorter_ends_the_connection(rig: Rig) -> None:
+    rig.image.write_bytes(IMAGE * 2)
+
+    async def talk(client: aiohttp.ClientSession) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", rig.port, limit=4096)
+        writer.write(b"GET /labos/vmlinuz HTTP/1.1\r\nHost: lab\r\n\r\n")
+        await reader.readline()
+        os.truncate(rig.image, 10)
+        while await reader.read(1 << 20):
+            pass
+        writer.close()
+
+    rig.run(talk)
+    failed = rig.seen.of(Transfer)[-1]
+    assert (failed.state, failed.reason) == (
+        "failed", "the connection broke: the file became shorter while it was sent"
+    )  # fmt: skip
+
+
+def test_a_connection_is_kept_open(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    """Large and small files, one after the other; a second start of an answer that is sent was a fault once."""
+
+    async def talk(client: aiohttp.ClientSession) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
+        for path, content in (("labos/vmlinuz", IMAGE), ("pxelinux.cfg/default", b"menu of blade1\n")) * 2:
+            writer.write(f"GET /{path} HTTP/1.1\r\nHost: lab\r\n\r\n".encode())
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert await reader.readexactly(len(content)) == content
+        writer.close()
+
+    rig.run(talk)
+    assert [record.getMessage() for record in caplog.records] == []
+    assert [state for _, state in rig.states()] == ["started", "done"] * 4
+
+
+@pytest.mark.parametrize("path", ["labos/vmlinuz", "pxelinux.cfg/default"])
+def test_a_file_that_is_known_already_is_not_sent(rig: Rig, path: str) -> None:
+    async def talk(client: aiohttp.ClientSession) -> None:
+        async with client.get(f"{rig.root}/{path}") as answer:
+            etag, content = answer.headers["ETag"], await answer.read()
+        async with client.get(f"{rig.root}/{path}", headers={"If-None-Match": etag}) as answer:
+            assert (answer.status, await answer.read(), answer.headers["ETag"]) == (304, b"", etag)
+        resumed = {"Range": "bytes=4-", "If-Range": etag}
+        async with client.get(f"{rig.root}/{path}", headers=resumed) as answer:
+            assert (answer.status, await answer.read()) == (206, content[4:])
+        rig.image.write_bytes(b"another image")
+        rig.roster.boots.begin("blade1", "power")  # which has another archive, but the same menu
+        async with client.get(f"{rig.root}/{path}", headers=resumed) as answer:
+            same = path != "labos/vmlinuz"
+            assert (answer.status, await answer.read()) == ((206, content[4:]) if same else (200, b"another image"))
+
+    rig.run(talk)
+    told = [(event.state, event.reason, event.sent_b) for event in rig.seen.of(Transfer) if event.path == path]
+    assert told[3] == ("done", "not modified", 0)
+
+
+def test_a_storm_is_queued(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two at once, the others in their order; who waits has a morsel every now and then, and all get all of it."""
+    rig.files.lane = Lane(2)
+    monkeypatch.setattr(httpd, "MORSEL_EVERY_S", 0.02)
+    rig.image.write_bytes(IMAGE * 2)
+
+    async def talk(client: aiohttp.ClientSession) -> None:
+        holding = [await asyncio.open_connection("127.0.0.1", rig.port, limit=4096) for _ in range(2)]
+        for reader, writer in holding:  # they have their turn, and read nothing
+            writer.write(b"GET /labos/vmlinuz HTTP/1.0\r\n\r\n")
+            await reader.readline()
+        done: list[int] = []
+
+        async def wait(number: int) -> None:
+            async with client.get(f"{rig.root}/labos/vmlinuz") as answer:
+                body = await answer.content.readexactly(2 * httpd.MORSEL_B)  # while nobody else makes room
+                assert rig.files.lane.running == 2
+                body += await answer.read()
+                assert body == IMAGE * 2
+                done.append(number)
+
+        waiting = []
+        for number in range(4):
+            waiting.append(asyncio.ensure_future(wait(number)))
+            while rig.files.lane.waiting <= number:
+                await asyncio.sleep(0.005)
+        async with client.get(f"{rig.root}/metrics") as answer:
+            page = await answer.text()
+        assert "\nlabkit_http_large_running 2\nlabkit_http_large_waiting 4\n" in page.replace(
+            "# HELP labkit_http_large_waiting large files that wait for their turn\n"
+            "# TYPE labkit_http_large_waiting gauge\n", ""
+        )  # fmt: skip
+        async with client.get(f"{rig.root}/pxelinux.cfg/default") as answer:
+            assert answer.status == 200  # a small file waits for nobody
+        await asyncio.sleep(0.2)
+        for _, writer in holding:
+            writer.transport.abort()
+        await asyncio.gather(*waiting)
+
+    rig.run(talk)
+    assert (rig.files.lane.running, rig.files.lane.waiting) == (0, 0)
+    assert sorted(state for path, state in rig.states() if path == "labos/vmlinuz") == (
+        ["done"] * 4 + ["failed"] * 2 + ["started"] * 6
+    )
+
+
+def test_numbers_for_prometheus(rig: Rig) -> None:
+    async def talk(client: aiohttp.ClientSession) -> None:
+        async with client.get(f"{rig.root}/pxelinux.cfg/default") as answer:
+            await answer.read()
+        async with client.get(f"{rig.root}/metrics") as answer:
+            assert answer.headers["Content-Type"] == "text/plain; version=0.0.4"
+            page = await answer.text()
+        assert 'labkit_transfers_total{protocol="http",state="done"} 1\n' in page
+        assert 'labkit_transfer_bytes_total{protocol="http"} 15\n' in page
+        assert "blade1" not in page and rig.ticket[HEADER] not in page
+
+    rig.run(talk)
 
 
 def test_a_slow_client_holds_up_nobody(rig: Rig) -> None:

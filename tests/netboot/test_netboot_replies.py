@@ -126,10 +126,10 @@ def test_a_reply_is_no_longer_than_the_client_can_take() -> None:
     [
         (BootMethod.PXELINUX, PXE_BIOS, "pxelinux.0", "pxe"),
         (BootMethod.PXELINUX, IPXE, "pxelinux.0", "ipxe"),
-        (BootMethod.PXELINUX, PXE_EFI, "", "pxe"),
+        (BootMethod.PXELINUX, PXE_EFI, "syslinux.efi", "pxe"),
         (BootMethod.PXELINUX, {}, "", "os"),
         (BootMethod.LPXELINUX, PXE_BIOS, "lpxelinux.0", "pxe"),
-        (BootMethod.LPXELINUX, IPXE, "lpxelinux.0", "ipxe"),
+        (BootMethod.LPXELINUX, IPXE, "pxelinux.0", "ipxe"),
         (BootMethod.IPXE, PXE_BIOS, "undionly.kpxe", "pxe"),
         (BootMethod.IPXE, PXE_EFI, "snponly.efi", "pxe"),
         (BootMethod.IPXE, HTTP_EFI, "http://10.77.0.1/snponly.efi", "http"),
@@ -150,8 +150,9 @@ def test_the_boot_file(method: BootMethod, client: dict[int, bytes], file: str, 
 
 
 def test_a_firmware_without_a_loader_is_said() -> None:
-    decision = answer(request(Message.DISCOVER, options=PXE_EFI))
-    assert told(decision).reason == "boot method pxelinux has no loader for pxe clients with efi-x64 firmware"
+    arm = {**PXE_EFI, Option.CLIENT_ARCHITECTURE: b"\x00\x0b"}
+    decision = answer(request(Message.DISCOVER, options=arm))
+    assert told(decision).reason == "boot method pxelinux has no loader for pxe clients with other firmware"
 
 
 def test_who_is_told_what_beside_the_file() -> None:

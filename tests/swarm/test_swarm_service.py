@@ -142,7 +142,8 @@ def test_a_bad_update_is_taken_back(swarm: Fleet, spec: ServiceSpec) -> None:
     with engine(swarm.controller.sock) as client:
         ensure_service(client, spec)
         watch(client, "web", 60)
-        said = refused(swarm, replace(spec, command=("/bin/sh", "-c", "exit 4")), 60)
+        # The way back of a stop-first update now and then waits a minute more: `UpdatePolicy` says why.
+        said = refused(swarm, replace(spec, command=("/bin/sh", "-c", "exit 4")), 150)
         assert said.startswith("service 'web' was not updated: swarm gave up the update and took it back")
         assert "ended with status 4" in said
         until(lambda: [answer.status for answer in asked(swarm)] == [200, 200, 200])

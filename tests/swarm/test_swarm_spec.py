@@ -171,6 +171,32 @@ def test_an_old_failure_explains_nothing() -> None:
     )
 
 
+def test_an_update_on_its_way_back_says_why_and_what_it_waits_for() -> None:
+    bad = task(1, "failed", desired="shutdown", error="task: non-zero exit (4)", container={"Image": "bad"})
+    heir = task(2, "ready", desired="ready", created=9)
+    back = judged(bad, task(1), heir, task(2, desired="shutdown", node="n3"), update="rollback_started")
+    assert back.failed and not back.given_up and not back.converged
+    assert back.reason == (
+        "swarm gave up the update and is taking it back: the replica on blade1 ended with status 4; "
+        "now waiting on blade2 for its predecessor to stop on blade3"
+    )
+    assert not judged(task(1), heir, update="updating").failed
+
+
+def test_what_a_replica_that_is_ready_waits_for() -> None:
+    heir = task(2, "ready", desired="ready", created=9)
+    running = task(2, desired="shutdown", node="n3")
+    assert judged(task(1), heir, running).reason == "waiting on blade2 for its predecessor to stop on blade3"
+    unplaced = task(2, "pending", desired="shutdown", node="", created=8)
+    assert judged(task(1), heir, running, unplaced).reason == (
+        "waiting on blade2 for a predecessor that was never placed: swarm gives that up after a minute"
+    )
+    ended = task(2, "failed", desired="shutdown", container={"Image": "old"})
+    assert judged(task(1), heir, ended, task(3, desired="shutdown")).reason == "waiting for its start on blade2"
+    everywhere = replace(heir, slot=0), task(2, desired="shutdown", slot=0), task(3, desired="shutdown", slot=0)
+    assert judged(*everywhere, replicas=None).reason == "waiting on blade2 for its predecessor to stop on blade2"
+
+
 def test_the_newest_failure_counts() -> None:
     first = task(1, "rejected", desired="shutdown", error="No such image: i", created=1)
     last = replace(first, id="t9", state="failed", error="task: non-zero exit (2)", created=9)

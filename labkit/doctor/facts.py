@@ -1,0 +1,84 @@
+"""What the doctor found on a machine and its network: plain values, each empty where it could not be looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Interface:
+    """A network card: ``addresses`` with their prefix lengths."""
+
+    name: str
+    is_up: bool
+    has_carrier: bool
+    addresses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a port: ``program`` is empty where we may not know."""
+
+    protocol: str
+    port: int
+    address: str
+    program: str = ""
+    pid: int = 0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer to a DISCOVER: as which client it was asked for, who answered, and what with."""
+
+    client: str
+    server: str
+    address: str = ""
+    file: str = ""
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image: ``wrong`` says what is wrong with it and ``fix`` what to do; both empty where it is whole."""
+
+    name: str
+    wrong: str = ""
+    fix: str = ""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder, and the free space where it is or will be."""
+
+    path: str
+    free_mib: int
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All of it. ``not_looked`` names what could not be looked at, and why.
+
+    ``now`` and ``newest_file`` are wall-clock seconds; ``synchronised`` is None where the kernel does not say.
+    """
+
+    is_up: bool = False
+    is_root: bool = False
+    interface: Interface | None = None
+    interfaces: tuple[str, ...] = ()
+    holders: tuple[Holder, ...] = ()
+    blocked: tuple[tuple[str, int, str, str], ...] = ()
+    overlap: str = ""
+    answers: tuple[Answer, ...] = ()
+    images: tuple[Image, ...] = ()
+    engine: str = ""
+    modules: tuple[str, ...] = ()
+    now: float = 0.0
+    newest_file: float = 0.0
+    synchronised: bool | None = None
+    cache: Place | None = None
+    state: Place | None = None
+    memory_mib: int = 0
+    missing: Mapping[str, str] = field(default_factory=dict)
+    kvm: bool = False
+    parts: Mapping[str, int] = field(default_factory=dict)
+    not_looked: Mapping[str, str] = field(default_factory=dict)

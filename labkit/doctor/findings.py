@@ -1,0 +1,235 @@
+"""What facts mean for a lab: findings, each with what to do about it. Pure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Interface
+
+from labkit.doctor.facts import Facts
+from labkit.lab import ChassisKind, Lab, NetworkKind
+
+OK, WARNING, BAD, SKIPPED = "ok", "warning", "bad", "skipped"
+CACHE_MIB, STATE_MIB = 2000, 1500
+LAB_MEMORY_MIB = 1500
+"""What the lab's own servers and engine take beside the blades."""
+LATE_S = 24 * 3600.0
+MESH = {"ip_vs": "the routing mesh, by which every node answers for a service", "vxlan": "overlay networks"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: ``state`` is ``ok``, ``warning``, ``bad`` or ``skipped``."""
+
+    check: str
+    state: str
+    what: str
+    fix: str = ""
+
+
+def examine(lab: Lab, facts: Facts) -> list[Finding]:
+    """Everything that a lab needs, looked at in the order in which a boot needs it."""
+    found = [finding for check in CHECKS for finding in check(lab, facts)]
+    return found + [Finding(check, SKIPPED, f"not looked at: {why}") for check, why in facts.not_looked.items()]
+
+
+def is_well(findings: Sequence[Finding]) -> bool:
+    """Whether nothing is bad."""
+    return all(finding.state != BAD for finding in findings)
+
+
+def render(findings: Sequence[Finding]) -> str:
+    """The findings for a person, each fix below its finding, and a last line that counts."""
+    lines = []
+    for finding in findings:
+        lines.append(f"{finding.state:8} {finding.check:10} {finding.what}")
+        if finding.fix:
+            lines.append(f"{'':19} fix: {finding.fix}")
+    bad, odd = (sum(finding.state == state for finding in findings) for state in (BAD, WARNING))
+    last = "nothing is in the way of a boot" if not bad else f"{bad} to be mended before a boot"
+    return "\n".join([*lines, "", last + (f", {odd} to know about" if odd else "")])
+
+
+# --- this machine -----------------------------------------------------------------------------------------------------
+
+
+def _programs(lab: Lab, facts: Facts) -> Iterator[Finding]:
+    if facts.missing:
+        packages = " ".join(sorted(set(facts.missing.values())))
+        what = f"not installed: {', '.join(sorted(facts.missing))}"
+        yield Finding("programs", BAD, what, f"./lab setup, or apt-get install {packages}")
+    else:
+        yield Finding("programs", OK, "everything a lab runs is installed")
+
+
+def _parts(lab: Lab, facts: Facts) -> Iterator[Finding]:
+    if not facts.is_up:
+        yield Finding("lab", OK, "not up; what follows is what it will find")
+        return
+    dead = [name for name, pid in facts.parts.items() if not pid]
+    if dead:
+        yield Finding(
+            "lab", BAD, f"it is up, but {', '.join(dead)} does not run", "read .lab/logs; ./lab down, ./lab up"
+        )
+    else:
+        yield Finding("lab", OK, f"up, with {len(facts.parts)} parts")
+
+
+def _clock(lab: Lab, facts: Facts) -> Iterator[Finding]:
+    shown = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(facts.now))
+    set_it = "set it: timedatectl set-ntp true, or date --set"
+    if facts.now < facts.newest_file - LATE_S:
+        yield Finding("clock", BAD, f"it is {shown}, which is before labkit's own files were made", set_it)
+    elif facts.synchronised is False:
+        what = f"it is {shown}, and nothing keeps it right; a swarm's certificates depend on the time"
+        yield Finding("clock", WARNING, what, set_it)
+    else:
+        yield Finding("clock", OK, shown)
+
+
+def _disk(lab: Lab, facts: Facts) -> Iterator[Finding]:
+    for place, wanted_mib in ((facts.cache, CACHE_MIB), (facts.state, STATE_MIB)):
+        if place is not None and place.free_mib < wanted_mib:
+            what = f"{place.free_mib:,} MiB are free for {place.path}, {wanted_mib:,} are wanted"
+            yield Finding("disk", BAD, what, "make room; LABKIT_CACHE and LABKIT_STATE name other places")
+        elif place is not None:
+            yield Finding("disk", OK, f"{place.free_mib:,} MiB free for {place.path}")
+
+
+def _memory(lab: Lab, facts: Facts) -> Iterator[Finding]:
+    if lab.chassis.kind is not ChassisKind.VIRTUAL:
+        return
+    blades = sum(blade.memory_mib for blade in lab.blades)
+    wanted = blades + LAB_MEMORY_MIB
+    if facts.is_up:
+        yield Finding("memory", OK, f"{facts.memory_mib:,} MiB are free while the lab is up")
+    elif facts.memory_mib < wanted:
+        what = f"{facts.memory_mib:,} MiB are free; the blades take {blades:,}, the lab {LAB_MEMORY_MIB:,}"
+        yield Finding("memory", BAD, what, "fewer blades at once, or a smaller memory in lab.yaml (1536M is the least)")
+    else:
+        yield Finding("memory", OK, f"{facts.memory_mib:,} MiB free, {wanted:,} wanted")
+
+
+def _speed(lab: Lab, facts: Facts) -> Iterator[Finding]:
+    if lab.chassis.kind is ChassisKind.VIRTUAL:
+        slow = "no KVM: the blades are emulated, and a boot takes 40 to 90 seconds"
+        yield Finding("speed", OK, "KVM runs the blades" if facts.kvm else slow)
+
+
+def _images(lab: Lab, facts: Facts) -> Iterator[Finding]:
+    for image in facts.images:
+        if image.wrong:
+            yield Finding("images", BAD, f"{image.name}: {image.wrong}", image.fix)
+        else:
+            yield Finding("images", OK, f"{image.name} is there and whole")
+
+
+def _engine(lab: Lab, facts: Facts) -> Iterator[Finding]:
+    virtual = lab.network.kind is NetworkKind.VIRTUAL
+    if facts.engine:
+        fix = "./lab down, ./lab up" if virtual else "apt-get install docker.io; systemctl start docker"
+        yield Finding("engine", BAD, f"the swarm's manager is not there: {facts.engine}", fix)
+    elif "engine" not in facts.not_looked:
+        yield Finding("engine", OK, "the swarm's manager answers")
+    for name, use in MESH.items():
+        if name in facts.modules:
+            yield Finding("engine", OK, f"this kernel has {name}")
+            continue
+        what = f"this kernel has no {name}, which is for {use}"
+        if virtual:
+            yield Finding("engine", WARNING, f"{what}; the blades' kernel has it, and only they answer", "")
+        else:
+            yield Finding("engine", BAD, what, f"modprobe {name}; else install this kernel's modules")
+
+
+# --- the network ------------------------------------------------------------------------------------------------------
+
+
+def _interface(lab: Lab, facts: Facts) -> Iterator[Finding]:
+    network = lab.network
+    if network.kind is NetworkKind.VIRTUAL:
+        if facts.overlap:
+            yield Finding("interface", BAD, facts.overlap, "another network.subnet in lab.yaml, or take that lab down")
+        else:
+            yield Finding("interface", OK, f"{network.subnet} is the lab's own, in a namespace of its own")
+        return
+    card = facts.interface
+    if card is None:
+        known = ", ".join(facts.interfaces) or "none"
+        what = f"there is no interface {network.interface}; this machine has {known}"
+        yield Finding("interface", BAD, what, "correct network.interface in lab.yaml")
+        return
+    if not card.is_up:
+        yield Finding("interface", BAD, f"{card.name} is down", f"ip link set {card.name} up")
+    elif not card.has_carrier:
+        yield Finding("interface", BAD, f"{card.name} has no link", "plug the cable in, and look at the switch's port")
+    wanted = f"{network.server}/{network.subnet.prefixlen}"
+    if wanted in card.addresses:
+        yield Finding("interface", OK, f"{card.name} has {wanted}")
+    elif any(IPv4Interface(address).ip == network.server for address in card.addresses):
+        have = ", ".join(card.addresses)
+        yield Finding("interface", BAD, f"{card.name} has {have}, and the subnet is {network.subnet}", "correct either")
+    else:
+        have = ", ".join(card.addresses) or "no address"
+        what = f"{card.name} has {have}, and not the server's address"
+        yield Finding("interface", BAD, what, f"ip address add {wanted} dev {card.name}")
+
+
+def _ports(lab: Lab, facts: Facts) -> Iterator[Finding]:
+    if lab.network.kind is NetworkKind.VIRTUAL or facts.is_up or "ports" in facts.not_looked:
+        return
+    mine = {"0.0.0.0", "*", "[::]", "::", str(lab.network.server), f"0.0.0.0%{lab.network.interface}"}
+    wanted = [*ports(lab), ("tcp", lab.network.registry_port)]
+    taken = [one for one in facts.holders if (one.protocol, one.port) in wanted and one.address in mine]
+    for holder in taken:
+        who = f"{holder.program} (process {holder.pid})" if holder.program else "another program"
+        stop = f"systemctl stop {holder.program}" if holder.program else f"ss -lnp 'sport = :{holder.port}' names it"
+        yield Finding("ports", BAD, f"{holder.protocol.upper()} {holder.port} is held by {who}", stop)
+    if not taken:
+        yield Finding("ports", OK, ", ".join(f"{protocol.upper()} {port}" for protocol, port in wanted) + " are free")
+
+
+def ports(lab: Lab) -> tuple[tuple[str, int], ...]:
+    """What blades send to: DHCP, TFTP, HTTP."""
+    return (("udp", 67), ("udp", 69), ("tcp", lab.network.http_port))
+
+
+def _firewall(lab: Lab, facts: Facts) -> Iterator[Finding]:
+    if lab.network.kind is NetworkKind.VIRTUAL or "firewall" in facts.not_looked:
+        return
+    for protocol, port, verdict, rule in facts.blocked:
+        name, allow = f"{protocol.upper()} {port}", _allow(lab, protocol, port)
+        if verdict == "drop":
+            yield Finding("firewall", BAD, f"{name} from the blades is dropped by {rule}", allow)
+        else:
+            what = f"{name} may be dropped by {rule}: there are rules that the doctor does not understand"
+            yield Finding("firewall", WARNING, what, allow)
+    if not facts.blocked:
+        yield Finding("firewall", OK, "it lets the blades' DHCP, TFTP and HTTP in")
+
+
+def _allow(lab: Lab, protocol: str, port: int) -> str:
+    return f"iptables -I INPUT -i {lab.network.interface} -p {protocol} --dport {port} -j ACCEPT, or the same in nft"
+
+
+def _dhcp(lab: Lab, facts: Facts) -> Iterator[Finding]:
+    if "dhcp" in facts.not_looked:
+        return
+    foreign = [answer for answer in facts.answers if answer.server != str(lab.network.server)]
+    for server in sorted({answer.server for answer in foreign}):
+        mine = [answer for answer in foreign if answer.server == server]
+        told = "; ".join(
+            f"to {answer.client}: {answer.address or 'no address'}"
+            + (f", boot file {answer.file}" if answer.file else "")
+            for answer in mine
+        )
+        fix = f"switch {server} off, or keep it from this network: blades go to whoever answers first"
+        yield Finding("dhcp", BAD, f"another DHCP server answers: {server} ({told})", fix)
+    if not foreign:
+        yield Finding("dhcp", OK, "no other DHCP server answers")
+
+
+CHECKS: tuple[Callable[[Lab, Facts], Iterator[Finding]], ...] = (
+    _parts, _programs, _clock, _disk, _memory, _speed, _images, _engine, _interface, _ports, _firewall, _dhcp,
+)  # fmt: skip

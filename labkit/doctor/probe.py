@@ -1,0 +1,194 @@
+"""Looking at a machine: each function finds one fact, and none changes anything."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import labkit
+from labkit.chassis import network, qemu
+from labkit.doctor import firewall
+from labkit.doctor.facts import Holder, Image, Interface, Place
+from labkit.doctor.findings import ports
+from labkit.errors import ImageError, MachineError
+from labkit.images import labos, nginx, store
+from labkit.images.served import catalogue
+from labkit.lab import Lab
+from labkit.netboot.loaders import FILES
+from labkit.state import State
+from labkit.up import needed_programs
+
+STA_UNSYNC, STATUS_AT_B = 0x0040, 40
+"""linux/timex.h: the bit that says nobody keeps the clock right, and where the status lies on 64-bit machines."""
+MODULES = ("ip_vs", "vxlan")
+
+
+class NotLooked(Exception):
+    """Something that could not be looked at; the text says why."""
+
+
+def run(*words: str) -> str:
+    """What a program prints. Raises NotLooked when it is not installed or fails."""
+    if shutil.which(words[0]) is None:
+        raise NotLooked(f"{words[0]} is not installed")
+    done = subprocess.run(words, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=30)
+    if done.returncode:
+        raise NotLooked(f"{words[0]} failed: {done.stderr.strip()[-200:]}")
+    return done.stdout
+
+
+def interfaces() -> dict[str, Interface]:
+    """This machine's cards, by name."""
+    found = {}
+    for link in json.loads(run("ip", "-json", "address", "show")):
+        flags = link.get("flags", ())
+        addresses = [f"{a['local']}/{a['prefixlen']}" for a in link.get("addr_info", ()) if a["family"] == "inet"]
+        name = link["ifname"]
+        found[name] = Interface(name, "UP" in flags, "LOWER_UP" in flags, tuple(addresses))
+    return found
+
+
+def holders(text: str | None = None) -> tuple[Holder, ...]:
+    """Who listens where, from ``ss`` (ss(8)); ``text`` is what it printed."""
+    printed = run("ss", "-Hlntup") if text is None else text
+    found = []
+    for line in printed.splitlines():
+        words = line.split()
+        address, _, port = words[4].rpartition(":")
+        who = re.search(r'\(\("([^"]+)",pid=(\d+)', line)
+        program, pid = (who[1], int(who[2])) if who else ("", 0)
+        found.append(Holder(words[0], int(port), address, program, pid))
+    return tuple(found)
+
+
+def blocked(lab: Lab) -> tuple[tuple[str, int, str, str], ...]:
+    """What a firewall does to the blades' packets: protocol, port, ``drop`` or ``unsure``, and the rule."""
+    if os.geteuid() != 0:
+        raise NotLooked("reading firewall rules needs root")
+    tables = []
+    for program, words, read in (
+        ("nft", ("nft", "--json", "list", "ruleset"), firewall.read_nftables),
+        ("iptables-save", ("iptables-save",), firewall.read_iptables),
+    ):
+        if shutil.which(program) is not None:
+            tables += read(run(*words))
+        elif program == "nft" and shutil.which("iptables-save") is None:
+            raise NotLooked("neither nft nor iptables-save is installed")
+    verdicts = []
+    for protocol, port in ports(lab):
+        found = firewall.judge(tables, firewall.Packet(lab.network.interface, protocol, port))
+        if found.what != firewall.ACCEPT:
+            verdicts.append((protocol, port, found.what, found.rule))
+    return tuple(verdicts)
+
+
+def overlap(lab: Lab, state: State) -> str:
+    """What of this machine already covers a virtual lab's subnet."""
+    try:
+        network.check_subnet(lab.network.subnet, network.host_link(state.tag))
+    except MachineError as error:
+        return error.what
+    return ""
+
+
+def look_at_images(lab: Lab) -> tuple[Image, ...]:
+    """Each image, compared with the digests that were recorded when it was built."""
+    found = []
+    missing = sorted(name for name, (path, _) in FILES.items() if not Path(path).is_file())
+    packages = " ".join(sorted({FILES[name][1] for name in missing}))
+    wrong = f"not there: {', '.join(missing)}" if missing else ""
+    found.append(Image("boot loaders", wrong, f"./lab setup, or apt-get install {packages}" if missing else ""))
+    for builder in (labos, nginx):
+        recipe = builder.recipe()
+        try:
+            store.verify(store.folder_of(store.cache_folder(), recipe))
+            found.append(Image(recipe.name))
+        except ImageError as error:
+            found.append(Image(recipe.name, error.what, error.fix))
+    foreign = [path for name, path in catalogue(lab).items() if name.startswith("coreos/")]
+    if foreign:
+        gone = [str(path) for path in foreign if not path.is_file()]
+        fix = "copy the files of a release there; ./lab images lists their names"
+        found.append(Image("container-linux", f"not there: {', '.join(gone)}" if gone else "", fix if gone else ""))
+    return tuple(found)
+
+
+def engine(path: Path) -> str:
+    """Why a Docker engine does not answer at a socket; empty when it does (Engine API, /_ping)."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+            sock.settimeout(5)
+            sock.connect(str(path))
+            sock.sendall(b"GET /_ping HTTP/1.0\r\nHost: engine\r\n\r\n")
+            head = sock.recv(4096)
+    except PermissionError:
+        raise NotLooked(f"{path} may not be opened by this user") from None
+    except OSError as error:
+        return f"{path}: {error.strerror or error}"
+    return "" if b" 200 " in head.split(b"\r\n")[0] else f"{path}: {head[:60]!r}"
+
+
+def modules() -> tuple[str, ...]:
+    """Which of the swarm's kernel modules are there: loaded, built in, or to be loaded."""
+    found = []
+    for name in MODULES:
+        loaded = Path(f"/sys/module/{name}").exists() or (name == "ip_vs" and Path("/proc/net/ip_vs").exists())
+        if loaded or _is_loadable(name):
+            found.append(name)
+    return tuple(found)
+
+
+def _is_loadable(name: str) -> bool:
+    if shutil.which("modprobe") is None:
+        return False
+    return subprocess.run(["modprobe", "--dry-run", name], capture_output=True, check=False).returncode == 0
+
+
+def synchronised() -> bool | None:
+    """Whether something keeps the kernel's clock right (adjtimex(2)); None where the kernel does not say."""
+    buffer = ctypes.create_string_buffer(512)
+    if ctypes.CDLL(None).adjtimex(buffer) < 0:
+        return None
+    return not int.from_bytes(buffer.raw[STATUS_AT_B : STATUS_AT_B + 4], "little") & STA_UNSYNC
+
+
+def newest_file() -> float:
+    """When labkit's own newest module was written."""
+    return max(path.stat().st_mtime for path in Path(labkit.__file__).parent.glob("*.py"))
+
+
+def place(path: Path) -> Place:
+    """A folder that is or will be, and the space that is free there."""
+    there = next(above for above in (path, *path.parents) if above.exists())
+    return Place(str(path), shutil.disk_usage(there).free >> 20)
+
+
+def memory_mib(text: str | None = None) -> int:
+    """Memory that is free or can be made free, in MiB (proc(5), meminfo)."""
+    printed = Path("/proc/meminfo").read_text() if text is None else text
+    found = re.search(r"^MemAvailable:\s+(\d+) kB", printed, re.MULTILINE)
+    return int(found[1]) >> 10 if found else 0
+
+
+def missing_programs(lab: Lab) -> Mapping[str, str]:
+    """Programs that are not here, and the packages that have them."""
+    return {
+        name: package
+        for name, package in needed_programs(lab).items()
+        if shutil.which(name) is None and not Path(name).is_file()
+    }
+
+
+def has_kvm(lab: Lab) -> bool:
+    """Whether the hardware's virtualisation runs a kernel: the blades' own, where it is built already."""
+    kernel = catalogue(lab).get("labos/vmlinuz")
+    if shutil.which(qemu.BINARY) is None or kernel is None or not kernel.is_file():
+        return False
+    return qemu.find_accelerator(kernel) == "kvm"

@@ -1,0 +1,105 @@
+"""The doctor's visit: every probe, in the right place, with what could not be looked at noted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from labkit import rpc, up
+from labkit.doctor import ask, probe
+from labkit.doctor.facts import Answer, Facts, Interface
+from labkit.doctor.probe import NotLooked
+from labkit.errors import ControlError
+from labkit.images.store import cache_folder
+from labkit.lab import ChassisKind, Lab, NetworkKind
+from labkit.parts import confined
+from labkit.state import State
+
+T = TypeVar("T")
+ASK_S = 20.0
+
+Progress = Callable[[str], None]
+
+
+async def ask_dhcp(interface: str, owner: tuple[int, int]) -> list[dict[str, Any]]:
+    """On the supervisor's side: ask in a process of the owner's that may send raw frames. Raises ControlError."""
+    process = await asyncio.create_subprocess_exec(
+        *confined(owner, "net_raw", module="labkit.doctor.ask"), interface,
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    said, errors = await process.communicate()
+    if process.returncode:
+        raise ControlError(f"{interface} cannot be asked: {errors.decode(errors='replace').strip()[-200:]}")
+    return [json.loads(line) for line in said.splitlines()]
+
+
+def look(lab: Lab, state: State, progress: Progress) -> Facts:
+    """All the facts. Takes some seconds: images are read whole, and servers are given time to answer."""
+    not_looked: dict[str, str] = {}
+
+    def attempt(name: str, find: Callable[[], T], otherwise: T) -> T:
+        progress(f"looking at {name}")
+        try:
+            return find()
+        except NotLooked as error:
+            not_looked[name] = str(error)
+            return otherwise
+
+    status = up.status(state)
+    is_virtual = lab.network.kind is NetworkKind.VIRTUAL
+    is_emulated = lab.chassis.kind is ChassisKind.VIRTUAL
+    none: dict[str, Interface] = {}
+    cards = attempt("interface", probe.interfaces, none)
+    return Facts(
+        is_up=status is not None,
+        is_root=os.geteuid() == 0,
+        interface=cards.get(lab.network.interface),
+        interfaces=tuple(name for name in cards if name != "lo"),
+        holders=() if is_virtual else attempt("ports", probe.holders, ()),
+        blocked=() if is_virtual else attempt("firewall", lambda: probe.blocked(lab), ()),
+        overlap=probe.overlap(lab, state) if is_virtual else "",
+        answers=attempt("dhcp", lambda: _answers(lab, state, status is not None), ()),
+        images=attempt("images", lambda: probe.look_at_images(lab), ()),
+        engine=attempt("engine", lambda: _engine(lab, state, status is not None), ""),
+        modules=probe.modules(),
+        now=time.time(),
+        newest_file=probe.newest_file(),
+        synchronised=probe.synchronised(),
+        cache=probe.place(cache_folder()),
+        state=probe.place(state.path),
+        memory_mib=probe.memory_mib(),
+        missing=probe.missing_programs(lab),
+        kvm=status["accelerator"] == "kvm" if status is not None else is_emulated and probe.has_kvm(lab),
+        parts=status["parts"] if status is not None else {},
+        not_looked=not_looked,
+    )
+
+
+def _answers(lab: Lab, state: State, is_up: bool) -> tuple[Answer, ...]:
+    if is_up:
+        try:
+            rows = rpc.call(state.control, "ask_dhcp", timeout_s=ASK_S)["answers"]
+        except ControlError as error:
+            raise NotLooked(error.what) from None
+        return tuple(Answer(**row) for row in rows)
+    if lab.network.kind is NetworkKind.VIRTUAL:
+        raise NotLooked("the network of a virtual lab is made when the lab is")
+    try:
+        card = (probe.interfaces().get(lab.network.interface), lab.network.interface)
+        if card[0] is None or not card[0].is_up:
+            raise NotLooked(f"{card[1]} is not there or down")
+        return tuple(ask.ask(card[1], ask.own_mac(card[1])))
+    except PermissionError:
+        raise NotLooked("asking with raw frames needs root, or a lab that is up") from None
+    except OSError as error:
+        raise NotLooked(f"{lab.network.interface} cannot be asked: {error.strerror or error}") from None
+
+
+def _engine(lab: Lab, state: State, is_up: bool) -> str:
+    if lab.network.kind is NetworkKind.VIRTUAL and not is_up:
+        raise NotLooked("a virtual lab brings its own when it comes up")
+    return probe.engine(state.manager_socket(lab))

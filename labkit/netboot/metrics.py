@@ -1,0 +1,112 @@
+"""What the boot server has done so far, in numbers, as Prometheus reads them (text format 0.0.4).
+
+The counters are fed by the events that go into the stream, so both always agree. Labels come from fixed sets: no name,
+no address, no path and no secret gets in here, and the number of lines is bounded.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from labkit.events import BootStarted, Dhcp, Event, Phoned, Ticket, Transfer, Trouble, UnknownMachine
+
+CONTENT_TYPE = "text/plain; version=0.0.4"
+
+HELP = {
+    "labkit_dhcp_messages_total": "DHCP messages heard, by type and by what they were answered with",
+    "labkit_transfers_total": "transfers of files, by protocol and state; started ones appear again when they end",
+    "labkit_transfer_bytes_total": "bytes of files that were sent, of transfers that have ended",
+    "labkit_transfer_seconds_total": "how long the transfers took that have ended, all together",
+    "labkit_boots_total": "boots that began, by what began them",
+    "labkit_tickets_total": "tickets, redeemed and refused",
+    "labkit_phoned_total": "messages of booted blades, by stage",
+    "labkit_unknown_machines_total": "machines that asked to boot and are not in the lab",
+    "labkit_troubles_total": "troubles, by the part that had them",
+}
+GAUGES = {
+    "labkit_http_large_running": "large files that are being sent over HTTP",
+    "labkit_http_large_waiting": "large files that wait for their turn",
+    "labkit_start_time_seconds": "when the boot server started, in seconds since the epoch",
+}
+
+Labels = tuple[tuple[str, str], ...]
+
+
+class Counters:
+    """The totals so far. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._totals: Counter[tuple[str, Labels]] = Counter()
+        self._lock = threading.Lock()
+
+    def count(self, event: Event) -> None:
+        """Count one event."""
+        with self._lock:
+            for name, labels, amount in _counted(event):
+                self._totals[name, labels] += amount  # type: ignore[assignment]  # seconds are floats
+
+    def counted(self, emit: Callable[[Event], None]) -> Callable[[Event], None]:
+        """A way to ``emit`` on which every event is counted."""
+
+        def emit_counted(event: Event) -> None:
+            self.count(event)
+            emit(event)
+
+        return emit_counted
+
+    def totals(self) -> dict[tuple[str, Labels], float]:
+        """What there is to tell, by name and labels."""
+        with self._lock:
+            return dict(self._totals)
+
+
+def _counted(event: Event) -> list[tuple[str, Labels, float]]:
+    """What an event adds to which counter."""
+    match event:
+        case Dhcp():
+            return [("labkit_dhcp_messages_total", (("message", event.message), ("reply", event.reply or "none")), 1)]
+        case Transfer():
+            protocol = ("protocol", event.protocol)
+            counted: list[tuple[str, Labels, float]] = [
+                ("labkit_transfers_total", (protocol, ("state", event.state)), 1)
+            ]
+            if event.state in ("done", "failed"):
+                counted.append(("labkit_transfer_bytes_total", (protocol,), event.sent_b))
+                counted.append(("labkit_transfer_seconds_total", (protocol,), event.seconds))
+            return counted
+        case BootStarted():
+            return [("labkit_boots_total", (("cause", event.cause),), 1)]
+        case Ticket():
+            return [("labkit_tickets_total", (("state", event.state),), 1)]
+        case Phoned():
+            return [("labkit_phoned_total", (("stage", event.stage),), 1)]
+        case UnknownMachine():
+            return [("labkit_unknown_machines_total", (), 1)]
+        case Trouble():
+            return [("labkit_troubles_total", (("part", event.part),), 1)]
+    return []
+
+
+def render(totals: Mapping[tuple[str, Labels], float], gauges: Mapping[str, float]) -> str:
+    """The page: every counter and gauge with its help and type, its lines in order."""
+    lines: list[str] = []
+    for name, text in HELP.items():
+        lines += [f"# HELP {name} {text}", f"# TYPE {name} counter"]
+        lines += [
+            f"{name}{_shown(labels)} {total:.10g}" for (own, labels), total in sorted(totals.items()) if own == name
+        ]
+    for name, value in gauges.items():
+        lines += [f"# HELP {name} {GAUGES[name]}", f"# TYPE {name} gauge", f"{name} {value:.10g}"]
+    return "\n".join(lines) + "\n"
+
+
+def _shown(labels: Labels) -> str:
+    if not labels:
+        return ""
+    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels) + "}"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
