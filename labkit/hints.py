@@ -154,7 +154,7 @@ RULES: tuple[_Rule, ...] = (
           "A program that the lab runs is not on this machine."),
     _rule(_E.MachineError, r"too long for Unix sockets", "path-too-long", MACHINE,
           "The parts of a lab speak through Unix sockets, whose path may have 108 bytes."),
-    _rule(_E.MachineError, r"did not give the lab its namespaces|network could not be made", "no-namespaces", MACHINE,
+    _rule(_E.MachineError, r"did not give the lab its namespaces|network could not be (made|set up)", "no-namespaces", MACHINE,
           "A lab lives in network namespaces of its own, and this machine, perhaps a container, does not allow them."),
     _rule(_E.MachineError, r"not ready after|ended at once", "part-failed", MACHINE,
           "A part of the lab did not start; the end of its log is above."),
