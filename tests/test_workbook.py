@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
+from papermill import execute_notebook
+from papermill.cli import papermill
 
 from labkit import cli, events, labfile
 from labkit.errors import LabkitError, ParameterError
@@ -95,8 +96,7 @@ def test_a_parameter_without_type_or_words_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_papermill_lists_each_parameter_with_its_words(chapter: str) -> None:
-    command = [sys.executable, "-m", "papermill", "--help-notebook", str(FOLDER / f"{chapter}.ipynb")]
-    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    said = CliRunner().invoke(papermill, ["--help-notebook", str(FOLDER / f"{chapter}.ipynb")]).output
     for parameter in read_parameters(FOLDER, chapter).values():
         assert f"{parameter.name}: {parameter.kind}" in said
         assert parameter.words.split("(")[0].strip()[:20] in " ".join(said.split())
@@ -260,8 +260,6 @@ def test_a_report_of_a_run_that_failed_says_so(tmp_path: Path) -> None:
 
 
 def test_a_kernel_runs_over_unix_sockets_and_is_quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import papermill
-
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
     source = "import json, ipykernel.connect\nprint(json.loads(ipykernel.connect.get_connection_info())['transport'])"
     cell = code(source)
@@ -270,7 +268,7 @@ def test_a_kernel_runs_over_unix_sockets_and_is_quiet(tmp_path: Path, monkeypatc
     before = os.dup(2)
     os.dup2(writing, 2)
     try:
-        papermill.execute_notebook(
+        execute_notebook(
             str(tmp_path / "in.ipynb"), str(tmp_path / "out.ipynb"), kernel_name="python3", progress_bar=False,
             kernel_manager_class=kernels_over_sockets(),
         )  # fmt: skip

@@ -12,7 +12,6 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
-from itertools import chain, islice
 
 from labkit.events import Event, Trouble
 from labkit.netboot import replies

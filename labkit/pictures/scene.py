@@ -54,6 +54,8 @@ class Scene:
 
 def fold(scene: Scene, event: Event) -> Scene:
     """The scene after one more event."""
+    if event.boot == events.REHEARSAL:
+        return scene
     now = max(scene.now, event.time)
     if isinstance(event, events.LabEvent) and event.state == "starting":
         return Scene(now=now, stages=stages.fold(scene.stages, event), past=scene.past)

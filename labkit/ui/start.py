@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from IPython.display import display
 
+from labkit.client import find_state
+from labkit.doctor.findings import Finding, examine
+from labkit.doctor.visit import look
 from labkit.lab import Lab
-from labkit.machine import Finding, look_at_machine
 from labkit.pictures.chassis import draw_chassis
-from labkit.pictures.svg import GREEN, RED, esc
+from labkit.pictures.svg import AMBER, GREEN, GREY, RED, esc
 from labkit.stages import grid
 from labkit.ui.feed import present_stages
 from labkit.ui.head import takes
@@ -21,20 +23,23 @@ _TABLE = (
 )
 
 
+_SIGNS = {"ok": ("✓", "well", GREEN), "warning": ("!", "to know", AMBER), "bad": ("✕", "to mend", RED)}
+
+
 def show_machine(lab: Lab) -> tuple[Finding, ...]:
-    """Look at this machine and show what was found, each with what to do about it; the findings are returned."""
-    found = look_at_machine(lab)
+    """Let the doctor look at this machine and show what is found, with what to do about it; nothing is changed."""
+    found = examine(lab, look(lab, find_state(lab.path), print))
     rows, lines = [], []
     for one in found:
-        sign, colour = ("✓", GREEN) if one.good else ("✕", RED)
-        mark = f'<span style="color:{colour};font-weight:700">{sign}</span> {"well" if one.good else "not yet"}'
+        sign, word, colour = _SIGNS.get(one.state, ("–", "not looked at", GREY))
+        mark = f'<b style="color:{colour}">{sign}</b> {word}'
         fix = f"<br>{esc(one.fix)}" if one.fix else ""
-        rows.append(f"<tr><td>{mark}</td><td>{esc(one.what)}</td><td>{esc(one.words)}{fix}</td></tr>")
-        lines.append([sign, one.what, one.words + (f" ({one.fix})" if one.fix else "")])
+        rows.append(f"<tr><td>{mark}</td><td>{esc(one.check)}</td><td>{esc(one.what)}{fix}</td></tr>")
+        lines.append([sign, one.check, one.what + (f" ({one.fix})" if one.fix else "")])
     head = '<thead><tr><th scope="col">Is it?</th><th scope="col">What</th><th scope="col">Found</th></tr></thead>'
     html = f'{_TABLE}<table class="labkit-table">{head}<tbody>{"".join(rows)}</tbody></table>'
     display({"text/html": html, "text/plain": grid(["", "what", "found"], lines)}, raw=True)
-    return found
+    return tuple(found)
 
 
 def show_lab(lab: Lab) -> None:

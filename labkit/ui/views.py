@@ -10,7 +10,7 @@ from typing import Any
 
 from IPython.display import display
 
-from labkit import client, labfile, stages
+from labkit import client, events, labfile, stages
 from labkit.lab import Blade, Lab
 from labkit.pictures import boots, words
 from labkit.pictures.scene import fold_all
@@ -102,7 +102,7 @@ def show_sequence(running: client.RunningLab, blade: Blade) -> None:
 
 def show_tail(running: client.RunningLab, blade: Blade, *, most: int = 12) -> None:
     """The latest DHCP, TFTP, HTTP and swarm lines of a blade, in words."""
-    mine = [event for event in running.events() if event.blade == blade.name]
+    mine = [event for event in running.events() if event.blade == blade.name and event.boot != events.REHEARSAL]
     _show_lines(f"What was heard of {blade.name}", words.tail(mine, most=most))
 
 

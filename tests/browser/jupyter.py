@@ -91,14 +91,14 @@ class Book:
         """Wait until every cell has run: none is marked with an asterisk, and the last has its number."""
         last = self.page.locator(".jp-CodeCell .jp-InputPrompt").last
         deadline = time.monotonic() + timeout_s
-        while not (re.search(r"\d", last.inner_text()) and "*" not in self.prompts()):
+        while not (re.search(r"\d", last.text_content() or "") and "*" not in self.prompts()):
             assert time.monotonic() < deadline, f"{self.name}: {self.prompts()}"
             assert not self.page.locator(".labkit-error").count(), self.page.locator(".labkit-error").inner_text()
             self.page.wait_for_timeout(200)
 
     def prompts(self) -> str:
         """The numbers beside the cells."""
-        return " ".join(self.page.locator(".jp-CodeCell .jp-InputPrompt").all_inner_texts())
+        return " ".join(self.page.locator(".jp-CodeCell .jp-InputPrompt").all_text_contents())
 
     def run_cell(self, number: int) -> Locator:
         """Run one code cell, counted from 0; its output area."""
@@ -141,7 +141,7 @@ def open_book(browser: Browser, address: str, name: str = "") -> Book:
     """Open a notebook in a workspace of its own; without a name, whatever the workbook opens by itself."""
     page = browser.new_page(viewport={"width": 1280, "height": 1600})
     workspace = re.sub(r"\W", "", name) or "start"
-    path = f"/lab/workspaces/{workspace}/tree/{name}?reset&token={TOKEN}" if name else f"/lab?token={TOKEN}"
+    path = f"/lab/workspaces/{workspace}/tree/{name}?reset&token={TOKEN}" if name else f"/?token={TOKEN}"
     page.goto(address + path)
     page.locator(".jp-Notebook").first.wait_for(timeout=60_000)
     return Book(page, name or "start")

@@ -117,6 +117,11 @@ def test_services_and_answers_are_counted() -> None:
     assert fold_all([*SERVING, events.Service(name="web", action="removed")]).services == {}
 
 
+def test_a_rehearsal_is_no_boot() -> None:
+    walked = events.Dhcp(blade="blade1", boot=events.REHEARSAL, mac="m", message="DISCOVER", time=1_800_000_000)
+    assert fold_all([*RUNNING, walked]) == fold_all(RUNNING)
+
+
 # --- what each shows --------------------------------------------------------------------------------------------------
 
 
