@@ -164,7 +164,7 @@ class Swarm(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Service(Event):
-    """A swarm service changed: ``created``, ``updated``, ``converged``, ``answered``, ``removed``."""
+    """A swarm service changed: ``created``, ``updated``, ``rolled back``, ``converged``, ``answered``, ``removed``."""
 
     kind = "service"
     name: str

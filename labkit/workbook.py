@@ -17,7 +17,9 @@ from labkit.state import State
 
 Progress = Callable[[str], None]
 
-CHAPTERS = ("01-pxe-setup", "02-ignition-authoring", "03-swarm-bootstrap", "04-nginx-service")
+CHAPTERS = ("01-pxe-setup", "02-ignition-authoring", "03-swarm-bootstrap", "04-nginx-service", "05-day-two")
+BRING_UP = CHAPTERS[:4]
+"""What a run goes through unless it is to reboot blades and pull plugs as well."""
 
 
 def notebooks_folder(lab_path: Path) -> Path:
@@ -62,15 +64,23 @@ def check_parameters(folder: Path, given: Mapping[str, Any]) -> dict[str, dict[s
     return chapters
 
 
-def run(lab_path: Path, state: State, given: Mapping[str, Any], *, runs: Path | None, progress: Progress) -> int:
-    """The whole workbook. Executed notebooks go to ``runs/<time>/``. Returns the exit status: 0 when nginx answered
-    through every chosen blade.
+def run(
+    lab_path: Path,
+    state: State,
+    given: Mapping[str, Any],
+    *,
+    runs: Path | None,
+    progress: Progress,
+    chapters: Sequence[str] = BRING_UP,
+) -> int:
+    """The workbook. Executed notebooks go to ``runs/<time>/``. Returns the exit status: 0 when nginx answered through
+    every chosen blade.
 
     Raises LabkitError before anything starts when a parameter is wrong or the lab cannot come up; a notebook that fails
     raises one too, with the place of its executed copy.
     """
     folder = notebooks_folder(lab_path)
-    chapters = check_parameters(folder, given)
+    parameters = check_parameters(folder, given)
     lab = labfile.load(lab_path)
     chosen = client.choose_blades(lab, given.get("blades"))
     port = {**read_defaults(folder, CHAPTERS[-1]), **given}["port"]
@@ -81,8 +91,8 @@ def run(lab_path: Path, state: State, given: Mapping[str, Any], *, runs: Path | 
     out = (runs or lab_path.parent / "runs") / time.strftime("%Y%m%d-%H%M%S")
     out.mkdir(parents=True)
     try:
-        for chapter in CHAPTERS:
-            _run_chapter(folder, chapter, chapters[chapter], running, out, progress)
+        for chapter in chapters:
+            _run_chapter(folder, chapter, parameters[chapter], running, out, progress)
     except KeyboardInterrupt:
         if made:
             up.down(state, progress)
