@@ -99,7 +99,8 @@ def _run(options: argparse.Namespace) -> int:
     if options.compare:
         return _compare(options)
     given = dict(_parameter(word) for word in options.parameter)
-    return workbook.run(_lab_path(options), _state(options), given, runs=options.runs, progress=_say)
+    chapters = workbook.CHAPTERS if options.day_two else workbook.BRING_UP
+    return workbook.run(_lab_path(options), _state(options), given, runs=options.runs, progress=_say, chapters=chapters)
 
 
 def _runs(options: argparse.Namespace) -> Path:
@@ -351,9 +352,12 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--yes", action="store_true", help="in a real lab: let this machine's own Docker be the manager")
     verb("down", _down, "end the lab and everything it started")
     verb("status", _status, "what runs, and how far each blade is", as_json=True)
-    sub = verb("run", _run, "run the whole workbook, headless")
+    sub = verb("run", _run, "run the workbook, headless")
     sub.add_argument(
         "-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="a notebook parameter"
+    )
+    sub.add_argument(
+        "--day-two", action="store_true", help="go on to the chapter that reboots blades and pulls the plug on one"
     )
     sub.add_argument("--runs", type=Path, help="where runs are kept (default: runs/ beside the lab file)")
     sub.add_argument(

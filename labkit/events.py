@@ -166,7 +166,8 @@ class Swarm(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Service(Event):
-    """A swarm service changed: ``created``, ``updated``, ``converged``, ``running``, ``answered``, ``removed``.
+    """A swarm service changed: ``created``, ``updated``, ``rolled back``, ``converged``, ``running``,
+    ``answered``, ``removed``.
 
     ``running`` names one replica in ``detail``; ``answered`` says that this replica answered ``count`` requests through
     the blade's port.

@@ -179,6 +179,30 @@ def wait_nodes(
         time.sleep(every_s)
 
 
+def wait_missed(client: docker.DockerClient, blade: str, timeout_s: float = 60.0) -> float:
+    """Wait until the swarm misses a blade, none of whose nodes is Ready then; the seconds it took."""
+    started = time.monotonic()
+    while any(node.ready and node.blade == blade for node in nodes(client)):
+        if time.monotonic() - started >= timeout_s:
+            raise SwarmError(f"{blade} is still Ready after {timeout_s:g} s", fix="was its plug really pulled?")
+        time.sleep(0.25)
+    return time.monotonic() - started
+
+
+def wait_in_order(client: docker.DockerClient, blades: Iterable[str], timeout_s: float = 30.0) -> list[Node]:
+    """Wait until each of these blades has exactly one node, and that is Ready: no ghost is left of it."""
+    names = list(blades)
+    deadline = time.monotonic() + timeout_s
+    while True:
+        found = [node for node in nodes(client) if node.blade in names]
+        if sorted(node.blade for node in found if node.ready) == sorted(names) and len(found) == len(names):
+            return sorted(found, key=lambda node: names.index(node.blade))
+        if time.monotonic() >= deadline:
+            listed = ", ".join(f"{node.blade} {node.state}" for node in found) or "none of them"
+            raise SwarmError(f"the list is not in order after {timeout_s:g} s: {listed}", fix="labkit swarm nodes")
+        time.sleep(0.25)
+
+
 def label_nodes(client: docker.DockerClient, node: str, labels: Mapping[str, str], *, drop: Iterable[str] = ()) -> None:
     """Put labels on a node and ``drop`` some; others stay. Services are placed by them (``node.labels.slot==2``)."""
     gone = frozenset(drop)
@@ -198,6 +222,11 @@ def drain(client: docker.DockerClient, node: str, *, labels: Mapping[str, str] |
         spec["Labels"] = {**(spec.get("Labels") or {}), **(labels or {})}
 
     change_node(client, node, change)
+
+
+def activate(client: docker.DockerClient, node: str) -> None:
+    """Let a drained node take tasks again. Those it gave up do not come back by themselves."""
+    change_node(client, node, lambda spec: spec.update(Availability="active"))
 
 
 def demote(client: docker.DockerClient, node: str, *, timeout_s: float = 15.0) -> None:

@@ -83,9 +83,11 @@ def watch(
     progress: Callable[[ServiceState], None] | None = None,
     every_s: float = 0.5,
     settle_s: float = SETTLE_S,
+    content: str = "",
 ) -> ServiceState:
     """Wait until a service has converged and stayed so for ``settle_s``; ``progress`` gets each new state.
 
+    A service that swarm has taken back to what ``content`` says (`ServiceSpec.digest`) counts as converged too.
     Raises SwarmError with the reason when it does not within ``timeout_s``, or as soon as swarm gives up an update.
     """
     deadline = time.monotonic() + timeout_s
@@ -95,17 +97,34 @@ def watch(
         if state != shown and progress is not None:
             progress(state)
         shown = state
-        since = (now if since is None else since) if state.converged else None
+        there = state.converged_on(content)
+        since = (now if since is None else since) if there else None
         if since is not None and now - since >= settle_s:
             return state
         late = now >= deadline and since is None
-        if state.given_up or (late and state.failed):
+        if (state.given_up and not there) or (late and state.failed):
             raise SwarmError(f"service '{name}' was not updated: {state.reason}")
         if late:
             raise SwarmError(
                 f"service '{name}' has {state.running} of {state.wanted} replicas after {timeout_s:g} s: {state.reason}"
             )
         time.sleep(every_s)
+
+
+def roll_back(client: docker.DockerClient, name: str) -> ServiceState:
+    """Take a service back to what it was before its last update; `watch` it with the state's ``content``.
+
+    Raises SwarmError when there is nothing to go back to.
+    """
+    with engine_errors():
+        raw = _find(client, name)
+        if raw is None or "PreviousSpec" not in raw:
+            raise SwarmError(f"service '{name}' has nothing to go back to", fix="update it first")
+        # The SDK's update_service() knows no rollback; the engine's API does (POST /services/{id}/update).
+        url = api(client)._url("/services/{0}/update", raw["ID"])
+        params = {"version": raw["Version"]["Index"], "rollback": "previous"}
+        api(client)._result(api(client)._post_json(url, data=raw["Spec"], params=params), json=True)
+        return _state(client, api(client).inspect_service(name), "rolled back")
 
 
 def remove_service(client: docker.DockerClient, name: str, *, timeout_s: float = 30.0) -> bool:

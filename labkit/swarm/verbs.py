@@ -35,9 +35,7 @@ def add_verbs(parser: argparse.ArgumentParser) -> None:
     sub.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
     sub = verb("prune", prune, "take Down nodes of this lab's blades off the list")
     sub.add_argument("--yes", action="store_true", help="do it; without this only say what would go")
-    sub = verb(
-        "managers", set_managers, "which blades manage and what that survives; names make those managers"
-    )
+    sub = verb("managers", set_managers, "which blades manage and what that survives; names make those managers")
     sub.add_argument("blade", nargs="*")
     sub.add_argument("--none", action="store_true", help="no blade: the controller alone")
     sub = verb("admit", admit, "let a blade that booted long ago, or by itself, join now")

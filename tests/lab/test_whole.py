@@ -179,6 +179,21 @@ def test_it_comes_back_under_its_name_without_a_ghost(first_run: Done, front_doo
     assert [(node.hostname, node.state) for node in mine] == [("blade3", "ready")]
 
 
+def test_day_two_on_the_warm_lab(first_run: Done, front_door: FrontDoor) -> None:
+    """A reboot, a pulled plug, maintenance, an update and the way back; the list is in order at the end."""
+    notebook = FRONT_DOOR.parent / "notebooks" / "05-day-two.ipynb"
+    done = subprocess.run(
+        [str(FRONT_DOOR.parent / ".venv/bin/papermill"), str(notebook), str(front_door.folder / "05.ipynb")],
+        env=front_door.environment, cwd=notebook.parent, capture_output=True, text=True, timeout=600, check=False,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    listed = front_door("swarm", "nodes", timeout_s=60).stdout
+    members = [line.split() for line in listed.splitlines() if line.startswith(("blade", "controller"))]
+    assert [words[3] for words in members] == ["ready"] * 4
+    assert front_door("swarm", "prune", timeout_s=60).stdout == "every node is Ready: nothing to prune\n"
+
+
 def test_a_parameter_that_is_no_blade_fails_before_anything_starts(front_door: FrontDoor) -> None:
     done = front_door("run", "-p", 'blades=["blade9"]', timeout_s=60)
     assert done.returncode == 2
