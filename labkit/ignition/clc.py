@@ -260,20 +260,24 @@ def _ignition_key(name: str) -> str:
 def _patched(root: Node | None, config: Value) -> Node | None:
     """The tree as it would be for Ignition: where a file's contents are remote, they stand at ``remote``."""
     listed = _at(root, "storage", "files")
-    if listed is None or listed.kind != "seq":
+    if root is None or listed is None or listed.kind != "seq":
         return root
-    for file, node in zip(config.get("storage", {}).get("files", ()), listed.items, strict=False):
-        if not file.get("contents", {}).get("remote", {}).get("url"):
+    nodes = list(listed.items)
+    for index, file in enumerate(config.get("storage", {}).get("files", ())[: len(nodes)]):
+        remote = _at(nodes[index], "contents", "remote")
+        if remote is None or remote.kind != "map" or not file.get("contents", {}).get("remote", {}).get("url"):
             continue
-        remote = _at(node, "contents", "remote")
-        if remote is None or remote.kind != "map":
-            continue
-        for key, _ in remote.pairs():
-            key.value = "source" if key.value == "url" else key.value
-        for index, (key, _) in enumerate(node.pairs()):
-            if key.value == "contents":
-                node.items[2 * index + 1] = remote
-    return root
+        names = [key.copy(value="source") if key.value == "url" else key for key, _ in remote.pairs()]
+        contents = remote.copy(items=[each for pair in zip(names, remote.items[1::2], strict=True) for each in pair])
+        nodes[index] = _with(nodes[index], "contents", contents)
+    storage = root.get("storage")
+    assert storage is not None
+    return _with(root, "storage", _with(storage, "files", listed.copy(items=nodes)))
+
+
+def _with(node: Node, name: str, below: Node) -> Node:
+    """A copy of a mapping with another value at a key."""
+    return node.copy(items=[each for key, item in node.pairs() for each in (key, below if key.value == name else item)])
 
 
 def _at(node: Node | None, *names: str) -> Node | None:

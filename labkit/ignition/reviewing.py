@@ -80,22 +80,22 @@ def _ignition(text: str) -> Review:
 def _told(error: IgnitionError) -> list[Entry]:
     """The entries of a refusal; what stands in its summary alone becomes entries too, each with its line."""
     entries = list(error.report)
-    if any(entry.kind == "error" and "unmarshal errors" not in entry.message for entry in entries):
+    if any(entry.kind == "error" and not entry.message.startswith("yaml: ") for entry in entries):
         return entries
     texts = [error.summary, *(entry.message for entry in entries)]
     for line, message in (found.groups() for text in texts for found in _IN_LINE.finditer(text)):
         entries.append(Entry("error", message, line=int(line), fix=fixes.of(message)))
-    if not any(entry.line for entry in entries):
+    if not entries:
         message = error.summary.removeprefix("Error translating config: ")
         entries.append(Entry("error", message, line=1, fix=error.fix or fixes.of(message)))
-    return [entry for entry in entries if entry.line or "unmarshal errors" not in entry.message]
+    return [entry for entry in entries if entry.line or not _IN_LINE.search(entry.message)]
 
 
 def _at_the_tab(entry: Entry, lines: list[str]) -> Entry:
     """YAML's parser stumbles a line before or behind a tab that indents; a person looks for the tab."""
     if entry.path or entry.column or "cannot unmarshal" in entry.message:
         return entry
-    for number in range(max(entry.line - 1, 1), min(entry.line + 2, len(lines) + 1)):
+    for number in range(max(entry.line - 1, 1), min(entry.line + 3, len(lines) + 1)):
         if re.match(" *\t", lines[number - 1]):
             return replace(entry, line=number, fix="indent with spaces: YAML takes no tabs")
     return entry

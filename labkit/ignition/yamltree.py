@@ -28,7 +28,10 @@ class YamlError(Exception):
 
 
 class Node:
-    """One node: ``items`` holds a sequence's items, or a mapping's keys and values by turns."""
+    """One node: ``items`` holds a sequence's items, or a mapping's keys and values by turns.
+
+    A tree is not changed once it is read, since it may be remembered: `copy` what must be otherwise.
+    """
 
     __slots__ = ("_index", "column", "end_b", "items", "kind", "line", "plain", "tag", "target", "value")
 
@@ -43,6 +46,13 @@ class Node:
         self.target: Node | None = None
         self._index: dict[str, tuple[Node, Node]] = {}
         self.end_b = 0  # in JSON: the offset one past a scalar, or past an opening bracket
+
+    def copy(self, *, value: str | None = None, items: list[Node] | None = None) -> Node:
+        """The same node with another value or other items."""
+        node = Node(self.kind, self.tag, self.value if value is None else value, self.plain, self.line, self.column)
+        node.items = self.items if items is None else items
+        node.target, node.end_b = self.target, self.end_b
+        return node
 
     def pairs(self) -> Iterator[tuple[Node, Node]]:
         return zip(self.items[::2], self.items[1::2], strict=True)

@@ -53,6 +53,20 @@ def test_a_config_gives_the_recorded_answer(path: Path) -> None:
     assert sorted(report.splitlines()) == sorted(expected.splitlines())
 
 
+@pytest.mark.parametrize("path", sorted(CASES.glob("*.clc")), ids=lambda path: path.name)
+def test_the_same_text_twice_gives_the_same_answer(path: Path) -> None:
+    """What was read is remembered, so nothing may change it."""
+    assert answer(path.read_bytes(), "clc") == answer(path.read_bytes(), "clc")
+
+
+REMOTE = b"storage: {files: [{path: a, filesystem: root, mode: 0644, contents: {remote: {url: 'httpz://x'}}}]}\n"
+
+
+def test_a_remote_file_is_told_in_its_place_each_time() -> None:
+    first = answer(REMOTE, "clc")
+    assert first == answer(REMOTE, "clc") and "error at line 1, column 84" in first[1]
+
+
 if SHARED:  # a further check, for those who have the recorded answers
 
     def test_the_recorded_answers_of_the_reference_tools() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -199,6 +200,77 @@ def test_unknown_keys_are_found_with_what_was_meant() -> None:
     assert "move it to [Unit]" in linted(service="After=a.target")[0]
     assert "unknown section [Servise]" in linted(service="[Servise]\nA=b")[0]
     assert linted(service="X-Mine=1") == []
+
+
+ARTICLE = (Path(__file__).resolve().parents[2] / "notebooks/article.yaml").read_text()
+
+
+def test_the_mistakes_of_the_article_are_found_where_they_stand() -> None:
+    found = ignition.review(ARTICLE)
+    assert [(entry.line, entry.column, entry.fix.split()[0]) for entry in found.entries] == [
+        (18, 46, "put"), (18, 53, "let"), (33, 9, "add"),
+    ]  # fmt: skip
+    assert found.config is not None and found.version == "2.3.0"
+    for system in ("flatcar", "fcos"):
+        moved = ignition.review(ignition.migrate(ARTICLE, system))
+        assert [entry.message for entry in moved.entries] == [entry.message for entry in found.entries]
+
+
+@pytest.mark.parametrize(
+    ("contents", "words"),
+    [
+        ("[Service]\nExecStart=/x\n", "enabled but has no [Install] section"),
+        ("[Service]\nExecStart=/x\nType=once\n[Install]\nWantedBy=a.target\n", "Type=once of a.service is no value"),
+        ("[Service]\nExecStart=/x\nExecStart=/y\n[Install]\nWantedBy=a.target\n", "more than one ExecStart="),
+        (
+            "[Service]\nType=oneshot\nExecStart=/x\nExecStop=/y\n[Install]\nWantedBy=a.target\n",
+            "ExecStop= runs at once and not at shutdown",
+        ),
+        (
+            "[Service]\nExecStart=docker swarm leave\n[Install]\nWantedBy=shutdown.target\n",
+            "systemd stops docker.service before it starts this",
+        ),
+        (
+            "[Service]\nExecStart=docker swarm join --tokn x h\n[Install]\nWantedBy=a.target\n",
+            "docker swarm join knows no option --tokn",
+        ),
+    ],
+)
+def test_units_are_linted(contents: str, words: str) -> None:
+    value = config(systemd={"units": [{"name": "a.service", "enabled": True, "contents": contents}]})
+    assert [words in entry.message for entry in ignition.lint(value)] == [True]
+
+
+@pytest.mark.parametrize(
+    ("text", "notation", "line", "message"),
+    [
+        ("variant: flatcar\nversion: 1.0.0\nstorage: [\n", "butane", 3, "did not find expected node content"),
+        ("passwd: {users: 3}", "clc", 1, "cannot unmarshal"),
+        ("variant: x\nversion: 1.0.0", "butane", 1, "No translator exists"),
+        ('{"ignition": {"version": "3.3.0"}', "ignition", 1, "unexpected end of JSON input"),
+        ("etcd: {version: x}", "clc", 0, "not in dotted-tri format"),
+        ("systemd:\n\tunits: []\n", "clc", 2, "cannot start any token"),
+    ],
+)
+def test_a_text_that_is_refused_is_told_line_by_line(text: str, notation: str, line: int, message: str) -> None:
+    found = ignition.review(text)
+    assert (found.notation, found.config) == (notation, None)
+    assert [(entry.line, message in entry.message) for entry in found.entries] == [(line, True)]
+
+
+def test_units_differ_by_what_systemd_does() -> None:
+    old, new = (
+        config(systemd={"units": [{"name": "a.service", "contents": f"[Unit]\nAfter={after}\n# {after}\n"}]})
+        for after in ("b.service c.service", "c.service d.service")
+    )
+    assert ignition.diff(old, new) == "~ a.service: After=b.service becomes d.service"
+
+
+def test_any_notation_becomes_butane() -> None:
+    source = '{"ignition": {"version": "3.4.0"}, "kernelArguments": {"shouldExist": ["quiet"]}}'
+    assert ignition.migrate(source, "flatcar").startswith("variant: flatcar\nversion: 1.0.0\n")
+    again = ignition.migrate(ignition.migrate(source, "flatcar"), "fcos")
+    assert ignition.transpile(again).version == "3.3.0" and "quiet" in again
 
 
 def test_explanations_say_what_the_blade_will_do() -> None:

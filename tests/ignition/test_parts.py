@@ -210,3 +210,25 @@ def test_trees_that_collide_or_are_missing(folder: Path) -> None:
     assert "no such file or directory" in refused("storage: {trees: [{local: none}]}", folder)
     assert "root of tree must be a directory" in refused("storage: {trees: [{local: keys}]}", folder)
     assert "traverses outside" in refused("storage: {trees: [{local: ../files2}]}", folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("-", "invalid character ' ' in numeric literal"),
+        ('{"ignition": tru', "invalid character ' ' in literal true (expecting 'e')"),
+        ("[]", "cannot unmarshal array into Go value of type util.versionStub"),
+        ('{"ignition": 1}', "Go struct field versionStub.Ignition of type struct { Version string }"),
+    ],
+)
+def test_json_that_breaks_off(text: str, words: str) -> None:
+    assert words in ignition.validate(text).raw()
+
+
+def test_a_version_may_have_leading_zeros() -> None:
+    assert ignition.validate('{"ignition": {"version": "03.3.0"}}').entries == ()
+
+
+def test_a_child_config_needs_a_version() -> None:
+    told = refused('ignition: {config: {replace: {inline: "{}"}}}')
+    assert "error at $.ignition.version, line 3 col 11: invalid config version (couldn't parse)" in told

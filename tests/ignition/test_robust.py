@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -181,15 +182,22 @@ def test_damaged_documents(source: bytes) -> None:
     feed(source)
 
 
+def feed_within_a_second(source: str | bytes) -> None:
+    """A second of this process, so that a busy machine does not fail it."""
+    began = time.process_time()
+    feed(source)
+    assert time.process_time() - began < 1
+
+
 @pytest.mark.soak
-@settings(max_examples=12_000, deadline=1000, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12_000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(butane_documents() | clc_documents() | ignition_documents())
 def test_many_generated_documents(source: str) -> None:
-    feed(source)
+    feed_within_a_second(source)
 
 
 @pytest.mark.soak
-@settings(max_examples=8_000, deadline=1000, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8_000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(damaged_cases())
 def test_many_damaged_documents(source: bytes) -> None:
-    feed(source)
+    feed_within_a_second(source)
