@@ -94,6 +94,12 @@ def _dhcp(case: _Case) -> tuple[str, list[Cause]]:
     if not asked.file:
         reason = asked.reason or "no boot file for this kind of firmware"
         return said, [Cause(reason, f"set another boot method for {name} in lab.yaml")]
+    if asked.reply == "OFFER" and case.lab.network.is_proxy:
+        router = "labkit doctor says which server gives addresses; switch the router's DHCP on"
+        return said, [
+            Cause("the network's own DHCP server gives it no address, and labkit, as a proxy, gives none", router),
+            Cause("its firmware listens to no proxy", "dhcp: server in lab.yaml, and the router's DHCP off"),
+        ]
     if asked.reply == "OFFER":
         lost = Cause(
             "the offer does not reach it: DHCP snooping on the switch, or a spanning tree that opens the port late",

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from labkit import client, events, labfile, stages, up
+from labkit import client, diagnose, events, labfile, stages, up
 from labkit.errors import LabkitError, ParameterError
 from labkit.state import State
 from labkit.swarm import verbs as swarm
@@ -118,7 +118,6 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    import time
 
     from labkit.workbook import record, replay
 
@@ -246,55 +245,6 @@ def _events(options: argparse.Namespace) -> int:
     return 0
 
 
-def _why(options: argparse.Namespace) -> int:
-    from labkit.report import Record
-    from labkit.why import why
-
-    lab, state = labfile.load(_lab_path(options)), _state(options)
-    (blade,) = client.choose_blades(lab, [options.blade])
-    stream = list(events.read(state.events))
-    record = Record.of(stream)
-    is_up = up.status(state) is not None
-    told = why(lab, blade, record.state, stream, record.usual(lab), time.time(), up=is_up)
-    _print(told.as_json(), options.json, str(told))
-    return 0 if told.well else 1
-
-
-def _rehearse(options: argparse.Namespace) -> int:
-    from labkit.rehearse.tried import rehearse
-
-    running = _running(options)
-    (blade,) = client.choose_blades(running.lab, [options.blade])
-    tried = rehearse(running, blade, firmware=options.firmware)
-    _print(tried.as_json(), options.json, str(tried))
-    return 0 if tried.ok else 1
-
-
-def _doctor(options: argparse.Namespace) -> int:
-    from labkit.doctor import findings, visit
-
-    lab, state = labfile.load(_lab_path(options)), _state(options)
-    found = findings.examine(lab, visit.look(lab, state, _say))
-    _print([vars(finding) for finding in found], options.json, findings.render(found))
-    return 0 if findings.is_well(found) else 1
-
-
-def _boot_report(options: argparse.Namespace) -> int:
-    from labkit import report
-    from labkit.pictures.timeline import draw_timeline
-
-    lab, state = labfile.load(_lab_path(options)), _state(options)
-    names = [blade.name for blade in client.choose_blades(lab, options.blade)]
-    record = report.Record.of(events.read(state.events))
-    boots, usual = report.choose_boots(record, names, every=options.all), record.usual(lab)
-    now = time.time() if up.status(state) is not None else 0.0
-    if options.svg:
-        options.svg.write_text(draw_timeline(boots, usual=usual, now=now) + "\n", encoding="utf-8")
-        _say(f"the picture is in {options.svg}")
-    _print(report.as_json(boots, usual), options.json, report.render_text(boots, usual))
-    return 0
-
-
 # --- images -------------------------------------------------------------------------------------------------------
 
 
@@ -389,16 +339,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = verb("events", _events, "what has happened", as_json=True)
     sub.add_argument("blade", nargs="?")
     sub.add_argument("-f", "--follow", action="store_true", help="go on as things happen")
-    verb("doctor", _doctor, "look at this machine and its network before anything boots", as_json=True)
-    sub = verb("why", _why, "where a blade stands, what was seen of it, and the next step", as_json=True)
-    sub.add_argument("blade")
-    sub = verb("rehearse", _rehearse, "walk a blade's boot by packets alone, without switching it on", as_json=True)
-    sub.add_argument("blade")
-    sub.add_argument("--firmware", default="", help="bios, ipxe, uefi or http (default: what this lab's blades have)")
-    sub = verb("boot-report", _boot_report, "the blades' boots: seconds, bytes and rates of each step", as_json=True)
-    sub.add_argument("blade", nargs="*", help="blades (default: all)")
-    sub.add_argument("--all", action="store_true", help="every boot on record, not only the last")
-    sub.add_argument("--svg", type=Path, metavar="FILE", help="write the timeline as a picture, too")
+    diagnose.add_verbs(verb)
     swarm.add_verbs(verb("swarm", swarm.nodes, "the swarm: nodes, managers, pruning, backup, export"))
     sub = verb("images", _images, "boot images: list or build")
     sub.add_argument("action", nargs="?", choices=["list", "build"], default="list")

@@ -16,7 +16,7 @@ from labkit.doctor.ask import frame, payload
 from labkit.doctor.facts import Answer, Facts, Holder, Image, Interface, Place
 from labkit.doctor.findings import BAD, OK, SKIPPED, WARNING, Finding, examine, is_well, render
 from labkit.doctor.firewall import Chains, Packet, Rule, Verdict, judge, read_iptables, read_nftables
-from labkit.lab import Lab
+from labkit.lab import DhcpMode, Lab
 
 VIRTUAL = labfile.parse("name: lab\nblades:\n  - name: blade1\n  - name: blade2\n", Path("lab.yaml"))
 REAL_TEXT = """
@@ -46,7 +46,8 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Lab:
 
 def only(lab: Lab, **changed: Any) -> Finding:
     """The one finding that is not ok when these facts are changed."""
-    found = examine(lab, replace(WELL, **changed))
+    answers = (Answer("bios", "10.0.40.1", "10.0.40.77"),) if lab.network.is_proxy else ()
+    found = examine(lab, replace(replace(WELL, answers=answers), **changed))
     [finding] = [one for one in found if one.state != OK]
     assert is_well(found) == (finding.state != BAD)
     assert finding.what in render(found) and finding.fix in render(found)
@@ -88,6 +89,21 @@ def test_real_labs(real: Lab) -> None:
         finding = only(real, **changed)
         assert (finding.check, finding.state) == (check, state), changed
         assert what in finding.what and fix in finding.fix, changed
+
+
+def test_a_proxy_beside_a_router(real: Lab) -> None:
+    lab = replace(real, network=replace(real.network, dhcp=DhcpMode.PROXY))
+    router, other = Answer("bios", "10.0.40.1", "10.0.40.77"), Answer("bios", "10.0.40.9", "10.0.40.78")
+    found = examine(lab, replace(WELL, answers=(router,)))
+    assert {one.state for one in found} == {OK} and "10.0.40.1 gives the addresses" in [one.what for one in found]
+    assert "UDP 4011" in next(one.what for one in found if one.check == "ports")
+    for answers, state, what in (
+        ((), BAD, "none answers"),
+        ((router, other), WARNING, "10.0.40.1 and 10.0.40.9 give addresses"),
+        ((replace(router, file="evil.0"),), BAD, "names a boot file of its own: evil.0"),
+    ):
+        finding = only(lab, answers=answers)
+        assert (finding.check, finding.state) == ("dhcp", state) and what in finding.what and finding.fix
 
 
 @pytest.mark.parametrize(

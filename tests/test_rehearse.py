@@ -18,6 +18,7 @@ from labkit import events, labfile
 from labkit.artifacts import cpio
 from labkit.cli import main
 from labkit.events import BootStarted, Dhcp, Event, Transfer
+from labkit.lab import ChassisKind, FirmwareKind
 from labkit.netboot import dhcp, loaders
 from labkit.netboot.dhcp import Message, Option, Packet
 from labkit.plan import BootSecrets, Rendered, plan, resources
@@ -242,8 +243,11 @@ def test_a_blade_that_is_on_is_told_from_its_record() -> None:
     assert str(recorded([], "blade1", "ipxe")).endswith("there is no record of what its boot fetched")
 
 
-def test_virtual_blades_have_ipxe_in_their_rom() -> None:
-    assert default_firmware(LAB) == "ipxe"
+def test_each_blade_has_its_own_firmware() -> None:
+    blade = LAB.blades[0]
+    said = [default_firmware(LAB, replace(blade, firmware=kind)) for kind in FirmwareKind]
+    assert said == ["ipxe", "uefi", "http"]
+    assert default_firmware(replace(LAB, chassis=replace(LAB.chassis, kind=ChassisKind.IPMI)), blade) == "bios"
 
 
 def test_without_a_lab_there_is_no_rehearsal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,7 +23,7 @@ from labkit.events import (
     Trouble,
     UnknownMachine,
 )
-from labkit.lab import ChassisKind, Lab
+from labkit.lab import ChassisKind, DhcpMode, Lab
 from labkit.stages import fold_all
 from labkit.stuck import PATIENCE, REAL_FIRMWARE_S, VIRTUAL_S, Watch, find_stuck, limit_s, standing_s, usual_times
 
@@ -129,6 +129,12 @@ def test_the_boot_method_has_its_own_causes() -> None:
     assert not any("HTTP" in cause for cause in causes("pxelinux", CONFIGURED))
     assert "lpxelinux is known" in causes("lpxelinux", FETCHED)[1]
     assert not any("lpxelinux" in cause for cause in causes("ipxe", FETCHED))
+
+
+def test_beside_a_router_another_server_is_no_cause() -> None:
+    lab = replace(LAB, network=replace(LAB.network, dhcp=DhcpMode.PROXY))
+    _, causes = explain(lab, lab.blades[0], fold_all([*ON, dhcp("DISCOVER", "OFFER")]))
+    assert "the network's own DHCP server gives it no address" in causes[0].what
 
 
 def test_it_is_told_once_a_step() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Interface
 
-from labkit.doctor.facts import Facts
+from labkit.doctor.facts import Answer, Facts
 from labkit.lab import ChassisKind, Lab, NetworkKind
 
 OK, WARNING, BAD, SKIPPED = "ok", "warning", "bad", "skipped"
@@ -191,8 +191,9 @@ def _ports(lab: Lab, facts: Facts) -> Iterator[Finding]:
 
 
 def ports(lab: Lab) -> tuple[tuple[str, int], ...]:
-    """What blades send to: DHCP, TFTP, HTTP."""
-    return (("udp", 67), ("udp", 69), ("tcp", lab.network.http_port))
+    """What blades send to: DHCP, a proxy's own port, TFTP, HTTP."""
+    boot = (("udp", 4011),) if lab.network.is_proxy else ()
+    return (("udp", 67), *boot, ("udp", 69), ("tcp", lab.network.http_port))
 
 
 def _firewall(lab: Lab, facts: Facts) -> Iterator[Finding]:
@@ -217,6 +218,9 @@ def _dhcp(lab: Lab, facts: Facts) -> Iterator[Finding]:
     if "dhcp" in facts.not_looked:
         return
     foreign = [answer for answer in facts.answers if answer.server != str(lab.network.server)]
+    if lab.network.is_proxy:
+        yield from _routers(lab, foreign)
+        return
     for server in sorted({answer.server for answer in foreign}):
         mine = [answer for answer in foreign if answer.server == server]
         told = "; ".join(
@@ -228,6 +232,23 @@ def _dhcp(lab: Lab, facts: Facts) -> Iterator[Finding]:
         yield Finding("dhcp", BAD, f"another DHCP server answers: {server} ({told})", fix)
     if not foreign:
         yield Finding("dhcp", OK, "no other DHCP server answers")
+
+
+def _routers(lab: Lab, foreign: Sequence[Answer]) -> Iterator[Finding]:
+    """Beside a proxy there has to be one server that gives addresses, and none that names another boot file."""
+    givers = sorted({answer.server for answer in foreign if answer.address})
+    if not givers:
+        what = "with dhcp: proxy another server gives the addresses, and none answers"
+        yield Finding("dhcp", BAD, what, "switch the router's DHCP on, or write dhcp: server")
+    elif len(givers) > 1:
+        what = f"{' and '.join(givers)} give addresses here, and a blade takes the first"
+        yield Finding("dhcp", WARNING, what, "leave one of them on")
+    else:
+        yield Finding("dhcp", OK, f"{givers[0]} gives the addresses")
+    for server in sorted({answer.server for answer in foreign if answer.file}):
+        files = ", ".join(sorted({answer.file for answer in foreign if answer.server == server and answer.file}))
+        fix = f"remove the boot file (options 66 and 67) from {server}'s settings"
+        yield Finding("dhcp", BAD, f"{server} names a boot file of its own: {files}", fix)
 
 
 CHECKS: tuple[Callable[[Lab, Facts], Iterator[Finding]], ...] = (

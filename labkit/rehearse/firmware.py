@@ -44,8 +44,9 @@ FIRMWARES: Mapping[str, Firmware] = {
 
 
 def second_stage(first: Firmware) -> Firmware:
-    """The iPXE that another firmware has loaded."""
-    return replace(FIRMWARES["ipxe"], arch=first.arch, vendor_class=_pxe("PXE", first.arch))
+    """The iPXE that another firmware has loaded; on UEFI it says the same however it came."""
+    arch = FIRMWARES["uefi"].arch if first.name == "http" else first.arch
+    return replace(FIRMWARES["ipxe"], arch=arch, vendor_class=_pxe("PXE", arch))
 
 
 def discover(firmware: Firmware, mac: str, xid: int) -> Packet:

@@ -2,7 +2,8 @@
 
 What this machine sends through a card it cannot hear on that card itself, so a real lab's servers cannot be rehearsed
 with over the blades' cable. Here the same program serves the same lab file and the same images, on a card with the real
-one's name and address, from a state folder that is thrown away. It says ``ready``, waits for ``go``, says ``serving``,
+one's name and address, from a state folder that is thrown away. A proxy gives addresses too, since no router is here.
+It says ``ready``, waits for ``go``, says ``serving``,
 and ends when its standard input does.
 """
 
@@ -12,12 +13,13 @@ import asyncio
 import os
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from labkit import images, labfile
 from labkit.chassis import network
 from labkit.errors import LabkitError
-from labkit.lab import Lab
+from labkit.lab import DhcpMode, Lab
 from labkit.netboot.bootd import Bootd
 from labkit.state import State
 from labkit.supervisor import open_sockets
@@ -42,6 +44,7 @@ def main() -> int:
         return 1
     try:
         lab = labfile.load(Path(os.environ["LABKIT_LAB"]))
+        lab = replace(lab, network=replace(lab.network, dhcp=DhcpMode.SERVER))
         link, server = network.link_of(lab), f"{lab.network.server}/{lab.network.subnet.prefixlen}"
         network.run_ip("link set lo up", f"link set {link} up", f"addr add {server} brd + dev {link}")
         with tempfile.TemporaryDirectory(prefix="labkit-") as folder:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from labkit import events, images, rpc
 from labkit.errors import ControlError, ImageError, ParameterError
 from labkit.images.store import digest_file
-from labkit.lab import Blade, ChassisKind, Lab, NetworkKind
+from labkit.lab import Blade, ChassisKind, FirmwareKind, Lab, NetworkKind
 from labkit.pictures.timeline import size
 from labkit.rehearse.firmware import FIRMWARES
 from labkit.rehearse.walk import Tried
@@ -71,9 +71,13 @@ def _line(step: Tried) -> str:
     return f"{step.step:7}{step.seconds:8.3f} s  {words}"
 
 
-def default_firmware(lab: Lab) -> str:
-    """The firmware of a lab's blades: virtual ones have iPXE in their card's ROM."""
-    return "ipxe" if lab.chassis.kind is ChassisKind.VIRTUAL else "bios"
+VIRTUAL_FIRMWARE = {FirmwareKind.BIOS: "ipxe", FirmwareKind.UEFI: "uefi", FirmwareKind.UEFI_HTTP: "http"}
+"""What virtual blades say: SeaBIOS leaves the network to the card's ROM, which is iPXE."""
+
+
+def default_firmware(lab: Lab, blade: Blade) -> str:
+    """The firmware of a blade; of a real one it is not known, and most speak as a BIOS PXE ROM does."""
+    return VIRTUAL_FIRMWARE[blade.firmware] if lab.chassis.kind is ChassisKind.VIRTUAL else "bios"
 
 
 def rehearse(running: RunningLab, blade: Blade, *, firmware: str = "", if_on: str = "refuse") -> Rehearsal:
@@ -82,7 +86,7 @@ def rehearse(running: RunningLab, blade: Blade, *, firmware: str = "", if_on: st
     ``firmware`` is one of ``bios``, ``ipxe``, ``uefi``, ``http``; the lab's own where it is empty. Raises ControlError
     when the blade is on or the lab is down, PowerError when its BMC does not say, ParameterError for a wrong firmware.
     """
-    kind = firmware or default_firmware(running.lab)
+    kind = firmware or default_firmware(running.lab, blade)
     if kind not in FIRMWARES:
         raise ParameterError(f"no firmware is called {kind!r}", fix=f"one of {', '.join(FIRMWARES)}")
     if running.power_state(blade) == "on":

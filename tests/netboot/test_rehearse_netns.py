@@ -54,7 +54,8 @@ class Stage(Net):
         super().__init__(folder)
         (folder / "lab.yaml").write_text(LAB)
         self.cards: dict[str, str] = {}
-        (self.images / "undionly.kpxe").write_bytes(b"loader" * 9000)
+        for name in ("undionly.kpxe", "snponly.efi", "syslinux.efi", "ldlinux.e64"):
+            (self.images / name).write_bytes(b"loader" * 9000)
         self.mend()
 
     def mend(self) -> None:
@@ -118,6 +119,9 @@ SYSTEM = "labos/vmlinuz labos/labos.cpio labos/oem.cpio.gz"
         ("blade2", "bios", "lpxelinux.0 ldlinux.c32 CONFIG", SYSTEM),
         ("blade3", "bios", "undionly.kpxe", f"boot.ipxe {SYSTEM}"),
         ("blade3", "ipxe", "", f"boot.ipxe {SYSTEM}"),
+        ("blade1", "uefi", f"syslinux.efi ldlinux.e64 CONFIG {SYSTEM}", ""),
+        ("blade3", "uefi", "snponly.efi", f"boot.ipxe {SYSTEM}"),
+        ("blade3", "http", "", f"snponly.efi boot.ipxe {SYSTEM}"),
     ],
 )
 def test_a_boot_is_walked_to_its_last_archive(stage: Stage, blade: str, firmware: str, tftp: str, http: str) -> None:
