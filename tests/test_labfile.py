@@ -213,7 +213,7 @@ TWO = "blades:\n  - name: a\n  - name: b\n"
         (LAB + "network: {dhcp: both}\n", 3, 17, "none of server, proxy", "write one of"),
         (real().replace("server:", "dhcp: proxy\n  pool: [10.0.40.50, 10.0.40.60]\n  server:"), 6, 9,
          "a pool is of no use", "remove this line"),
-        (LAB + "firmware: uefi-http\n", 2, 5, "no loader for boot: lpxelinux", "boot: ipxe"),
+        (LAB + "boot: pxelinux\nfirmware: uefi-http\n", 2, 5, "no loader for boot: pxelinux", "boot: ipxe"),
         (LAB + "network: {pool: [10.77.0.9]}\n", 3, 17, "first and its last", "pool:"),
         (LAB + "network: {pool: [10.77.0.9, 10.77.0.20]}\n", 3, 17, "holds the address of a (10.77.0.11)", "move"),
         (LAB + "network: {pool: [10.77.0.90, 10.77.1.20]}\n", 3, 17, "leaves the subnet", "inside"),

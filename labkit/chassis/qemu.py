@@ -45,6 +45,7 @@ class Machine:
             *("-nodefaults", "-no-user-config", "-display", "none", "-vga", "none"),
             *("-uuid", f"00000000-0000-4000-8000-{blade.macs[0].replace(':', '')}"),
             *("-rtc", "base=utc"),
+            *("-boot", "reboot-timeout=5000"),  # a board that found nothing to boot tries again; milliseconds
             *("-chardev", self._serial(), "-device", "isa-serial,chardev=serial"),
             *("-qmp", f"unix:{self.monitor},server=on,wait=off"),
             *("-device", "virtio-rng-pci"),

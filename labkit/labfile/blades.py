@@ -80,7 +80,7 @@ class Reader:
         if section.has("address") or not section.bad("slot"):
             self._net.claim(address, name, section)
         shared = self._take_shared(section, self._shared)
-        if shared.firmware is FirmwareKind.UEFI_HTTP and shared.boot is not BootMethod.IPXE:
+        if shared.firmware is FirmwareKind.UEFI_HTTP and shared.boot is BootMethod.PXELINUX:
             what = f"UEFI HTTP boot has no loader for boot: {shared.boot}"
             section.note("firmware", what, "write boot: ipxe, or firmware: uefi")
         return Blade(

@@ -217,10 +217,12 @@ def _write_option(code: int, value: bytes) -> bytes:
     """One option, in parts of up to 255 bytes (RFC 3396 section 5)."""
     if not 0 < code < Option.END or code == Option.OVERLOAD:
         raise DhcpError(f"option {code} cannot be written")
-    parts = [value[at : at + 255] for at in range(0, len(value), 255)] or [b""]
+    if len(value) < 256:
+        return bytes((code, len(value))) + value
+    parts = [value[at : at + 255] for at in range(0, len(value), 255)]
     return b"".join(bytes((code, len(part))) + part for part in parts)
 
 
 def size_b(packet: Packet) -> int:
     """How long `encode` will make the message, without the padding to 300 bytes."""
-    return OPTIONS_AT_B + 1 + sum(len(_write_option(code, value)) for code, value in packet.options.items())
+    return OPTIONS_AT_B + 1 + sum(len(value) + 2 * max(-(-len(value) // 255), 1) for value in packet.options.values())

@@ -52,10 +52,11 @@ LOADERS: dict[tuple[BootMethod, Client, Firmware], str] = {
     (BootMethod.PXELINUX, Client.IPXE, Firmware.BIOS): "pxelinux.0",
     (BootMethod.PXELINUX, Client.PXE, Firmware.EFI_X64): "syslinux.efi",
     (BootMethod.PXELINUX, Client.IPXE, Firmware.EFI_X64): "syslinux.efi",
-    (BootMethod.LPXELINUX, Client.PXE, Firmware.EFI_X64): "syslinux.efi",
-    (BootMethod.LPXELINUX, Client.IPXE, Firmware.EFI_X64): "syslinux.efi",
     (BootMethod.LPXELINUX, Client.PXE, Firmware.BIOS): "lpxelinux.0",
     (BootMethod.LPXELINUX, Client.IPXE, Firmware.BIOS): "pxelinux.0",
+    (BootMethod.LPXELINUX, Client.PXE, Firmware.EFI_X64): "snponly.efi",
+    (BootMethod.LPXELINUX, Client.HTTP, Firmware.EFI_X64): "snponly.efi",
+    (BootMethod.LPXELINUX, Client.IPXE, Firmware.EFI_X64): SCRIPT,
     (BootMethod.IPXE, Client.PXE, Firmware.BIOS): "undionly.kpxe",
     (BootMethod.IPXE, Client.PXE, Firmware.EFI_X64): "snponly.efi",
     (BootMethod.IPXE, Client.HTTP, Firmware.EFI_X64): "snponly.efi",
@@ -67,7 +68,8 @@ LOADERS: dict[tuple[BootMethod, Client, Firmware], str] = {
 
 An iPXE ROM speaks HTTP for pxelinux.0, which then takes URLs as lpxelinux.0 does. lpxelinux.0 brings a TCP of its own
 and waits for the ROM's interrupts, and over iPXE's UNDI it can miss one and stop in the middle of a file: seen in one
-boot in five of virtual blades under load. So it goes to other ROMs only.
+boot in five of virtual blades under load. So it goes to other ROMs only. UEFI gets iPXE in its place: HTTP of
+syslinux.efi, over the firmware's own TCP, is slow and was seen to stand still.
 """
 
 

@@ -168,8 +168,9 @@ def _shortened(asked: Packet, reply: Packet) -> Packet:
     """A reply no longer than its client can take (option 57)."""
     limit_b = max(asked.number(Option.MAXIMUM_SIZE, 2) or 0, dhcp.DATAGRAM_B) - dhcp.UDP_IP_B
     for code in EXPENDABLE:
-        if dhcp.size_b(reply) > limit_b:
-            reply = replace(reply, options={key: value for key, value in reply.options.items() if key != code})
+        if dhcp.size_b(reply) <= limit_b:
+            break
+        reply = replace(reply, options={key: value for key, value in reply.options.items() if key != code})
     return reply
 
 

@@ -26,7 +26,7 @@ METHODS = {
     "uefi-ipxe": "boot: ipxe, firmware: uefi",
     "uefi-http": "boot: ipxe, firmware: uefi-http",
     "uefi-pxelinux": "boot: pxelinux, firmware: uefi",
-    "uefi-lpxelinux": "boot: lpxelinux, firmware: uefi",
+    "lpxelinux": "boot: lpxelinux",
 }
 BOOT_S = 900.0
 

@@ -127,7 +127,7 @@ def test_a_blade_fetches_and_joins_from_the_address_the_router_gave_it(net: Net,
     got = net.folder / "got"
     net.inside(blade1, "busybox", "tftp", "-g", "-r", "undionly.kpxe", "-l", str(got), OURS)
     assert got.read_bytes() == (net.images / "undionly.kpxe").read_bytes()
-    assert net.told(Transfer, blade="blade1", path="undionly.kpxe", state="done", address=str(address))
+    wait_until(lambda: net.told(Transfer, blade="blade1", path="undionly.kpxe", state="done", address=str(address)))
     assert "oem.cpio.gz" in net.curl(blade1, "/boot.ipxe")[1]
     boot = net.told(BootStarted, blade="blade1")[-1].boot
     header = f"X-Labkit-Ticket: {ticket(net.state.key('tickets'), 'blade1', boot).reveal()}"
