@@ -6,6 +6,7 @@ kernel ends every server it started.
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import signal
@@ -120,6 +121,7 @@ class Server:
             words, cwd=cwd, stdout=self._log, stderr=self._log, stdin=subprocess.DEVNULL,
             preexec_fn=self._meter.enter, start_new_session=True,
         )  # fmt: skip
+        atexit.register(self.close)  # a benchmark that breaks off leaves no control group behind
 
     def cpu_s(self) -> float:
         return self._meter.cpu_s()
@@ -139,6 +141,7 @@ class Server:
 
     def close(self) -> None:
         """End the server with everything it started."""
+        atexit.unregister(self.close)
         for number in (signal.SIGTERM, signal.SIGKILL):
             try:
                 os.killpg(self._process.pid, number)

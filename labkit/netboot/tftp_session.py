@@ -2,8 +2,8 @@
 
 RFC 1350 with the options of RFC 2347 (OACK), 2348 (blksize), 2349 (timeout, tsize) and 7440 (windowsize). Lost packets
 are sent again when a timer runs out, never because of a duplicate ACK (RFC 1123 section 4.2.3.1). The timer follows the
-measured round trip, as RFC 6298 has it for TCP, and starts short: firmware on one's own segment answers in a
-millisecond.
+measured round trip, as RFC 6298 has it for TCP. It starts with a quarter of a second: firmware on one's own segment
+answers in a millisecond, but some client that is slow to begin may take a second OACK for an error, as tftpy does.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DEFAULT_BLKSIZE_B = 512
 SMALLEST_BLKSIZE_B, LARGEST_BLKSIZE_B = 8, 65464
 UDP_IP_B, DATA_HEAD_B = 28, 4
 LARGEST_WINDOW = 64
-FIRST_TIMER_S, SHORTEST_TIMER_S, LONGEST_TIMER_S = 0.040, 0.020, 2.0
+FIRST_TIMER_S, SHORTEST_TIMER_S, LONGEST_TIMER_S = 0.250, 0.020, 2.0
 GIVE_UP_S = 30.0
 MEASURED_EVERY_S = 0.005
 """A round trip is measured so often: at ten thousand blocks a second, each of them would say nothing new."""
