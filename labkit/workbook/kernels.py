@@ -1,4 +1,4 @@
-"""The notebooks' kernels: they listen on Unix sockets in a folder of their user's own, where nobody else can reach them."""
+"""The notebooks' kernels: they listen on Unix sockets in a folder of their user's, where nobody else reaches them."""
 
 from __future__ import annotations
 
