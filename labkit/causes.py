@@ -220,7 +220,10 @@ def _join(case: _Case) -> tuple[str, list[Cause]]:
         *_ticket(case),
         Cause("its Docker engine does not start or cannot join", log),
         Cause("it cannot reach the manager: TCP 2377, TCP and UDP 7946, UDP 4789", f"labkit doctor; then {log}"),
-        Cause("its clock is wrong, and the swarm's certificates are not valid yet, or no longer", f"{log}; date"),
+        Cause(
+            "its clock is wrong, and the swarm's certificates are not valid yet, or no longer",
+            f"labkit ssh {name} date",
+        ),
     ]
 
 

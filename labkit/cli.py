@@ -18,6 +18,7 @@ from typing import Any
 from labkit import client, events, labfile, stages, up
 from labkit.errors import LabkitError, ParameterError
 from labkit.state import State
+from labkit.swarm import verbs as swarm
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -98,7 +99,8 @@ def _run(options: argparse.Namespace) -> int:
     if options.compare:
         return _compare(options)
     given = dict(_parameter(word) for word in options.parameter)
-    return workbook.run(_lab_path(options), _state(options), given, runs=options.runs, progress=_say)
+    chapters = workbook.CHAPTERS if options.day_two else workbook.BRING_UP
+    return workbook.run(_lab_path(options), _state(options), given, runs=options.runs, progress=_say, chapters=chapters)
 
 
 def _runs(options: argparse.Namespace) -> Path:
@@ -293,21 +295,7 @@ def _boot_report(options: argparse.Namespace) -> int:
     return 0
 
 
-# --- the swarm and images ---------------------------------------------------------------------------------------------
-
-
-def _swarm(options: argparse.Namespace) -> int:
-    from labkit.swarm import cluster
-
-    running = _running(options)
-    with running.engine() as engine:
-        nodes = cluster.nodes(engine) if cluster.has_swarm(engine) else []
-    rows = [[n.hostname, n.blade or "-", str(n.role), n.state, n.availability, n.id[:12]] for n in nodes]
-    text = (
-        stages.grid(["node", "blade", "role", "state", "availability", "id"], rows) if rows else "there is no swarm yet"
-    )
-    _print([vars(node) for node in nodes], options.json, text)
-    return 0
+# --- images -------------------------------------------------------------------------------------------------------
 
 
 def _images(options: argparse.Namespace) -> int:
@@ -366,9 +354,12 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--yes", action="store_true", help="in a real lab: let this machine's own Docker be the manager")
     verb("down", _down, "end the lab and everything it started")
     verb("status", _status, "what runs, and how far each blade is", as_json=True)
-    sub = verb("run", _run, "run the whole workbook, headless")
+    sub = verb("run", _run, "run the workbook, headless")
     sub.add_argument(
         "-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="a notebook parameter"
+    )
+    sub.add_argument(
+        "--day-two", action="store_true", help="go on to the chapter that reboots blades and pulls the plug on one"
     )
     sub.add_argument("--runs", type=Path, help="where runs are kept (default: runs/ beside the lab file)")
     sub.add_argument(
@@ -410,8 +401,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("blade", nargs="*", help="blades (default: all)")
     sub.add_argument("--all", action="store_true", help="every boot on record, not only the last")
     sub.add_argument("--svg", type=Path, metavar="FILE", help="write the timeline as a picture, too")
-    sub = verb("swarm", _swarm, "the swarm's nodes", as_json=True)
-    sub.add_argument("action", nargs="?", choices=["nodes"], default="nodes")
+    swarm.add_verbs(verb("swarm", swarm.nodes, "the swarm: nodes, managers, pruning, backup, export"))
     sub = verb("images", _images, "boot images: list or build")
     sub.add_argument("action", nargs="?", choices=["list", "build"], default="list")
     sub = verb("workbook", _workbook, "open the notebooks in JupyterLab on this machine's loopback")

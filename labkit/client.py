@@ -96,14 +96,21 @@ class RunningLab:
     def power(self, blade: Blade, state: str) -> None:
         """Press a blade's button over IPMI (see `labkit.chassis.power.set_power`).
 
-        A virtual slot tells of its power itself; of a real one, that the button was pressed is all there is to tell.
+        The boot that follows is ours, and the boot server is told so; a virtual chassis tells that and its power by
+        itself. Of a real slot's power, that the button was pressed is all there is to tell.
         """
         password = bmc_password(self.lab, self.state, blade)
         is_real = self.lab.chassis.kind is ChassisKind.IPMI
         before = power.power_state(blade.name, blade.bmc, password) if is_real else ""
+        if is_real and (state == "reset" or (state == "on" and before == "off")):
+            rpc.call(self.state.bootd, "power_on", blade=blade.name)
         power.set_power(blade.name, blade.bmc, password, state)
         if is_real and state != before:
             self.emit(events.Power(blade=blade.name, state="soft-off" if state == "shutdown" else state))
+
+    def admit(self, blade: Blade) -> bool:
+        """Let a blade's current boot join the swarm from now on; False when it has joined, or never booted."""
+        return bool(rpc.call(self.state.bootd, "admit", blade=blade.name)["boot"])
 
     def power_state(self, blade: Blade) -> str:
         """``on`` or ``off``, as the blade's BMC says."""
@@ -231,6 +238,10 @@ def ensure_blades(
     off = [blade for blade in chosen if running.power_state(blade) == "off"]
     for blade in off:
         running.power(blade, "on")
+    if until == "joined":  # a blade may have been up, and its window closed, long before there is a swarm
+        for blade in chosen:
+            if blade not in off and not _reached(before.blade(blade.name), until):
+                running.admit(blade)
     wait_blades(running, chosen, until=until, timeout_s=timeout_s, show=show)
     went = {blade.name for blade in off} | {b.name for b in chosen if not _reached(before.blade(b.name), until)}
     return BladesUp(

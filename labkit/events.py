@@ -133,7 +133,7 @@ class Phoned(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Ticket(Event):
-    """A ticket was ``redeemed`` or ``refused``; ``reason`` says why it was refused."""
+    """A ticket was ``redeemed``, ``refused``, or ``late`` (its join window is not open); ``reason`` says why."""
 
     kind = "ticket"
     state: str
@@ -154,7 +154,9 @@ class Leave(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Swarm(Event):
-    """The swarm changed: ``init``, ``joined``, ``ready``, ``down``, ``removed``, ``ghost-removed``, ``rotated``…"""
+    """The swarm changed: ``init``, ``joined``, ``ready``, ``down``, ``removed``, ``ghost-removed``, ``lost``,
+    ``lost-removed``, ``rotated``…
+    """
 
     kind = "swarm"
     action: str
@@ -164,7 +166,8 @@ class Swarm(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Service(Event):
-    """A swarm service changed: ``created``, ``updated``, ``converged``, ``running``, ``answered``, ``removed``.
+    """A swarm service changed: ``created``, ``updated``, ``rolled back``, ``converged``, ``running``,
+    ``answered``, ``removed``.
 
     ``running`` names one replica in ``detail``; ``answered`` says that this replica answered ``count`` requests through
     the blade's port.

@@ -145,6 +145,20 @@ class Blade:
 
 
 @dataclass(frozen=True)
+class SwarmRules:
+    """How the swarm's members are kept in order.
+
+    ``lost_after_s``: how long a blade that is gone without a word stays on the list, None for ever. ``window_s``: how
+    long a boot's ticket is good for a place in the swarm. ``window_on_discover``: whether a boot that we did not cause
+    may join too.
+    """
+
+    lost_after_s: float | None = 3600.0
+    window_s: float = 900.0
+    window_on_discover: bool = True
+
+
+@dataclass(frozen=True)
 class Lab:
     """A whole lab. ``path`` is the file it came from; ``ssh_keys`` are public keys, one line each."""
 
@@ -154,6 +168,7 @@ class Lab:
     chassis: Chassis
     blades: tuple[Blade, ...]
     ssh_keys: tuple[str, ...] = ()
+    swarm: SwarmRules = SwarmRules()
 
     def blade(self, name: str) -> Blade:
         """The blade of that name. Raises KeyError."""

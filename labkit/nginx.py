@@ -66,11 +66,21 @@ def ensure_nginx(
         state = service.ensure_service(engine, spec)
         if state.action != "found":
             running.emit(events.Service(name=NAME, action=state.action, detail=f"{replicas} replicas"))
-        done = service.watch(engine, NAME, timeout_s, progress=progress)
+        done = service.watch(engine, NAME, timeout_s, progress=progress, content=spec.digest)
         running.emit(events.Service(name=NAME, action="converged"))
         for replica, blade in sorted(done.places.items()):
             running.emit(events.Service(blade=blade, name=NAME, action="running", detail=replica))
     return done
+
+
+def roll_back(
+    running: RunningLab, *, timeout_s: float = 300.0, progress: Callable[[ServiceState], None] | None = None
+) -> ServiceState:
+    """Take the service back to what it was before its last update, and wait until it is. Raises SwarmError."""
+    with running.engine() as engine:
+        state = service.roll_back(engine, NAME)
+        running.emit(events.Service(name=NAME, action="rolled back"))
+        return service.watch(engine, NAME, timeout_s, progress=progress, content=state.content)
 
 
 def ask_blades(running: RunningLab, port: int, *, rounds: int = 1, settle_s: float = 60.0) -> list[Answer]:

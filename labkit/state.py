@@ -148,6 +148,12 @@ def write_whole(path: Path, text: str, *, mode: int = 0o644) -> None:
         fresh.unlink(missing_ok=True)
 
 
+def remove_unfinished(path: Path) -> None:
+    """Remove what a writer of this file left beside it when it was killed. Nobody else may be writing it now."""
+    for left in path.parent.glob(f".{path.name}.*"):
+        left.unlink(missing_ok=True)
+
+
 def write_json(path: Path, value: Any, *, mode: int = 0o644) -> None:
     """`write_whole` of a value as JSON."""
     write_whole(path, json.dumps(value, indent=1, sort_keys=True) + "\n", mode=mode)

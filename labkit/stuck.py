@@ -22,29 +22,30 @@ VIRTUAL_S: Mapping[str, float] = {
 REAL_FIRMWARE_S = 120.0
 """A server's self-test before it asks the network: one to three minutes, more with much memory."""
 PATIENCE = 3.0
-SHORTEST_LIMIT_S = 20.0
+SHORTEST_LIMIT_S = 30.0
 SLOWEST_B_S = 1 << 20
 """A transfer slower than a mebibyte a second is worth a word: the slowest firmware TFTP on a quiet network is above."""
 
 
 def usual_times(boots: Iterable[BladeState], lab: Lab) -> dict[str, float]:
-    """Seconds per step: the median of the lab's own boots that came through, else what was measured elsewhere."""
+    """Seconds per step: the median of this lab's boots that came to their system, else what was measured elsewhere."""
     usual = dict(VIRTUAL_S)
     if lab.chassis.kind is ChassisKind.IPMI:
         usual["firmware"] = REAL_FIRMWARE_S
     seen: dict[str, list[float]] = {}
     for boot in boots:
-        if boot.joined:
-            for step in boot.steps():
+        for step in boot.steps() if boot.os else ():
+            if step.ended:
                 seen.setdefault(step.name, []).append(step.seconds)
     return {**usual, **{name: statistics.median(took) for name, took in seen.items()}}
 
 
 def limit_s(blade: BladeState, usual: Mapping[str, float]) -> float:
-    """How long the blade's present step may take: thrice its usual time, and time for what it has yet to fetch."""
+    """How long the blade's present step may take: thrice its usual time, and time for what it fetches."""
     step = blade.step
-    on_its_way_b = sum(one.size_b for one in blade.fetching.values() if stages.step_of(one.path) == step)
-    return max(SHORTEST_LIMIT_S, PATIENCE * usual.get(step, 0.0)) + on_its_way_b / SLOWEST_B_S
+    files_b = sum(one.size_b for one in blade.fetching.values() if stages.step_of(one.path) == step)
+    files_b += blade.fetched.get(step, stages.NOTHING).sent_b
+    return max(SHORTEST_LIMIT_S, PATIENCE * usual.get(step, 0.0)) + files_b / SLOWEST_B_S
 
 
 def standing_s(blade: BladeState, state: LabState, now: float) -> float:
@@ -84,19 +85,21 @@ class Watch:
     def __init__(self, lab: Lab, past: Iterable[Event] = ()) -> None:
         self._lab = lab
         self._state = LabState()
-        self._finished: list[BladeState] = []
+        self._finished: dict[str, BladeState] = {}
         for event in past:
             self.take(event)
 
     def take(self, event: Event) -> None:
         """One more event."""
-        before = self._state.blade(event.blade) if event.blade else None
         self._state = stages.fold(self._state, event)
-        if before is not None and not before.joined and (now := self._state.blade(event.blade)).joined:
-            self._finished = [*self._finished, now][-self.KEPT_BOOTS :]
+        if isinstance(event, events.Phoned) and event.boot:
+            self._finished.pop(event.boot, None)
+            self._finished[event.boot] = self._state.blade(event.blade)
+            while len(self._finished) > self.KEPT_BOOTS:
+                del self._finished[next(iter(self._finished))]
 
     def due(self, now: float) -> list[events.Stuck]:
         """What is to be told now. Taking the events in keeps them from being told again."""
-        usual = usual_times(self._finished, self._lab)
+        usual = usual_times(self._finished.values(), self._lab)
         found = (find_stuck(self._lab, blade.name, self._state, now, usual) for blade in self._lab.blades)
         return [event for event in found if event is not None]

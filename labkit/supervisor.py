@@ -37,6 +37,7 @@ from labkit.stuck import Watch
 from labkit.treeroot import engine_command, registry_command
 
 WATCH_EVERY_S = 2.0
+SO_RCVBUFFORCE = 33  # asm-generic/socket.h
 
 
 class Supervisor:
@@ -314,7 +315,7 @@ def open_sockets(lab: Lab) -> dict[str, socket.socket]:
         if kind == socket.SOCK_STREAM:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         else:  # thirty blades may ask in the same instant: room for their packets while we are busy
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+            _make_room(sock)
         try:
             sock.bind((address, port))
         except OSError as error:
@@ -329,6 +330,14 @@ def open_sockets(lab: Lab) -> dict[str, socket.socket]:
         with contextlib.suppress(OSError):  # a kernel without IPv6: then nobody asks either
             sockets["icmp6"] = advertise.listen(link)
     return sockets
+
+
+def _make_room(sock: socket.socket) -> None:
+    """Room for some thousand requests; SO_RCVBUF alone stops at net.core.rmem_max, a few hundred (socket(7))."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 4 << 20)
+    except PermissionError:  # root without CAP_NET_ADMIN
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
 
 
 def _bind_error(error: OSError, name: str, kind: int, address: str, port: int, link: str) -> MachineError:

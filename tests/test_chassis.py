@@ -22,7 +22,7 @@ from labkit import labfile, rpc
 from labkit.chassis import bmc, network, power
 from labkit.chassis.qemu import Machine
 from labkit.errors import PowerError
-from labkit.lab import Blade, Bmc
+from labkit.lab import Blade, Bmc, FirmwareKind
 from labkit.secret import Secret
 from labkit.state import State
 
@@ -65,6 +65,20 @@ def test_only_the_first_card_is_wired() -> None:
     assert [",netdev=" in card for card in cards] == [True, False, False, False]
     assert ["bootindex=1" in card for card in cards] == [True, False, False, False]
     assert line.count("-netdev") == 1
+
+
+@pytest.mark.parametrize(
+    ("firmware", "without"),
+    [(FirmwareKind.UEFI, ["IPv6PXESupport"]), (FirmwareKind.UEFI_HTTP, ["IPv6PXESupport", "IPv4PXESupport"])],
+)
+def test_uefi_has_variables_of_its_own_and_no_rom(firmware: FirmwareKind, without: list[str]) -> None:
+    uefi = replace(blade(), firmware=firmware)
+    line = Machine(uefi, "tcg", Path("run/b.qmp"), Path("logs/b.log"), 6001, Path("run/b.vars")).command()
+    code, variables = (value for value in line if value.startswith("if=pflash"))
+    assert "readonly=on" in code and code.endswith("OVMF_CODE_4M.fd")
+    assert "readonly" not in variables and variables.endswith("file=run/b.vars")
+    assert all(value.endswith("romfile=") for value in line if value.startswith("virtio-net-pci"))
+    assert [value.split("/")[-1].split(",")[0] for value in line if value.startswith("name=opt/")] == without
 
 
 def test_the_processor_follows_the_accelerator() -> None:

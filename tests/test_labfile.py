@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from labkit import labfile
 from labkit.errors import LabFileError
-from labkit.lab import BootMethod, ChassisKind, Flavour, Lab, NetworkKind, Role
-from labkit.labfile import TOP, blades, network
+from labkit.lab import BootMethod, ChassisKind, FirmwareKind, Flavour, Lab, NetworkKind, Role, SwarmRules
+from labkit.labfile import TOP, blades, network, swarm
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -99,11 +99,13 @@ def test_a_blade_overrides_what_all_share(tmp_path: Path) -> None:
     (tmp_path / "one.yaml").touch()
     shared = "role: manager\nos: container-linux\nboot: pxelinux\nmemory: 4G\nconsole: [tty0]\nautologin: no\n"
     own = "role: worker, os: labos, boot: ipxe, memory: 1024, console: [], autologin: on, config: one.yaml"
+    shared, own = f"{shared}firmware: uefi\n", f"{own}, firmware: uefi-http"
     text = f"{shared}config: all.yaml\nblades:\n  - name: a\n  - {{name: b, {own}}}\n"
     a, b = labfile.parse(text, tmp_path / "lab.yaml").blades
     assert (a.role, a.os, a.boot, a.memory_mib) == (Role.MANAGER, Flavour.CONTAINER_LINUX, BootMethod.PXELINUX, 4096)
     assert (a.console, a.autologin, a.config) == (("tty0",), False, tmp_path / "all.yaml")
     assert (b.role, b.os, b.boot, b.memory_mib) == (Role.WORKER, Flavour.LABOS, BootMethod.IPXE, 1024)
+    assert (a.firmware, b.firmware) == (FirmwareKind.UEFI, FirmwareKind.UEFI_HTTP)
     assert (b.console, b.autologin, b.config) == ((), True, tmp_path / "one.yaml")
 
 
@@ -113,6 +115,11 @@ def test_a_real_lab_serves_and_controls_from_one_machine() -> None:
     assert lab.chassis.kind is ChassisKind.IPMI
     assert lab.blades[0].bmc.password_file == Path("secret")
     assert str(lab.blades[0].address) == "10.0.40.11"
+
+
+def test_beside_a_router_we_are_a_proxy() -> None:
+    assert read(real().replace("server:", "dhcp: proxy\n  server:")).network.is_proxy
+    assert not read(real()).network.is_proxy
 
 
 def test_yaml_does_not_guess() -> None:
@@ -196,7 +203,17 @@ TWO = "blades:\n  - name: a\n  - name: b\n"
         (LAB + "network: {controller: 10.77.0.1}\n", 3, 23, "already the address of the server", "another"),
         (LAB + "network: {server: 10.77.0.300}\n", 3, 19, "not an IPv4 address", "10.77.0.11"),
         (LAB + "network: {http_port: 0}\n", 3, 22, "'0' cannot be a port", "1 to 65535"),
+        (LAB + "swarm: {lost_after: 5}\n", 3, 21, "'5' is not a length of time", "15 min"),
+        (LAB + "swarm: {window: never}\n", 3, 17, "'never' is not a length of time", "15 min"),
+        (LAB + "swarm: {window: 366 d}\n", 3, 17, "366 d is no sensible length of time", "365 d"),
+        (LAB + "swarm: {window_on_discover: maybe}\n", 3, 29, "maybe", "true"),
+        (LAB + "lost_after: 5 min\n", 3, 1, "a lab has no key 'lost_after'", "under 'swarm:'"),
         (LAB + "network: {registry_port: 80}\n", 3, 26, "80 is already http_port", "different"),
+        (LAB + "network: {dhcp: proxy}\n", 3, 17, "no other DHCP server to stand beside", "dhcp: server"),
+        (LAB + "network: {dhcp: both}\n", 3, 17, "none of server, proxy", "write one of"),
+        (real().replace("server:", "dhcp: proxy\n  pool: [10.0.40.50, 10.0.40.60]\n  server:"), 6, 9,
+         "a pool is of no use", "remove this line"),
+        (LAB + "firmware: uefi-http\n", 2, 5, "no loader for boot: lpxelinux", "boot: ipxe"),
         (LAB + "network: {pool: [10.77.0.9]}\n", 3, 17, "first and its last", "pool:"),
         (LAB + "network: {pool: [10.77.0.9, 10.77.0.20]}\n", 3, 17, "holds the address of a (10.77.0.11)", "move"),
         (LAB + "network: {pool: [10.77.0.90, 10.77.1.20]}\n", 3, 17, "leaves the subnet", "inside"),
@@ -271,6 +288,19 @@ def test_what_is_printed(tmp_path: Path) -> None:
     assert caught.value.status == 2
 
 
+@pytest.mark.parametrize(
+    ("said", "rules"),
+    [
+        ("", SwarmRules(3600, 900, True)),
+        ("swarm: {lost_after: never, window: 90s}\n", SwarmRules(None, 90, True)),
+        ("swarm: {lost_after: 2 h, window_on_discover: false}\n", SwarmRules(7200, 900, False)),
+        ("swarm: {lost_after: 1 d, window: 15 MIN}\n", SwarmRules(86400, 900, True)),
+    ],
+)
+def test_the_rules_of_the_swarm(said: str, rules: SwarmRules) -> None:
+    assert labfile.parse(LAB + said, Path("lab.yaml")).swarm == rules
+
+
 @pytest.mark.parametrize("kind", ["missing", "folder", "huge"])
 def test_a_file_that_cannot_be_read(kind: str, tmp_path: Path) -> None:
     path = tmp_path / kind
@@ -287,7 +317,8 @@ def test_a_file_that_cannot_be_read(kind: str, tmp_path: Path) -> None:
 
 # --- whatever is written ---------------------------------------------------------------------------------------------
 
-KEYS = sorted({*TOP.keys, *network.NETWORK.keys, *network.CHASSIS.keys, *blades.BLADE.keys, *blades.BMC.keys, "x"})
+PARTS = (TOP, swarm.SWARM, network.NETWORK, network.CHASSIS, blades.BLADE, blades.BMC)
+KEYS = sorted({"x", *(key for part in PARTS for key in part.keys)})
 SCALARS = st.sampled_from(
     "a b 1 0 51 virtual interface ipmi ~ no 10.77.0.0/24 10.77.0.11 10.0.0.0/29 0.0.0.0/8 255.255.255.248/29 "
     "52:54:00:12:34:56 4G manager ipxe lab.yaml ../.. ~/x - ssh-ed25519 255.255.255.255 80 \x00".split()

@@ -88,7 +88,9 @@ def test_an_unknown_parameter_is_refused() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "wanted"),
     [
-        ("replicas", "3", "int"), ("replicas", True, "int"), ("replicas", 1.5, "int"),
+        ("replicas", "3", "int"),
+        ("replicas", True, "int"),
+        ("replicas", 1.5, "int"),
         ("blades", "blade1", r"list\[str\]"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
+from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from labkit.rehearse import wire
 from labkit.rehearse.checks import CONFIG, BrokenFile, check_archive, check_config, check_kernel, zstd_needed
 from labkit.rehearse.firmware import FIRMWARES, discover, release, request, second_stage
 from labkit.rehearse.scripts import Next, ScriptError, config_names, read_ipxe, read_pxelinux
-from labkit.rehearse.tried import compared, default_firmware, recorded, verdict
+from labkit.rehearse.tried import compared, default_firmware, explained, recorded, verdict
 from labkit.rehearse.walk import Tried
 from labkit.secret import Secret
 
@@ -192,6 +193,18 @@ def test_a_rehearsal_in_words() -> None:
     failed = verdict("blade1", "bios", [{"ok": False, "what": "nobody answered", "fix": "./lab up"}])
     assert str(failed) == "blade1 would not boot: nobody answered\n  fix: ./lab up"
     assert json.loads(json.dumps(tried.as_json()))["steps"][1]["path"] == "labos/vmlinuz"
+
+
+def test_the_servers_side_is_told_too() -> None:
+    failed = verdict("blade1", "bios", [{"ok": False, "what": "tftp x: File not found", "fix": ""}])
+    missing = Transfer(
+        blade="blade1", boot=events.REHEARSAL, protocol="tftp", path="x", state="missing", reason="no image"
+    )
+    assert explained(failed, [missing]).what == "tftp x: File not found; the server says: no image"
+    for event in (replace(missing, boot="b1"), replace(missing, blade="blade2"), replace(missing, reason="")):
+        assert explained(failed, [event]) == failed
+    whole = verdict("blade1", "bios", LINES)
+    assert explained(whole, [missing]) == whole
 
 
 def test_files_are_compared_with_those_on_disk(tmp_path: Path) -> None:

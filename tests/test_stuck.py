@@ -147,7 +147,7 @@ def test_a_step_may_take_its_time() -> None:
     assert find_stuck(LAB, "blade1", state, 103 + limit, VIRTUAL_S) is None
     assert find_stuck(LAB, "blade1", state, 103.1 + limit, VIRTUAL_S) is not None
     large = fold_all([*CONFIGURED, file("labos/vmlinuz", "started", size_b=200 << 20)])
-    assert limit_s(large.blade("blade1"), VIRTUAL_S) == 20 + 200
+    assert limit_s(large.blade("blade1"), VIRTUAL_S) == 30 + 200
 
 
 @pytest.mark.parametrize(
@@ -175,8 +175,9 @@ def test_waiting_for_the_swarm_does_not_count() -> None:
 
 def test_the_usual_times_are_learned_from_this_labs_boots() -> None:
     slow = fold_all([*UP, Phoned(blade="blade1", boot="b1", time=215, stage="joined")]).blade("blade1")
-    usual = usual_times([slow, fold_all(UP).blade("blade1")], LAB)
+    usual = usual_times([slow, fold_all(FETCHED).blade("blade1")], LAB)
     assert usual["join"] == 100 and usual["firmware"] == 3
+    assert usual_times([fold_all(UP).blade("blade1")], LAB)["join"] == VIRTUAL_S["join"], "it goes on"
     assert usual["loader"] == slow.steps()[2].seconds
     assert usual_times([], LAB) == VIRTUAL_S
 
@@ -184,6 +185,13 @@ def test_the_usual_times_are_learned_from_this_labs_boots() -> None:
 def test_a_real_blade_tests_itself_before_it_asks() -> None:
     rack = replace(LAB, chassis=replace(LAB.chassis, kind=ChassisKind.IPMI))
     assert usual_times([], rack) == {**VIRTUAL_S, "firmware": REAL_FIRMWARE_S}
+
+
+def test_a_watch_learns_from_what_it_has_seen() -> None:
+    slow = Phoned(blade="blade1", boot="b1", time=1115, stage="os", uptime_s=1007, init_s=2, ignition_s=4)
+    again = [replace(event, blade="blade2", boot="b2", time=event.time + 5000) for event in STARTED]
+    assert [event.step for event in Watch(LAB, again).due(5300)] == ["os"]
+    assert Watch(LAB, [*STARTED, slow, *again]).due(5300) == [], "such systems take a quarter of an hour here"
 
 
 def test_a_watch_tells_each_blade_once() -> None:

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from labkit import events, labfile
+from labkit import client, events, labfile, rpc
+from labkit.chassis import power
 from labkit.cli import main
 from labkit.events import REHEARSAL, BootStarted, Dhcp, Event, LabEvent, Leave, Phoned, Power, Swarm, Transfer, Trouble
+from labkit.lab import ChassisKind
 from labkit.pictures.timeline import outcome
 from labkit.report import Record, as_json, choose_boots, render_text
 from labkit.stages import fold_all
+from labkit.state import State
 from labkit.stuck import VIRTUAL_S, find_stuck
 from labkit.why import Why, why
 
@@ -178,3 +181,29 @@ def test_the_commands_read_a_lab_that_is_down(
     assert picture.read_text().startswith("<svg xmlns=")
     assert main([*words, "boot-report", "blade2", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["boots"] == []
+
+
+@pytest.mark.parametrize(
+    ("before", "press", "told"), [("off", "on", "on"), ("on", "on", ""), ("on", "shutdown", "soft-off")]
+)
+def test_a_real_slots_button_is_in_the_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, press: str, told: str
+) -> None:
+    """A virtual slot tells of its power itself; a real one cannot."""
+    pressed: list[str] = []
+    emitted: list[Event] = []
+    monkeypatch.setattr(power, "power_state", lambda *a: before)
+    monkeypatch.setattr(power, "set_power", lambda name, bmc, password, state: pressed.append(state))
+    monkeypatch.setattr(client.RunningLab, "emit", lambda self, event: emitted.append(event))
+    begun: list[tuple[str, str]] = []
+    monkeypatch.setattr(rpc, "call", lambda path, verb, *, blade: begun.append((verb, blade)))
+    (tmp_path / "password").write_text("x")
+    blade = replace(LAB.blades[0], bmc=replace(LAB.blades[0].bmc, password_file=tmp_path / "password"))
+    rack = replace(LAB, chassis=replace(LAB.chassis, kind=ChassisKind.IPMI))
+    client.RunningLab(rack, State(tmp_path)).power(blade, press)
+    assert pressed == [press]
+    assert [event.state for event in emitted if isinstance(event, Power)] == ([told] if told else [])
+    assert begun == ([("power_on", "blade1")] if told == "on" else [])
+    (tmp_path / "keys").mkdir()
+    client.RunningLab(LAB, State(tmp_path)).power(LAB.blades[0], press)
+    assert len(pressed) == 2 and len(emitted) == (1 if told else 0)

@@ -15,7 +15,7 @@ from papermill.cli import papermill
 from labkit import cli, events, labfile
 from labkit.errors import LabkitError, ParameterError
 from labkit.stages import fold_all
-from labkit.workbook import CHAPTERS, check_parameters, read_parameters, record, replay
+from labkit.workbook import BRING_UP, CHAPTERS, check_parameters, read_parameters, record, replay
 from labkit.workbook.compare import compare
 from labkit.workbook.kernels import kernels_over_sockets, own_sockets, sockets_folder
 from labkit.workbook.parameters import Parameter, effective
@@ -84,7 +84,7 @@ def test_all_chapters_parameters_are_checked_with_the_lab() -> None:
         check_parameters(FOLDER, {"blades": ["blade9"]}, LAB)
     with pytest.raises(ParameterError, match="replicas of 04-nginx-service is 0"):
         check_parameters(FOLDER, {"replicas": 0}, LAB)
-    assert effective(FOLDER, CHAPTERS[-1], {"replicas": 3, "else": 1})["replicas"] == 3
+    assert effective(FOLDER, BRING_UP[-1], {"replicas": 3, "else": 1})["replicas"] == 3
 
 
 def test_a_parameter_without_type_or_words_is_refused(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """labkit's boot server as a benchmark runs it: the whole of it, with real plans, leases and events.
 
-``python ours.py LAB STATE FILES INTERFACE``: serves the lab of a file, with a folder as its catalogue of images. With
-``-`` for an interface every blade has its lease and is booting already; with another, DHCP is served there.
+``python ours.py LAB STATE FILES HOW``: serves the lab of a file, with a folder as its catalogue of images. HOW is
+``bridge``: on the interface ``br0``, as the supervisor opens its sockets for a virtual lab; or ``loopback``: where
+every blade has its lease and is booting already.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from labkit.netboot import leases
 from labkit.netboot.bootd import Bootd
 from labkit.netboot.leases import Lease, LeaseBook, LeaseState
 from labkit.state import State
+from labkit.supervisor import open_sockets
 
 
 def all_leased(lab: Lab, path: Path) -> None:
@@ -30,30 +32,31 @@ def all_leased(lab: Lab, path: Path) -> None:
     leases.save(book, path)
 
 
-def main() -> None:
-    lab_path, state_path, files, interface = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
-    lab, state = labfile.load(lab_path), State(state_path)
-    state.make()
+def loopback_sockets(lab: Lab) -> dict[str, socket.socket]:
+    """TFTP and HTTP for clients of this machine itself; nobody asks the third."""
     server = str(lab.network.server)
     dhcp, tftp = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
-    if interface == "-":
-        all_leased(lab, state.path / "leases.json")
-        dhcp.bind((server, 67))
-    else:
-        dhcp.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
-        dhcp.bind(("0.0.0.0", 67))
-    tftp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+    dhcp.bind((server, 67))
     tftp.bind((server, 69))
-    http = socket.create_server((server, lab.network.http_port), backlog=1024)
+    return {"dhcp": dhcp, "tftp": tftp, "http": socket.create_server((server, lab.network.http_port), backlog=256)}
+
+
+def main() -> None:
+    lab_path, state_path, files = map(Path, sys.argv[1:4])
+    is_loopback = sys.argv[4] == "loopback"
+    lab, state = labfile.load(lab_path), State(state_path)
+    state.make()
+    if is_loopback:
+        all_leased(lab, state.path / "leases.json")
+    sockets = loopback_sockets(lab) if is_loopback else open_sockets(lab)
     catalogue = {str(path.relative_to(files)): path for path in files.rglob("*") if path.is_file()}
 
     async def serve() -> None:
         until = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, until.set)
         with state.events.open("a") as events:
-            sockets = {"dhcp": dhcp, "tftp": tftp, "http": http}
             bootd = Bootd(lab, state, sockets, catalogue, Emitter(events.fileno()))
-            if interface == "-":
+            if is_loopback:
                 for blade in lab.blades:
                     bootd.roster.boots.begin(blade.name, "power")
             await bootd.serve(until)

@@ -45,6 +45,17 @@ PEERS = {
     "nginx": Peer("nginx", "usr/sbin/nginx", ("libcrypt1", "libpcre2-8-0", "libssl3", "zlib1g")),
 }
 
+NGINX_CONF = """
+daemon off; user root; worker_processes auto; error_log stderr warn; pid {folder}/nginx.pid;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off; sendfile on; tcp_nopush on; keepalive_requests 100000; default_type application/octet-stream;
+  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+  server {{ listen {address}:80; root {files}; }}
+}}
+"""
+
 
 def _folder() -> Path:
     return Path(os.environ.get("LABKIT_CACHE") or "/var/cache/labkit").absolute() / "peers"
@@ -101,3 +112,10 @@ def tftp_words(name: str, program: Path, address: str, root: Path) -> list[str]:
         str(program), "--daemon", "--no-fork", "--bind-address", address, "--port", "69", "--user", "root", "--group",
         "root", "--maxthread", "1000", "--verbose=0", "--logfile", "/dev/null", str(root),
     ]  # fmt: skip
+
+
+def nginx_words(program: Path, address: str, root: Path, folder: Path) -> list[str]:
+    """How nginx is started, serving a folder by sendfile; its own files go to another."""
+    conf = folder / "nginx.conf"
+    conf.write_text(NGINX_CONF.format(folder=folder, files=root, address=address))
+    return [str(program), "-e", "stderr", "-c", str(conf)]

@@ -155,14 +155,19 @@ class Server:
         self._log.close()
 
 
-def ours(lab: Path, state: Path, files: Path, interface: str = "-") -> Server:
-    """labkit's boot server over a folder of files, see `ours.py`; what it says goes to a file beside the state."""
-    python = ROOT / ".venv" / "bin" / "python"
-    if not python.exists():
+def python() -> Path:
+    """The Python in which labkit is installed."""
+    found = ROOT / ".venv" / "bin" / "python"
+    if not found.exists():
         sys.exit("labkit itself is not installed yet: ./lab setup")
+    return found
+
+
+def ours(lab: Path, state: Path, files: Path, how: str = "loopback") -> Server:
+    """labkit's boot server over a folder of files, see `ours.py`; what it says goes to a file beside the state."""
     program = Path(__file__).with_name("ours.py")
     log = state.with_name("ours.log")
-    return Server("labkit", [str(python), str(program), *map(str, (lab, state, files, interface))], log=log)
+    return Server("labkit", [str(python()), str(program), *map(str, (lab, state, files, how))], log=log)
 
 
 def hears_udp(address: str, port: int) -> bool:

@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 
 from labkit.doctor.facts import Answer
 from labkit.netboot import dhcp
@@ -53,16 +52,16 @@ def _checksum(data: bytes) -> int:
     return int(~(total + (total >> 16)) & 0xFFFF)
 
 
-def ask(interface: str, mac: str, *, listen_s: float = LISTEN_S) -> Iterator[Answer]:
+def ask(interface: str, *, listen_s: float = LISTEN_S) -> Iterator[Answer]:
     """Ask as every kind of client and yield each server's answer to each once. Raises OSError."""
     asked = {secrets.randbits(32): kind for kind in firmware.FIRMWARES.values()}
-    card = bytes.fromhex(mac.replace(":", ""))
     seen: set[Answer] = set()
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_IP)) as sock:
         sock.bind((interface, ETH_P_IP))
+        card: bytes = sock.getsockname()[4]
         for _ in range(TIMES):
             for xid, kind in asked.items():
-                sock.send(frame(card, dhcp.encode(firmware.discover(kind, mac, xid))))
+                sock.send(frame(card, dhcp.encode(firmware.discover(kind, card.hex(":"), xid))))
             until = time.monotonic() + listen_s / TIMES
             while (left := until - time.monotonic()) > 0:
                 sock.settimeout(left)
@@ -88,14 +87,9 @@ def _answer(data: bytes, asked: dict[int, firmware.Firmware]) -> Answer | None:
     return Answer(asked[reply.xid].name, str(server), address, wire.boot_file(reply))
 
 
-def own_mac(interface: str) -> str:
-    """A card's address. Raises OSError when there is no such card."""
-    return Path(f"/sys/class/net/{interface}/address").read_text().strip()
-
-
 def main() -> int:
     """Ask on the interface named."""
-    for answer in ask(sys.argv[1], own_mac(sys.argv[1])):
+    for answer in ask(sys.argv[1]):
         print(json.dumps(asdict(answer)), flush=True)
     return 0
 

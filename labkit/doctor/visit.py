@@ -89,10 +89,10 @@ def _answers(lab: Lab, state: State, is_up: bool) -> tuple[Answer, ...]:
     if lab.network.kind is NetworkKind.VIRTUAL:
         raise NotLooked("the network of a virtual lab is made when the lab is")
     try:
-        card = (probe.interfaces().get(lab.network.interface), lab.network.interface)
-        if card[0] is None or not card[0].is_up:
-            raise NotLooked(f"{card[1]} is not there or down")
-        return tuple(ask.ask(card[1], ask.own_mac(card[1])))
+        card = probe.interfaces().get(lab.network.interface)
+        if card is None or not card.is_up:
+            raise NotLooked(f"{lab.network.interface} is not there or down")
+        return tuple(ask.ask(card.name))
     except PermissionError:
         raise NotLooked("asking with raw frames needs root, or a lab that is up") from None
     except OSError as error:

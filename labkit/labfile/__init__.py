@@ -16,6 +16,7 @@ from labkit.labfile import marked, texts
 from labkit.labfile.blades import SHARED, Reader
 from labkit.labfile.marked import Kind, Notes, Section
 from labkit.labfile.network import read_chassis, read_network
+from labkit.labfile.swarm import SWARM, read_swarm
 
 __all__ = ["load", "parse"]
 
@@ -23,11 +24,12 @@ SIZE_LIMIT_B = 1 << 20
 
 TOP = Kind(
     "a lab",
-    ("name", "network", "chassis", "ssh_keys", "bmc", "blades", *SHARED),
+    ("name", "network", "chassis", "swarm", "ssh_keys", "bmc", "blades", *SHARED),
     {
         **dict.fromkeys(("interface", "subnet", "server", "controller", "dhcp", "pool"), "under 'network:'"),
         **dict.fromkeys(("http_port", "registry_port"), "under 'network:'"),
         **dict.fromkeys(("slot", "macs", "address"), "to each blade, under 'blades:'"),
+        **dict.fromkeys(SWARM.keys, "under 'swarm:'"),
         "slots": "under 'chassis:'",
         "kind": "under 'network:' or 'chassis:'",
     },
@@ -72,6 +74,7 @@ def _read(data: bytes, path: Path) -> Lab:
         chassis=read_chassis(top, net, blades, notes),
         blades=tuple(blade for blade, _ in blades),
         ssh_keys=_ssh_keys(top, path, notes),
+        swarm=read_swarm(top, notes),
     )
     notes.check()
     return lab

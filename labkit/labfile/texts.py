@@ -69,6 +69,21 @@ def memory(text: str) -> int:
     return amount_mib
 
 
+UNITS_S = {"s": 1, "min": 60, "h": 3600, "d": 86400}
+LONGEST_S = 365 * 86400
+
+
+def duration(text: str) -> float:
+    """A length of time in seconds: ``90 s``, ``15min``, ``2h``, ``1 d``."""
+    match = re.fullmatch(r"([0-9]{1,9}) *(s|min|h|d)", text.lower())
+    if not match:
+        raise Wrong(f"{short(text)} is not a length of time", "write a number with s, min, h or d: 15 min")
+    seconds = int(match[1]) * UNITS_S[match[2]]
+    if not 1 <= seconds <= LONGEST_S:
+        raise Wrong(f"{text} is no sensible length of time here", "give it from 1 s to 365 d")
+    return float(seconds)
+
+
 def console(text: str) -> str:
     """A console as the kernel takes it after ``console=``."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*(,[A-Za-z0-9]+)*", text):

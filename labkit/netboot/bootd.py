@@ -9,7 +9,8 @@ On ``run/bootd.sock`` (`labkit.rpc`) it answers:
 
 =======================  ===========================================================================
 ``power_on {blade}``     a new boot begins now → ``{"boot": id}``
-``boots {}``             → ``{"boots": {blade: {"id", "cause", "begun", "kernel", "joined"}}}``
+``admit {blade}``        its current boot may join from now on → ``{"boot": id}``, an empty id without one
+``boots {}``             → ``{"boots": {blade: {"id", "cause", "begun", "kernel", "joined", "opened", …}}}``
 ``rehearse {blade}``     this blade's card is answered, and no boot begins, until
 ``rehearsed {blade}``    that is over
 =======================  ===========================================================================
@@ -96,13 +97,7 @@ class Bootd:
             self._advertiser.start(loop)
         await self._http.setup()
         await web.SockSite(self._http, self._sockets["http"]).start()
-        verbs = {
-            "power_on": self._power_on,
-            "boots": self._boots,
-            "rehearse": self._rehearse,
-            "rehearsed": self._rehearsed,
-        }
-        control = await rpc.serve(rpc.listen(self._state.bootd), verbs)
+        control = await rpc.serve(rpc.listen(self._state.bootd), self._verbs())
         await until.wait()
         control.close()
         self._dhcp.stop(loop)
@@ -111,12 +106,25 @@ class Bootd:
         self._tftp.stop()
         await self._http.cleanup()
 
+    def _verbs(self) -> dict[str, rpc.Handler]:
+        return {
+            "power_on": self._power_on,
+            "admit": self._admit,
+            "boots": self._boots,
+            "rehearse": self._rehearse,
+            "rehearsed": self._rehearsed,
+        }
+
     async def _power_on(self, request: dict[str, Any]) -> dict[str, Any]:
         blade = self._blade(request)
         self.roster.end_rehearsal(blade)
         boot = self.roster.boots.begin(blade.name, "power")
         self.roster.begun(boot)
         return {"boot": boot.id}
+
+    async def _admit(self, request: dict[str, Any]) -> dict[str, Any]:
+        boot = self.roster.boots.open(self._blade(request).name)
+        return {"boot": boot.id if boot is not None else ""}
 
     async def _rehearse(self, request: dict[str, Any]) -> dict[str, Any]:
         self.roster.rehearse(self._blade(request))

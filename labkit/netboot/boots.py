@@ -1,8 +1,14 @@
 """The boot book: which boot of which blade is the current one, and what that boot may fetch.
 
 A boot begins when we switch a blade on, or when its firmware looks for a boot server after the current boot already
-asked for its kernel. Its plan is frozen: retries get the same bytes. The book's file holds identities and states, no
-secrets: a boot's ticket is derived from the lab's key, so a restarted server goes on where the last one stopped.
+asked for its kernel. Its plan is frozen: retries get the same bytes.
+
+With a boot its **join window** opens, in which its ticket is good for a place in the swarm: always when we began the
+boot or its blade said it would be back, and, unless the lab forbids it, when a blade just came. It closes when the
+blade has joined or the time is up.
+
+The book's file holds identities and states, no secrets: a boot's ticket is derived from the lab's key, so a restarted
+server goes on where the last one stopped.
 """
 
 from __future__ import annotations
@@ -20,7 +26,7 @@ from labkit.errors import LabkitError, MachineError
 from labkit.lab import Blade, Lab
 from labkit.plan import BootPlan, Resource
 from labkit.secret import Secret
-from labkit.state import write_json
+from labkit.state import remove_unfinished, write_json
 
 SCHEMA = 1
 
@@ -33,7 +39,8 @@ class Boot:
     """One boot of one blade.
 
     ``begun`` is wall-clock seconds; ``kernel`` says that it asked for its kernel, ``joined`` that it needs no ticket to
-    join with any more.
+    join with any more. ``opened`` is when its join window opened, ``returning`` when it said that its blade reboots,
+    both 0 for never.
     """
 
     blade: str
@@ -42,6 +49,8 @@ class Boot:
     begun: float
     kernel: bool = False
     joined: bool = False
+    opened: float = 0.0
+    returning: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -81,8 +90,11 @@ class BootBook:
     def begin(self, blade: str, cause: str, now: float | None = None) -> Boot:
         """Begin a new boot; the one before it is over, and its ticket with it."""
         begun = time.time() if now is None else now
-        boot = Boot(self._lab.blade(blade).name, secrets.token_hex(4), cause, round(begun, 3))
         with self._lock:
+            opened = begun if self._welcome(self._boots.get(blade), cause, begun) else 0.0
+            boot = Boot(
+                self._lab.blade(blade).name, secrets.token_hex(4), cause, round(begun, 3), opened=round(opened, 3)
+            )
             self._frozen.pop(blade, None)
             self._put(boot)
         return boot
@@ -109,6 +121,34 @@ class BootBook:
             boot = self._boots.get(blade)
             if boot is not None and not boot.joined:
                 self._put(replace(boot, kernel=True, joined=True))
+
+    def _welcome(self, before: Boot | None, cause: str, now: float) -> bool:
+        """Whether a boot that begins now may join, with ``before`` the boot before it."""
+        rules = self._lab.swarm
+        announced = before is not None and now - before.returning < rules.window_s
+        return cause == "power" or rules.window_on_discover or announced
+
+    def open(self, blade: str, now: float | None = None) -> Boot | None:
+        """Open the join window of a blade's current boot, by a person's word. None when there is nothing to open."""
+        with self._lock:
+            boot = self._boots.get(blade)
+            if boot is None or boot.joined:
+                return None
+            boot = replace(boot, opened=round(time.time() if now is None else now, 3))
+            self._put(boot)
+            return boot
+
+    def returning(self, blade: str, now: float | None = None) -> None:
+        """Note that a blade leaves in order to reboot: its next boot may join."""
+        with self._lock:
+            boot = self._boots.get(blade)
+            if boot is not None:
+                self._put(replace(boot, returning=round(time.time() if now is None else now, 3)))
+
+    def is_open(self, boot: Boot, now: float | None = None) -> bool:
+        """Whether a boot's ticket is good for a place in the swarm now."""
+        moment = time.time() if now is None else now
+        return not boot.joined and 0 <= moment - boot.opened < self._lab.swarm.window_s
 
     def ticket(self, boot: Boot) -> Secret:
         """The boot's ticket."""
@@ -137,6 +177,7 @@ class BootBook:
 
 def _load(path: Path) -> dict[str, Boot]:
     """The saved boots. Raises MachineError when the file is not a boot book."""
+    remove_unfinished(path)
     if not path.exists():
         return {}
     try:

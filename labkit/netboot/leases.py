@@ -14,7 +14,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from labkit.errors import MachineError
-from labkit.state import write_whole
+from labkit.state import remove_unfinished, write_whole
 
 SCHEMA = 1
 
@@ -102,6 +102,7 @@ def save(book: LeaseBook, path: Path) -> None:
 
 def load(path: Path) -> LeaseBook:
     """The saved book; an empty one when there is none. Raises MachineError when the file is not a lease book."""
+    remove_unfinished(path)
     try:
         text = path.read_bytes()
     except FileNotFoundError:

@@ -29,7 +29,8 @@ ETH_P_ARP, ETH_P_IP = 0x0806, 0x0800
 EVERYBODY = b"\xff" * 6
 AGAIN_S, VERDICT_S = 0.15, 0.3
 """A machine on a wired network answers within a millisecond; twice, because one packet may be lost."""
-MOST_PROBES = 512
+MOST_PROBES = 4096
+"""A storm of a thousand machines finds room; what does not is dropped, and asks again."""
 
 
 def mac_at(address: IPv4Address, interface: str, table: Path = TABLE) -> str:
@@ -66,7 +67,6 @@ class Prober:
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self._sock = sock
-        self._link, _, _, _, self._mac = sock.getsockname()
         self._waiting: dict[IPv4Address, Callable[[str], None]] = {}
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -91,8 +91,9 @@ class Prober:
 
     def _ask(self, address: IPv4Address) -> None:
         if address in self._waiting:
+            link, _, _, _, mac = self._sock.getsockname()  # each time: a bridge's MAC follows its ports'
             with contextlib.suppress(OSError):  # as good as lost
-                self._sock.sendto(encode_probe(self._mac, address), (self._link, ETH_P_ARP, 0, 0, EVERYBODY))
+                self._sock.sendto(encode_probe(mac, address), (link, ETH_P_ARP, 0, 0, EVERYBODY))
 
     def _settle(self, address: IPv4Address, mac: str, done: Callable[[str], None]) -> None:
         if self._waiting.get(address) is done:
@@ -104,7 +105,7 @@ class Prober:
             found = decode_sender(self._sock.recv(ARP.size))
         except OSError:
             return
-        if found is not None and found[0] in self._waiting and found[1] != self._mac.hex(":"):
+        if found is not None and found[0] in self._waiting:
             self._settle(*found, self._waiting[found[0]])
 
 

@@ -46,13 +46,17 @@ class PhoneHome:
     def __init__(self, roster: Roster, ask: Ask) -> None:
         self._roster, self._ask = roster, ask
         self._tasks: set[asyncio.Task[None]] = set()
+        self._late: dict[str, str] = {}
 
     def handlers(self) -> dict[str, Callable[[web.Request], Awaitable[web.Response]]]:
         """The handlers by path."""
         return {"/v1/join": self.join, "/v1/stage": self.stage, "/v1/leave": self.leave, "/v1/left": self.left}
 
     async def join(self, request: web.Request) -> web.Response:
-        """The body of Docker's ``/swarm/join`` for this blade, until it has joined; 503 while there is no swarm."""
+        """The body of Docker's ``/swarm/join`` for this blade, until it has joined.
+
+        503 while there is no swarm, or when the boot's join window is not open: the blade asks again.
+        """
         boot = self._identified(request)
         if boot.joined:
             raise self._refused(request, boot.blade, "this boot has joined already")
@@ -62,8 +66,12 @@ class PhoneHome:
             fix = f"write 'address: {own}' for it, and reserve that address at the router"
             detail = f"{blade.name} has the address {own}, and lab.yaml says {blade.address}: {fix}"
             self._roster.emit(Trouble(blade=blade.name, part="dhcp", detail=detail))
+        if not self._roster.boots.is_open(boot):
+            return self._too_late(boot, own)
         try:
-            answer = await self._ask("join", blade=blade.name, boot=boot.id, role=blade.role.value, address=own)
+            answer = await self._ask(
+                "join", blade=blade.name, boot=boot.id, cause=boot.cause, role=blade.role.value, address=own
+            )
         except ControlError as error:
             return web.Response(status=503, headers={"Retry-After": str(RETRY_S)}, text=f"{error.what}\n")
         self._roster.emit(Ticket(blade=boot.blade, boot=boot.id, state="redeemed", address=request.remote or ""))
@@ -89,8 +97,19 @@ class PhoneHome:
             self._tell("joined", blade=boot.blade, boot=boot.id)
         return web.Response(text="noted\n")
 
+    def _too_late(self, boot: Boot, address: str) -> web.Response:
+        """A boot whose window is not open gets no token. It is told once; a blade that asks again is no attack."""
+        reason = f"the join window of this boot is not open; to open it: labkit swarm admit {boot.blade}"
+        if self._late.get(boot.blade) != boot.id:
+            self._late[boot.blade] = boot.id
+            self._roster.emit(Ticket(blade=boot.blade, boot=boot.id, state="late", address=address, reason=reason))
+        return web.Response(status=503, headers={"Retry-After": str(RETRY_S)}, text=f"{reason}\n")
+
     async def leave(self, request: web.Request) -> web.Response:
-        """Wait until the desk has drained the node; 200 is the word to leave."""
+        """Wait until the desk has drained the node; 200 is the word to leave. ``going=reboot``: it will be back."""
+        boot = self._identified(request)
+        if (await request.post()).get("going") == "reboot":
+            self._roster.boots.returning(boot.blade)
         return await self._relayed(request, "leave", LEAVE_WAIT_S)
 
     async def left(self, request: web.Request) -> web.Response:

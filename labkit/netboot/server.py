@@ -7,6 +7,7 @@ other to offer, and firmware does not wait long. It is looked for as well, but o
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -165,9 +166,9 @@ class ServerAsked(Asked):
         if self.lab.network.pool is None:
             return None, "not in the lab, and the lab has no pool"
         last = self.leases.of(self.packet.mac)
-        first_choices = (last.address if last is not None else None, self.packet.address(Option.REQUESTED_ADDRESS))
+        wishes = (last.address if last is not None else None, self.packet.address(Option.REQUESTED_ADDRESS))
         fresh = (address for address in self._pool() if address not in self.leases.leases)
-        for address in (*first_choices, next(fresh, None), *self._pool()):
+        for address in itertools.chain(wishes, itertools.islice(fresh, 1), self._pool()):
             if address is not None and self._rightful(address)[0]:
                 return address, ""
         return None, "every address of the pool is taken"

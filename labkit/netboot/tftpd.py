@@ -172,6 +172,9 @@ class TftpServer(threading.Thread):
     def _is_repeated(self, peer: Peer, raw: bytes) -> bool:
         """Whether a transfer already answers this very request. Any other from a transfer's port replaces it."""
         old = self._transfers.get(peer)
+        if old is not None:  # its last ACK may lie in the other socket, and came before
+            self._handle([(old.sock.fileno(), select.EPOLLIN)])
+            old = self._transfers.get(peer)
         if old is None:
             return False
         if old.raw == raw and (not old.sender.has_progress or time.monotonic() - old.sender.heard_at < REPEAT_S):

@@ -92,8 +92,10 @@ def rehearse(running: RunningLab, blade: Blade, *, firmware: str = "", if_on: st
             f"{blade.name} is on, and a rehearsal speaks with its card's address",
             fix=f"labkit why {blade.name} tells of the boot it is in; labkit power shutdown {blade.name} ends it",
         )
+    since = max((event.seq for event in running.events()), default=0)
     answer = rpc.call(running.state.control, "rehearse", timeout_s=ANSWER_S, blade=blade.name, firmware=kind)
-    tried = compared(verdict(blade.name, kind, answer["lines"]), images.catalogue(running.lab), _digests(running.lab))
+    tried = explained(verdict(blade.name, kind, answer["lines"]), events.read(running.state.events, after=since))
+    tried = compared(tried, images.catalogue(running.lab), _digests(running.lab))
     return replace(tried, apart=running.lab.network.kind is NetworkKind.INTERFACE)
 
 
@@ -101,6 +103,15 @@ def verdict(blade: str, firmware: str, lines: Iterable[Mapping[str, Any]]) -> Re
     """A rehearsal from the lines of its walk, the last of which is the verdict."""
     *steps, end = lines
     return Rehearsal(blade, firmware, end["ok"], tuple(Tried(**step) for step in steps), end["what"], end["fix"])
+
+
+def explained(tried: Rehearsal, stream: Iterable[events.Event]) -> Rehearsal:
+    """A rehearsal that failed, with the reason that the server gave in its events since."""
+    mine = [event for event in stream if event.blade == tried.blade and event.boot == events.REHEARSAL]
+    reasons = [event.reason for event in mine if isinstance(event, events.Dhcp | events.Transfer) and event.reason]
+    if tried.ok or not reasons or reasons[-1] in tried.what:
+        return tried
+    return replace(tried, what=f"{tried.what}; the server says: {reasons[-1]}")
 
 
 def compared(tried: Rehearsal, catalogue: Mapping[str, Path], digests: Mapping[str, str]) -> Rehearsal:

@@ -19,6 +19,7 @@ from labkit.errors import SwarmError
 from labkit.lab import Role
 from labkit.swarm.engine import api, engine_errors, said
 from labkit.swarm.node import Node, read_node
+from labkit.swarm.quorum import why_not
 
 PORT = 2377
 NO_SWARM = "the swarm does not exist yet"
@@ -112,6 +113,11 @@ def _check_manager(swarm: Mapping[str, Any], advertise: str) -> None:
         )
 
 
+def no_swarm() -> SwarmError:
+    """What there is to say while there is no swarm to join."""
+    return SwarmError(NO_SWARM, fix="make it in notebook 03, or with ./lab run")
+
+
 def has_swarm(client: docker.DockerClient) -> bool:
     """Whether this engine manages a swarm right now."""
     with engine_errors():
@@ -125,7 +131,7 @@ def join_body(client: docker.DockerClient, *, role: Role, address: str) -> dict[
     Raises SwarmError(NO_SWARM) while there is no swarm to join.
     """
     if not has_swarm(client):
-        raise SwarmError(NO_SWARM, fix="make it in notebook 03, or with ./lab run")
+        raise no_swarm()
     with engine_errors():
         tokens = api(client).inspect_swarm()["JoinTokens"]
         managers = sorted((node for node in nodes(client) if node.manager), key=lambda node: node.created)
@@ -173,11 +179,37 @@ def wait_nodes(
         time.sleep(every_s)
 
 
-def label_nodes(client: docker.DockerClient, node: str, labels: Mapping[str, str]) -> None:
-    """Put labels on a node; other labels of it stay. Services are placed by them (``node.labels.slot==2``)."""
+def wait_missed(client: docker.DockerClient, blade: str, timeout_s: float = 60.0) -> float:
+    """Wait until the swarm misses a blade, none of whose nodes is Ready then; the seconds it took."""
+    started = time.monotonic()
+    while any(node.ready and node.blade == blade for node in nodes(client)):
+        if time.monotonic() - started >= timeout_s:
+            raise SwarmError(f"{blade} is still Ready after {timeout_s:g} s", fix="was its plug really pulled?")
+        time.sleep(0.25)
+    return time.monotonic() - started
+
+
+def wait_in_order(client: docker.DockerClient, blades: Iterable[str], timeout_s: float = 30.0) -> list[Node]:
+    """Wait until each of these blades has exactly one node, and that is Ready: no ghost is left of it."""
+    names = list(blades)
+    deadline = time.monotonic() + timeout_s
+    while True:
+        found = [node for node in nodes(client) if node.blade in names]
+        if sorted(node.blade for node in found if node.ready) == sorted(names) and len(found) == len(names):
+            return sorted(found, key=lambda node: names.index(node.blade))
+        if time.monotonic() >= deadline:
+            listed = ", ".join(f"{node.blade} {node.state}" for node in found) or "none of them"
+            raise SwarmError(f"the list is not in order after {timeout_s:g} s: {listed}", fix="labkit swarm nodes")
+        time.sleep(0.25)
+
+
+def label_nodes(client: docker.DockerClient, node: str, labels: Mapping[str, str], *, drop: Iterable[str] = ()) -> None:
+    """Put labels on a node and ``drop`` some; others stay. Services are placed by them (``node.labels.slot==2``)."""
+    gone = frozenset(drop)
 
     def change(spec: dict[str, Any]) -> None:
-        spec["Labels"] = {**(spec.get("Labels") or {}), **labels}
+        kept = {key: value for key, value in (spec.get("Labels") or {}).items() if key not in gone}
+        spec["Labels"] = {**kept, **labels}
 
     change_node(client, node, change)
 
@@ -192,8 +224,19 @@ def drain(client: docker.DockerClient, node: str, *, labels: Mapping[str, str] |
     change_node(client, node, change)
 
 
+def activate(client: docker.DockerClient, node: str) -> None:
+    """Let a drained node take tasks again. Those it gave up do not come back by themselves."""
+    change_node(client, node, lambda spec: spec.update(Availability="active"))
+
+
 def demote(client: docker.DockerClient, node: str, *, timeout_s: float = 15.0) -> None:
-    """Make a manager a worker and wait until it has left the managers' raft group. A worker is left as it is."""
+    """Make a manager a worker and wait until it has left the managers' raft group. A worker is left as it is.
+
+    Raises SwarmError, before anything is changed, when that would lose the quorum.
+    """
+    members = nodes(client)
+    if reason := why_not(members, [member for member in members if member.id == node]):
+        raise SwarmError(f"not made a worker: {reason}", fix="bring back the managers that are gone, or add one first")
     change_node(client, node, lambda spec: spec.update(Role="worker"))
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
@@ -230,6 +273,19 @@ def rotate_token(client: docker.DockerClient, roles: Iterable[Role] = (Role.WORK
         )
 
     _in_sequence(rotate)
+
+
+def change_swarm(client: docker.DockerClient, change: Callable[[dict[str, Any]], None]) -> None:
+    """Read the swarm's own specification, change it, and write it back if that made a difference."""
+
+    def once() -> None:
+        raw = api(client).inspect_swarm()
+        spec = {**raw["Spec"]}
+        change(spec)
+        if spec != raw["Spec"]:
+            api(client).update_swarm(version=raw["Version"]["Index"], swarm_spec=spec)
+
+    _in_sequence(once)
 
 
 def change_node(client: docker.DockerClient, node: str, change: Callable[[dict[str, Any]], None]) -> None:

@@ -3,7 +3,7 @@
 The boot server asks it over a Unix socket (`labkit.rpc`) on behalf of blades whose tickets it has checked:
 
 ==========================================  ==========================================================================
-``join {blade, boot, role, address}``       → ``{"body": …}``, the body for the engine's ``POST /swarm/join``
+``join {blade, boot, cause, address}``      → ``{"body": …}``, the body for the engine's ``POST /swarm/join``
 ``joined {blade, boot}``                    the blade is in: labels are put on, ghosts retired, the token rotated
 ``leave {blade, boot}``                     drains the node, waits at most 60 s → ``{"moved": …, "stranded": …, …}``
 ``left {blade, boot}``                      removes the node, which would otherwise be listed as Ready for 13 s more
@@ -23,7 +23,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,11 +35,11 @@ from labkit.errors import ControlError, LabkitError, SwarmError
 from labkit.events import Emitter, Event, Leave, Swarm, Trouble
 from labkit.lab import Lab, Role
 from labkit.state import State
-from labkit.swarm import cluster
+from labkit.swarm import cluster, managers
 from labkit.swarm.engine import engine
 from labkit.swarm.leave import BOUND_S, Drain, drain_node
-from labkit.swarm.node import Node, find_node
-from labkit.swarm.reconcile import Action, PutLabels, Remove, changes, joined_boots, reconcile
+from labkit.swarm.node import Node, find_node, node_labels
+from labkit.swarm.reconcile import Action, PutLabels, Remove, Why, changes, joined_boots, reconcile
 from labkit.swarm.tokens import JOINING_S, Tokens
 
 T = TypeVar("T")
@@ -62,10 +62,8 @@ class Desk:
         self._sock = sock
         self._emit = emit
         self._leave_s = leave_s
-        self._labels = {
-            blade.name: {"blade": blade.name, "slot": str(blade.slot), "chassis": lab.chassis.name}
-            for blade in lab.blades
-        }
+        self._lab = lab
+        self._labels = {blade.name: node_labels(lab, blade) for blade in lab.blades}
         self._tokens = Tokens(time.monotonic(), joining_s=joining_s)
         self._token_lock = asyncio.Lock()  # no token is handed out while it is being replaced
         self._leaves: dict[tuple[str, str], asyncio.Task[dict[str, Any]]] = {}
@@ -89,8 +87,11 @@ class Desk:
 
     async def join(self, request: dict[str, Any]) -> dict[str, Any]:
         blade, boot = self._who(request)
-        role, address = Role(request["role"]), str(request["address"])
+        address = str(request["address"])
         async with self._token_lock:
+            role = await self._ask(lambda client: self._role(client, blade))
+            if request.get("cause") == "pxe":
+                await self._ask(lambda client: _check_not_in(client, blade, boot))
             body = await self._ask(lambda client: cluster.join_body(client, role=role, address=address))
             self._tokens.redeemed(blade, boot, role, time.monotonic())
         return {"body": body}
@@ -163,18 +164,19 @@ class Desk:
         for node in nodes:
             if node.ready and node.boot:
                 self._tokens.joined(node.blade, node.boot)
-        actions = reconcile(nodes, self._boots, self._labels)
+        lost_after_s = self._lab.swarm.lost_after_s
+        actions = reconcile(nodes, self._boots, self._labels, now=time.time(), lost_after_s=lost_after_s)
         failures: tuple[SwarmError, ...] = ()
         if actions:
-            ghosts, failures = await self._ask(lambda client: _carry_out(client, actions))
-            self._tell(await self._ask(cluster.nodes), ghosts)
+            removed, failures = await self._ask(lambda client: _carry_out(client, actions))
+            self._tell(await self._ask(cluster.nodes), removed)
         await self._rotate()
         for failure in failures:
             raise failure
 
-    def _tell(self, nodes: list[Node], ghosts: frozenset[str] = frozenset()) -> None:
+    def _tell(self, nodes: list[Node], removed: Mapping[str, Why] | None = None) -> None:
         after = {node.id: node for node in nodes}
-        for event in changes(self._seen, after, ghosts):
+        for event in changes(self._seen, after, removed):
             self._emit(event)
         self._seen = after
 
@@ -188,6 +190,11 @@ class Desk:
         self._emit(Swarm(action="rotated", detail=f"join token for {' and '.join(sorted(roles))}s"))
 
     # The parts of it
+
+    def _role(self, client: docker.DockerClient, blade: str) -> Role:
+        if not cluster.has_swarm(client):
+            raise cluster.no_swarm()
+        return Role.MANAGER if blade in managers.chosen_managers(client, self._lab) else Role.WORKER
 
     async def _drain(self, blade: str, boot: str) -> dict[str, Any]:
         started = time.monotonic()
@@ -236,28 +243,36 @@ class Desk:
             self._emit(Trouble(part="swarmd", detail=what))
 
 
+def _check_not_in(client: docker.DockerClient, blade: str, boot: str) -> None:
+    """A boot that nobody announced waits while its blade is still a Ready member: a neighbour may have made it up.
+
+    A blade that lost its power is missed after three heartbeats, sooner than it has booted.
+    """
+    if any(node.ready and node.blade == blade and node.boot != boot for node in cluster.nodes(client)):
+        raise SwarmError(f"{blade} is still Ready in the swarm from the boot before", fix="it is missed within 20 s")
+
+
 def _list_nodes(client: docker.DockerClient) -> list[Node] | None:
     return cluster.nodes(client) if cluster.has_swarm(client) else None
 
 
 def _carry_out(
     client: docker.DockerClient, actions: tuple[Action, ...]
-) -> tuple[frozenset[str], tuple[SwarmError, ...]]:
-    """Do what `reconcile` says; the answer is which nodes went as ghosts, and what could not be done."""
-    ghosts: set[str] = set()
+) -> tuple[dict[str, Why], tuple[SwarmError, ...]]:
+    """Do what `reconcile` says; the answer is which nodes were removed and why, and what could not be done."""
+    removed: dict[str, Why] = {}
     failures: list[SwarmError] = []
     for action in actions:
         try:
             match action:
-                case Remove(node, ghost):
+                case Remove(node, why):
                     cluster.remove_node(client, node.id)
-                    if ghost:
-                        ghosts.add(node.id)
-                case PutLabels(node, labels):
-                    cluster.label_nodes(client, node.id, labels)
+                    removed[node.id] = why
+                case PutLabels(node, labels, drop):
+                    cluster.label_nodes(client, node.id, labels, drop=drop)
         except SwarmError as error:
             failures.append(error)
-    return frozenset(ghosts), tuple(failures)
+    return removed, tuple(failures)
 
 
 async def run(lab: Lab, state: State, emit: Callable[[Event], None]) -> None:

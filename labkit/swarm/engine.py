@@ -59,13 +59,21 @@ def engine_errors() -> Iterator[None]:
     try:
         yield
     except docker.errors.APIError as error:
-        raise SwarmError(said(error)) from error
+        raise SwarmError(said(error), fix=LEADERLESS_FIX if leaderless(error) else "") from error
     except docker.errors.DockerException as error:
         raise SwarmError(f"the Docker engine cannot be used: {_cause(error)}") from error
     except requests.Timeout as error:
         raise SwarmError("the Docker engine did not answer in time", fix="look at the engine's log") from error
     except requests.RequestException as error:
         raise SwarmError("the connection to the Docker engine broke off", fix="look at the engine's log") from error
+
+
+LEADERLESS_FIX = "bring back managers that are gone; if they are lost for good: labkit swarm recover"
+
+
+def leaderless(error: docker.errors.APIError) -> bool:
+    """Whether the engine says that too few managers are there to agree on anything. It notices within half a minute."""
+    return "does not have a leader" in said(error)
 
 
 def api(client: docker.DockerClient) -> Any:

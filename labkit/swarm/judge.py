@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from labkit.swarm.node import Node, Task
+from labkit.swarm.spec import CONTENT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +21,8 @@ class ServiceState:
     ``wanted`` and ``running`` count replicas of the current specification; ``places`` names the node of each running
     one by ``service.slot`` (``service.node`` where it is global). ``update`` is swarm's state of the last update:
     ``updating``, ``completed``, ``paused``, ``rollback_completed``, … or empty. ``reason`` says what it waits for or
-    why it cannot. ``action`` is what `ensure_service` did: ``created``, ``updated`` or ``found``.
+    why it cannot. ``action`` is what `ensure_service` did: ``created``, ``updated`` or ``found``;
+    ``content`` is the digest of what it was asked to be (`labkit.swarm.spec.ServiceSpec.digest`).
     """
 
     id: str
@@ -32,11 +34,21 @@ class ServiceState:
     update: str = ""
     reason: str = ""
     action: str = ""
+    content: str = ""
+
+    @property
+    def whole(self) -> bool:
+        """All replicas run what the specification says."""
+        return 0 < self.wanted == self.running
 
     @property
     def converged(self) -> bool:
-        """All replicas run what the specification says, and no update is under way."""
-        return 0 < self.wanted == self.running and self.update in ("", "completed")
+        """All replicas run what the specification says, and no update is under way or was given up."""
+        return self.whole and self.update in ("", "completed")
+
+    def converged_on(self, content: str) -> bool:
+        """Whether it is whole and is what ``content`` says, also when it is so because swarm went back to it."""
+        return self.converged or (self.whole and self.update == "rollback_completed" and self.content == content)
 
     @property
     def given_up(self) -> bool:
@@ -73,6 +85,7 @@ def judge_service(
         places={f"{spec['Name']}.{task.slot or names.get(task.node)}": names.get(task.node, "") for task in running},
         update=(raw.get("UpdateStatus") or {}).get("State", ""),
         action=action,
+        content=str((spec.get("Labels") or {}).get(CONTENT, "")),
     )
     if state.converged:
         return state

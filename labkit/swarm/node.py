@@ -11,8 +11,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from labkit.lab import Blade, Lab
+
 LEAVING = "labkit.leaving"
 """A node's label while its blade leaves in order; it holds the boot that is leaving."""
+
+LOST = "labkit.lost"
+"""A node's label once its blade is gone without a word: when that was seen, in seconds since the epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +26,9 @@ class Node:
 
     ``blade`` and ``boot`` are the engine's own labels, empty on a node that is no blade of ours: the hostname proves
     nothing. ``state`` is ``ready``, ``down``, ``unknown`` or ``disconnected``; ``availability`` is ``active``,
-    ``pause`` or ``drain``; ``manager`` is the address of a manager that can be reached, else empty; ``created`` is
-    seconds since the epoch; ``labels`` are those the swarm keeps for the node.
+    ``pause`` or ``drain``; ``raft`` says that it is a member of the managers' group (one whose role is ``manager`` may
+    not be in yet, or no longer), ``manager`` is the address of such a member that can be reached, else empty;
+    ``created`` is seconds since the epoch; ``labels`` are those the swarm keeps for the node.
     """
 
     id: str
@@ -33,6 +39,7 @@ class Node:
     state: str = "unknown"
     availability: str = "active"
     address: str = ""
+    raft: bool = False
     manager: str = ""
     leader: bool = False
     created: float = 0.0
@@ -46,6 +53,12 @@ class Node:
     def leaving(self) -> bool:
         """Whether its blade has begun an orderly leave in this boot."""
         return bool(self.boot) and self.labels.get(LEAVING) == self.boot
+
+    @property
+    def lost(self) -> float | None:
+        """Since when its blade is gone without a word, in seconds since the epoch; None when it is not."""
+        text = self.labels.get(LOST, "")
+        return float(text) if text.isdecimal() else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +107,7 @@ def read_node(raw: Mapping[str, Any]) -> Node:
         state=status.get("State", "unknown"),
         availability=spec.get("Availability", "active"),
         address=_address(status.get("Addr", ""), manager.get("Addr", "")),
+        raft=bool(manager),
         manager=manager.get("Addr", "") if manager.get("Reachability") == "reachable" else "",
         leader=bool(manager.get("Leader", False)),
         created=read_time(raw.get("CreatedAt", "")),
@@ -117,6 +131,11 @@ def read_task(raw: Mapping[str, Any]) -> Task:
         created=read_time(raw.get("CreatedAt", "")),
         container=raw.get("Spec", {}).get("ContainerSpec") or {},
     )
+
+
+def node_labels(lab: Lab, blade: Blade) -> dict[str, str]:
+    """The labels a blade's node gets, so that services can be placed by what the blade is and where it sits."""
+    return {"blade": blade.name, "chassis": lab.chassis.name, "slot": str(blade.slot), "mac": blade.macs[0]}
 
 
 def find_node(members: Iterable[Node], blade: str, boot: str) -> Node | None:

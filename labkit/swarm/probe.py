@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import os
+import threading
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 REPLICA_HEADER = "X-Replica"
@@ -47,6 +51,49 @@ def probe(
     places = list(addresses.items()) * rounds
     with ThreadPoolExecutor(max_workers=max(1, min(16, len(addresses)))) as pool:
         return list(pool.map(lambda place: ask(place[0], place[1], port, path=path, timeout_s=timeout_s), places))
+
+
+@contextmanager
+def under_load(
+    addresses: Mapping[str, str], port: int, *, per_s: float, path: str = "/", timeout_s: float = 5.0
+) -> Iterator[list[Answer]]:
+    """Ask for the length of a ``with``: ``per_s`` requests a second in total, to one address after the other.
+
+    The pace does not follow the answers (an open loop), nothing is asked twice, and each request has a connection of
+    its own. The list holds the answers so far, and all of them when the ``with`` is over.
+    """
+    answers: list[Answer] = []
+    stop = threading.Event()
+    places = list(addresses.items())
+
+    def one(number: int) -> None:
+        blade, address = places[number % len(places)]
+        answers.append(ask(blade, address, port, path=path, timeout_s=timeout_s))
+
+    def pace(pool: ThreadPoolExecutor) -> None:
+        started = time.monotonic()
+        for number in itertools.count():
+            if stop.wait(max(0.0, started + number / per_s - time.monotonic())):
+                return
+            pool.submit(one, number)
+
+    # So many may wait for an answer at once when all of them time out.
+    with ThreadPoolExecutor(max_workers=int(per_s * timeout_s) + 2, thread_name_prefix="load") as pool:
+        pacer = pool.submit(pace, pool)
+        try:
+            yield answers
+        finally:
+            stop.set()
+            pacer.result()
+
+
+def tally(answers: Sequence[Answer]) -> str:
+    """How many were answered, and what became of the others, in a line."""
+    wrong = Counter(answer.error or f"status {answer.status}" for answer in answers if not answer.ok)
+    slowest = max((answer.ms for answer in answers if answer.ok), default=0.0)
+    reasons = [f"{count} × {what}" for what, count in wrong.most_common()]
+    head = f"{len(answers)} requests, {wrong.total()} failed"
+    return "; ".join([head, *reasons, f"the slowest answer took {slowest:.0f} ms"])
 
 
 def ask(blade: str, address: str, port: int, *, path: str = "/", timeout_s: float = 5.0) -> Answer:

@@ -15,10 +15,20 @@ import docker.errors
 
 from labkit.errors import SwarmError
 from labkit.swarm import cluster
+from labkit.swarm.compose import Deployed
 from labkit.swarm.engine import api, engine_errors
 from labkit.swarm.judge import ServiceState, judge_service
 from labkit.swarm.node import read_task
-from labkit.swarm.spec import CONTENT, OWNER, ServiceSpec, config_body, config_name, service_body
+from labkit.swarm.spec import (
+    CONTENT,
+    OWNER,
+    ServiceSpec,
+    config_body,
+    config_name,
+    secret_body,
+    secret_name,
+    service_body,
+)  # fmt: skip
 
 SETTLE_S = 2.0
 """How long all replicas must have been running before a service counts as converged: one that dies at once does not."""
@@ -34,14 +44,14 @@ def ensure_service(client: docker.DockerClient, spec: ServiceSpec) -> ServiceSta
         raw = _find(client, spec.name)
         if raw is not None and (raw["Spec"].get("Labels") or {}).get(CONTENT) == spec.digest:
             return _state(client, raw, "found")
-        body = service_body(spec, _ensure_configs(client, spec))
+        body = service_body(spec, _ensure_configs(client, spec), _ensure_secrets(client, spec))
         if raw is None:
             api(client).create_service(**_fields(body))
         else:
             api(client).update_service(raw["ID"], raw["Version"]["Index"], **_fields(body))
         action = "created" if raw is None else "updated"
         raw = api(client).inspect_service(spec.name)
-        _prune_configs(client, raw)
+        _prune_files(client, raw)
         return _state(client, raw, action)
 
 
@@ -54,6 +64,17 @@ def look(client: docker.DockerClient, name: str) -> ServiceState:
         return _state(client, raw, "")
 
 
+def read(client: docker.DockerClient, name: str) -> Deployed:
+    """What a service says of itself, with its configs' content. Raises SwarmError when there is none of that name."""
+    with engine_errors():
+        raw = _find(client, name)
+        if raw is None:
+            raise SwarmError(f"no service '{name}' on this swarm", fix="deploy it first")
+        files = raw["Spec"]["TaskTemplate"]["ContainerSpec"].get("Configs") or ()
+        configs = {file["ConfigName"]: api(client).inspect_config(file["ConfigID"])["Spec"] for file in files}
+    return Deployed(raw["Spec"], configs)
+
+
 def watch(
     client: docker.DockerClient,
     name: str,
@@ -62,9 +83,11 @@ def watch(
     progress: Callable[[ServiceState], None] | None = None,
     every_s: float = 0.5,
     settle_s: float = SETTLE_S,
+    content: str = "",
 ) -> ServiceState:
     """Wait until a service has converged and stayed so for ``settle_s``; ``progress`` gets each new state.
 
+    A service that swarm has taken back to what ``content`` says (`ServiceSpec.digest`) counts as converged too.
     Raises SwarmError with the reason when it does not within ``timeout_s``, or as soon as swarm gives up an update.
     """
     deadline = time.monotonic() + timeout_s
@@ -74,17 +97,34 @@ def watch(
         if state != shown and progress is not None:
             progress(state)
         shown = state
-        since = (now if since is None else since) if state.converged else None
+        there = state.converged_on(content)
+        since = (now if since is None else since) if there else None
         if since is not None and now - since >= settle_s:
             return state
         late = now >= deadline and since is None
-        if state.given_up or (late and state.failed):
+        if (state.given_up and not there) or (late and state.failed):
             raise SwarmError(f"service '{name}' was not updated: {state.reason}")
         if late:
             raise SwarmError(
                 f"service '{name}' has {state.running} of {state.wanted} replicas after {timeout_s:g} s: {state.reason}"
             )
         time.sleep(every_s)
+
+
+def roll_back(client: docker.DockerClient, name: str) -> ServiceState:
+    """Take a service back to what it was before its last update; `watch` it with the state's ``content``.
+
+    Raises SwarmError when there is nothing to go back to.
+    """
+    with engine_errors():
+        raw = _find(client, name)
+        if raw is None or "PreviousSpec" not in raw:
+            raise SwarmError(f"service '{name}' has nothing to go back to", fix="update it first")
+        # The SDK's update_service() knows no rollback; the engine's API does (POST /services/{id}/update).
+        url = api(client)._url("/services/{0}/update", raw["ID"])
+        params = {"version": raw["Version"]["Index"], "rollback": "previous"}
+        api(client)._result(api(client)._post_json(url, data=raw["Spec"], params=params), json=True)
+        return _state(client, api(client).inspect_service(name), "rolled back")
 
 
 def remove_service(client: docker.DockerClient, name: str, *, timeout_s: float = 30.0) -> bool:
@@ -97,7 +137,7 @@ def remove_service(client: docker.DockerClient, name: str, *, timeout_s: float =
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline and _alive(client, raw["ID"]):
             time.sleep(0.2)
-        _remove_configs(client, name, keep=frozenset())
+        _remove_files(client, name, keep=frozenset())
         return True
 
 
@@ -139,17 +179,37 @@ def _ensure_configs(client: docker.DockerClient, spec: ServiceSpec) -> dict[str,
     return ids
 
 
-def _prune_configs(client: docker.DockerClient, raw: Mapping[str, Any]) -> None:
-    """Remove the service's configs that neither it nor the specification it may be rolled back to uses."""
+def _ensure_secrets(client: docker.DockerClient, spec: ServiceSpec) -> dict[str, str]:
+    """The ids of the spec's secrets by name; those that are not there yet are made."""
+    if not spec.secrets:
+        return {}
+    ids = {raw["Spec"]["Name"]: str(raw["ID"]) for raw in api(client).secrets()}
+    for file in spec.secrets:
+        name = secret_name(spec, file)
+        if name not in ids:
+            body = secret_body(spec, file)
+            made = api(client).create_secret(name, file.content.reveal().encode(), body["Labels"])
+            ids[name] = str(made["ID"])
+    return ids
+
+
+def _prune_files(client: docker.DockerClient, raw: Mapping[str, Any]) -> None:
+    """Remove the service's configs and secrets that neither it nor what it may be rolled back to uses."""
     specs = [raw["Spec"], *([raw["PreviousSpec"]] if "PreviousSpec" in raw else [])]
-    used = {file["ConfigID"] for spec in specs for file in spec["TaskTemplate"]["ContainerSpec"].get("Configs") or ()}
-    _remove_configs(client, raw["Spec"]["Name"], keep=frozenset(used))
+    containers = [spec["TaskTemplate"]["ContainerSpec"] for spec in specs]
+    used = {file["ConfigID"] for container in containers for file in container.get("Configs") or ()}
+    used |= {file["SecretID"] for container in containers for file in container.get("Secrets") or ()}
+    _remove_files(client, raw["Spec"]["Name"], keep=frozenset(used))
 
 
-def _remove_configs(client: docker.DockerClient, service: str, keep: frozenset[str]) -> None:
-    for raw in api(client).configs({"label": f"{OWNER}={service}"}):
+def _remove_files(client: docker.DockerClient, service: str, keep: frozenset[str]) -> None:
+    mine = {"label": f"{OWNER}={service}"}
+    for raw in api(client).configs(mine):
         if raw["ID"] not in keep:
             api(client).remove_config(raw["ID"])
+    for raw in api(client).secrets(filters=mine):
+        if raw["ID"] not in keep:
+            api(client).remove_secret(raw["ID"])
 
 
 def _alive(client: docker.DockerClient, service: str) -> bool:

@@ -13,11 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from labkit.secret import Secret
+
 CONTENT = "labkit.content"
 """A service's label: the digest of everything its specification says, to know one that needs no change."""
 
 OWNER = "labkit.service"
-"""A config's label: the service it was made for."""
+"""A config's or secret's label: the service it was made for."""
 
 _SECOND_NS = 1_000_000_000
 
@@ -38,6 +40,44 @@ class ConfigFile:
     def digest(self) -> str:
         """16 hexadecimal digits. Configs cannot be changed: another content is another config."""
         return hashlib.sha256(bytes([self.template]) + self.content).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class SecretFile:
+    """A file in every replica that only the managers keep, encrypted, and that replicas see in memory only."""
+
+    path: str
+    content: Secret
+    mode: int = 0o400
+
+    def digest(self, service: str) -> str:
+        """16 hexadecimal digits, slow to compute: names are seen by many, and must not help to guess a secret."""
+        salt = f"labkit {service} {self.path}".encode()
+        return hashlib.scrypt(self.content.reveal().encode(), salt=salt, n=1 << 14, r=8, p=1, dklen=8).hex()
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A place for data at ``target`` in every replica.
+
+    ``volume``: kept on the replica's node under the name ``source``, or, with ``driver_options`` of Docker's local
+    driver, on a server that all nodes mount (``{"type": "nfs", "o": "addr=…", "device": ":/…"}``). ``tmpfs``: memory,
+    gone with the replica. ``bind``: the node's own folder ``source``, which is another folder on each node.
+    """
+
+    target: str
+    kind: Literal["volume", "tmpfs", "bind"] = "volume"
+    source: str = ""
+    read_only: bool = False
+    driver_options: Mapping[str, str] = field(default_factory=dict)
+
+    def body(self) -> dict[str, Any]:
+        body: dict[str, Any] = {"Type": self.kind, "Target": self.target, "ReadOnly": self.read_only}
+        if self.source:
+            body["Source"] = self.source
+        if self.driver_options:
+            body["VolumeOptions"] = {"DriverConfig": {"Name": "local", "Options": dict(self.driver_options)}}
+        return body
 
 
 @dataclass(frozen=True)
@@ -85,8 +125,10 @@ class ServiceSpec:
 
     ``replicas`` None means global: one on each node. ``ports`` are pairs (published, target); published through the
     mesh (``ingress``) each node answers, with ``host`` only those that run a replica. ``constraints`` are swarm's own
-    (``node.labels.chassis==chassis1``). ``hostname`` is the replicas' host name, with Go template fields; a server that
-    names itself by it, as nginx's ``$hostname`` does, says who answered. ``command`` empty means the image's own.
+    (``node.labels.chassis==chassis1``); replicas are spread evenly over the values of each label in ``spread``
+    (``node.labels.chassis``), as far as there are nodes. ``hostname`` is the replicas' host name, with Go template
+    fields; a server that names itself by it, as nginx's ``$hostname`` does, says who answered. ``command`` empty means
+    the image's own.
     Limits and reservations are for each replica, and fit blades of 2 GiB.
     """
 
@@ -98,7 +140,10 @@ class ServiceSpec:
     command: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     constraints: tuple[str, ...] = ()
+    spread: tuple[str, ...] = ()
     configs: tuple[ConfigFile, ...] = ()
+    secrets: tuple[SecretFile, ...] = ()
+    mounts: tuple[Mount, ...] = ()
     hostname: str = "{{.Service.Name}}.{{.Task.Slot}}.{{.Node.Hostname}}"
     cpus: float = 0.5
     memory_mib: int = 128
@@ -112,7 +157,9 @@ class ServiceSpec:
     @property
     def digest(self) -> str:
         """The same for two specifications that say the same."""
-        text = json.dumps(dataclasses.asdict(self), sort_keys=True, default=bytes.hex)
+        body = dataclasses.asdict(dataclasses.replace(self, secrets=()))
+        body["secrets"] = [[file.path, file.mode, secret_name(self, file)] for file in self.secrets]
+        text = json.dumps(body, sort_keys=True, default=bytes.hex)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -126,25 +173,42 @@ def config_body(spec: ServiceSpec, file: ConfigFile) -> dict[str, Any]:
     return {**body, "Templating": {"Name": "golang"}} if file.template else body
 
 
+def secret_body(spec: ServiceSpec, file: SecretFile) -> dict[str, Any]:
+    """The body of ``POST /secrets/create`` for one secret of a service; its ``Data`` is the secret."""
+    data = base64.b64encode(file.content.reveal().encode()).decode()
+    return {"Name": secret_name(spec, file), "Labels": {OWNER: spec.name}, "Data": data}
+
+
+def secret_name(spec: ServiceSpec, file: SecretFile) -> str:
+    """A secret's name: the service's, the file's, and a digest, since a secret cannot be changed either."""
+    head = f"{spec.name}-{file.path.rsplit('/', 1)[-1]}"
+    return f"{head[:47]}-{file.digest(spec.name)}"
+
+
 def config_name(spec: ServiceSpec, file: ConfigFile) -> str:
     """A config's name: the service's, the file's, and the digest of its content."""
     head = f"{spec.name}-{file.path.rsplit('/', 1)[-1]}"
     return f"{head[:47]}-{file.digest}"  # 64 characters at most
 
 
-def service_body(spec: ServiceSpec, config_ids: Mapping[str, str]) -> dict[str, Any]:
-    """The body of ``POST /services/create``; ``config_ids`` maps the names of the spec's configs to their ids."""
+def service_body(
+    spec: ServiceSpec, config_ids: Mapping[str, str], secret_ids: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """The body of ``POST /services/create``; the ids are those of the spec's configs and secrets, by name."""
+    placement: dict[str, Any] = {"Constraints": list(spec.constraints)}
+    if spec.spread:
+        placement["Preferences"] = [{"Spread": {"SpreadDescriptor": label}} for label in spec.spread]
     body: dict[str, Any] = {
         "Name": spec.name,
         "Labels": {CONTENT: spec.digest},
         "TaskTemplate": {
-            "ContainerSpec": _container(spec, config_ids),
+            "ContainerSpec": _container(spec, config_ids, secret_ids or {}),
             "Resources": {
                 "Limits": {"NanoCPUs": int(spec.cpus * 1e9), "MemoryBytes": spec.memory_mib << 20},
                 "Reservations": {"MemoryBytes": spec.reserved_mib << 20},
             },
             "RestartPolicy": {"Condition": "any", "Delay": 2 * _SECOND_NS},
-            "Placement": {"Constraints": list(spec.constraints)},
+            "Placement": placement,
         },
         "Mode": {"Global": {}} if spec.replicas is None else {"Replicated": {"Replicas": spec.replicas}},
         "UpdateConfig": spec.update.body(),
@@ -161,7 +225,7 @@ def service_body(spec: ServiceSpec, config_ids: Mapping[str, str]) -> dict[str, 
     return body
 
 
-def _container(spec: ServiceSpec, config_ids: Mapping[str, str]) -> dict[str, Any]:
+def _container(spec: ServiceSpec, config_ids: Mapping[str, str], secret_ids: Mapping[str, str]) -> dict[str, Any]:
     container: dict[str, Any] = {
         "Image": spec.image,
         "Hostname": spec.hostname,
@@ -177,6 +241,17 @@ def _container(spec: ServiceSpec, config_ids: Mapping[str, str]) -> dict[str, An
             for file in spec.configs
         ],
     }
+    if spec.secrets:
+        container["Secrets"] = [
+            {
+                "SecretID": secret_ids[secret_name(spec, file)],
+                "SecretName": secret_name(spec, file),
+                "File": {"Name": file.path, "UID": "0", "GID": "0", "Mode": file.mode},
+            }
+            for file in spec.secrets
+        ]
+    if spec.mounts:
+        container["Mounts"] = [mount.body() for mount in spec.mounts]
     if spec.command:
         container["Command"] = list(spec.command)
     if spec.health is not None:

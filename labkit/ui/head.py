@@ -39,7 +39,8 @@ def chapter(name: str) -> None:
 class Bar:
     """The bricks of a chapter, as far as its cells have run in this kernel."""
 
-    _following: Bar | None = None
+    _following: tuple[Bar, Any] | None = None
+    """The bar that is told of cells, and by which shell."""
 
     def __init__(self, sections: tuple[chapters.Section, ...]) -> None:
         self._sections = sections
@@ -85,9 +86,10 @@ class Bar:
     def follow(self, shell: Any) -> None:
         """Be told of every cell from here on, in place of the bar before."""
         if Bar._following is not None:
-            shell.events.unregister("pre_run_cell", Bar._following._before_cell)
-            shell.events.unregister("post_run_cell", Bar._following._after_cell)
-        Bar._following = self
+            before, its = Bar._following
+            its.events.unregister("pre_run_cell", before._before_cell)
+            its.events.unregister("post_run_cell", before._after_cell)
+        Bar._following = self, shell
         shell.events.register("pre_run_cell", self._before_cell)
         shell.events.register("post_run_cell", self._after_cell)
 

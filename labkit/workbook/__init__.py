@@ -12,12 +12,13 @@
     replay      a run's timeline and topology again, without a lab
 """
 
-from labkit.workbook.chapters import BOOK, CHAPTERS, Chapter, chapter, notebooks_folder
+from labkit.workbook.chapters import BOOK, BRING_UP, CHAPTERS, Chapter, chapter, notebooks_folder
 from labkit.workbook.parameters import check_parameters, read_parameters
 from labkit.workbook.run import run
 
 __all__ = [
     "BOOK",
+    "BRING_UP",
     "CHAPTERS",
     "Chapter",
     "chapter",

@@ -58,10 +58,17 @@ WORK = (
         "The swarm runs a service named web, and a port is open on every blade.",
         "docker service rm web on the controller; ./lab down ends everything.",
     ),
+    Chapter(
+        "05-day-two", "Day two", "Reboots a blade, pulls the plug on another, drains, updates and rolls back.",
+        "Blades go down and come back; the service's page changes, and changes back.",
+        "There is nothing to undo: it ends as it began.",
+    ),
 )  # fmt: skip
 
 CHAPTERS = tuple(chapter.name for chapter in WORK)
-"""What ``labkit run`` runs, in order."""
+"""Those that do something, in order."""
+BRING_UP = CHAPTERS[:4]
+"""What ``labkit run`` goes through, unless it is to reboot blades and pull plugs as well."""
 BOOK = (START, *WORK, HELP)
 """Every notebook, in the order a person reads them."""
 

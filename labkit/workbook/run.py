@@ -16,7 +16,7 @@ from labkit.errors import LabkitError
 from labkit.lab import Blade, Lab
 from labkit.state import State
 from labkit.workbook import record
-from labkit.workbook.chapters import CHAPTERS, notebooks_folder
+from labkit.workbook.chapters import BRING_UP, notebooks_folder
 from labkit.workbook.kernels import kernels_over_sockets, own_sockets
 from labkit.workbook.parameters import check_parameters, effective
 from labkit.workbook.report import write_report
@@ -24,16 +24,24 @@ from labkit.workbook.report import write_report
 Progress = Callable[[str], None]
 
 
-def run(lab_path: Path, state: State, given: Mapping[str, Any], *, runs: Path | None, progress: Progress) -> int:
-    """The whole workbook. What is kept of it goes to ``runs/<time>/``. Returns the exit status: 0 when nginx answered
-    through every chosen blade.
+def run(
+    lab_path: Path,
+    state: State,
+    given: Mapping[str, Any],
+    *,
+    runs: Path | None,
+    progress: Progress,
+    chapters: Sequence[str] = BRING_UP,
+) -> int:
+    """The workbook, chapter by chapter. What is kept of it goes to ``runs/<time>/``. Returns the exit status: 0 when
+    nginx answered through every chosen blade.
 
     Raises LabkitError before anything starts when a parameter is wrong or the lab cannot come up; a notebook that fails
     raises one too, with the place of its executed copy. A lab that an interrupted run has brought up is taken down.
     """
     folder = notebooks_folder(lab_path)
     lab = labfile.load(lab_path)
-    chapters = check_parameters(folder, given, lab)
+    parameters = check_parameters(folder, given, lab)
     chosen = client.choose_blades(lab, given.get("blades"))
     made = up.status(state) is None
     began, ticks = time.time(), time.monotonic()
@@ -44,7 +52,7 @@ def run(lab_path: Path, state: State, given: Mapping[str, Any], *, runs: Path | 
     body: dict[str, Any] = {
         "began": round(began, 3),
         "lab": {"name": lab.name, "blades": [blade.name for blade in chosen]},
-        "parameters": {name: effective(folder, name, chapters[name]) for name in CHAPTERS},
+        "parameters": {name: effective(folder, name, parameters[name]) for name in chapters},
         "versions": record.versions(),
         "artifacts": record.artifact_digests(lab, chosen),
         "images": record.describe_images(lab),
@@ -53,10 +61,10 @@ def run(lab_path: Path, state: State, given: Mapping[str, Any], *, runs: Path | 
     }
     try:
         with own_sockets(), telling(state, lab, progress):
-            for name in CHAPTERS:
-                body["chapters"].append(_run_chapter(folder, name, chapters[name], running, out, progress))
+            for name in chapters:
+                body["chapters"].append(_run_chapter(folder, name, parameters[name], running, out, progress))
         body["status"] = "done"
-        status, table = _last_table(running, chosen, effective(folder, CHAPTERS[-1], given)["port"])
+        status, table = _last_table(running, chosen, effective(folder, BRING_UP[-1], given)["port"])
         body["answered"] = status == 0
         print(table)
     except KeyboardInterrupt:

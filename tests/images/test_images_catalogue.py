@@ -63,6 +63,7 @@ def built(cache: Path) -> None:
 
 def test_served_names() -> None:
     loaders = {"pxelinux.0", "lpxelinux.0", "ldlinux.c32", "undionly.kpxe", "ipxe.efi", "snponly.efi"}
+    loaders |= {"syslinux.efi", "ldlinux.e64"}
     assert images.catalogue(LAB).keys() == loaders | {"labos/vmlinuz", "labos/labos.cpio"}
     assert images.catalogue(OLD_LAB).keys() == loaders | {
         "coreos/coreos_production_pxe.vmlinuz",

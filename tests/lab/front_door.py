@@ -20,7 +20,7 @@ network:
   subnet: 10.79.0.0/24
 blades:
   - {name: blade1, boot: pxelinux}
-  - {name: blade2, boot: ipxe}
+  - {name: blade2, boot: ipxe, firmware: uefi}
   - {name: blade3, boot: ipxe}
 """
 

@@ -51,6 +51,19 @@ def test_reboots_in_order_and_by_power_cut_leave_no_ghost(door: FrontDoor) -> No
     assert sorted(listed) == [("blade1", "ready"), ("blade2", "ready"), ("controller", "ready")]
 
 
+def test_every_other_way_from_uefi_brings_a_blade_into_the_swarm(tmp_path: Path) -> None:
+    text = """
+network: {subnet: 10.86.0.0/24}
+blades:
+  - {name: blade1, boot: ipxe, firmware: uefi-http}
+  - {name: blade2, boot: pxelinux, firmware: uefi}
+  - {name: blade3, boot: lpxelinux, firmware: uefi}
+"""
+    with new_lab(tmp_path, text) as door:
+        done = door("run", "--runs", str(door.folder / "runs"))
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_lpxelinux_brings_a_blade_into_the_swarm(tmp_path: Path) -> None:
     text = "network: {subnet: 10.83.0.0/24}\nboot: lpxelinux\nblades: [{name: blade1}, {name: blade2}]\n"
     with new_lab(tmp_path, text) as door:

@@ -15,6 +15,8 @@ import pytest
 
 from labkit import events
 from labkit.client import bmc_password, ensure_blades, shut_down
+from labkit.netboot import leases
+from labkit.netboot.leases import LeaseBook
 from labkit.nginx import ask_blades
 from labkit.stages import STAGES
 from labkit.swarm import cluster
@@ -78,6 +80,18 @@ def test_each_boot_method_fetches_its_own_way(
     assert [event.stage for event in mine if isinstance(event, events.Phoned)] == ["os", "joined"]
 
 
+def test_uefi_firmware_fetches_its_own_loader_and_joins(first_run: Done, front_door: FrontDoor) -> None:
+    running = front_door.connect()
+    blade = running.stages().blade("blade2")
+    mine = [event for event in running.events() if event.blade == "blade2" and event.boot == blade.boot]
+    asked = [(event.client, event.arch, event.file) for event in mine if isinstance(event, events.Dhcp) and event.file]
+    assert list(dict.fromkeys(asked)) == [
+        ("pxe", "7", "snponly.efi"),
+        ("ipxe", "7", "http://10.79.0.1/boot.ipxe"),
+    ]
+    assert blade.stage == "joined"
+
+
 def test_ssh_with_the_labs_own_key(first_run: Done, front_door: FrontDoor) -> None:
     done = front_door("ssh", "blade1", "cat /etc/hostname; id -un", timeout_s=60)
     assert done.stdout.split() == ["blade1", "core"]
@@ -107,6 +121,22 @@ def test_ipmitool_agrees_on_the_power(first_run: Done, front_door: FrontDoor) ->
     assert done.stdout.strip() == "Chassis Power is on"
 
 
+def test_a_blade_that_is_up_is_well_and_not_rehearsed(first_run: Done, front_door: FrontDoor) -> None:
+    told = front_door("why", "blade1", timeout_s=60)
+    assert told.returncode == 0 and "all is well: it joined the swarm" in told.stdout, told.stdout
+    refused = front_door("rehearse", "blade1", timeout_s=60)
+    assert refused.returncode == 1 and "blade1 is on" in refused.stderr
+    picture = front_door.folder / "boots.svg"
+    report = front_door("boot-report", "--svg", str(picture), timeout_s=60)
+    assert report.stdout.count("joined after") == 3 and picture.read_text().count("joined after") >= 3
+
+
+def test_the_doctor_finds_nothing_in_the_way(first_run: Done, front_door: FrontDoor) -> None:
+    found = front_door("doctor", timeout_s=60)
+    assert found.returncode == 0, found.stdout
+    assert "no other DHCP server answers" in found.stdout and "the swarm's manager answers" in found.stdout
+
+
 def test_an_orderly_shutdown_is_a_conversation(first_run: Done, front_door: FrontDoor) -> None:
     """IPMI soft-off: asked, drained, left, removed, in this order; nobody is listed for it afterwards."""
     running = front_door.connect()
@@ -124,6 +154,21 @@ def test_an_orderly_shutdown_is_a_conversation(first_run: Done, front_door: Fron
     assert {answer.blade for answer in ask_blades(running, 8080)} == {"blade1", "blade2"}
 
 
+def test_a_blade_that_is_off_is_rehearsed(first_run: Done, front_door: FrontDoor) -> None:
+    """With the real images, and without a trace in its books."""
+
+    def books() -> tuple[str, LeaseBook]:
+        return (front_door.state / "boots.json").read_text(), leases.load(front_door.state / "leases.json")
+
+    before = books()
+    tried = front_door("rehearse", "blade3", timeout_s=120)
+    assert tried.returncode == 0, tried.stdout + tried.stderr
+    assert "blade3 would boot" in tried.stdout and "labos/labos.cpio" in tried.stdout
+    assert tried.stdout.count("as built") == 2 and "with an Ignition" in tried.stdout
+    assert books() == before
+    assert front_door.connect().stages().blade("blade3").stage == "off"
+
+
 def test_it_comes_back_under_its_name_without_a_ghost(first_run: Done, front_door: FrontDoor) -> None:
     running = front_door.connect()
     blade = running.lab.blade("blade3")
@@ -132,6 +177,21 @@ def test_it_comes_back_under_its_name_without_a_ghost(first_run: Done, front_doo
         cluster.wait_nodes(engine, [blade.name], 60)
         mine = [node for node in cluster.nodes(engine) if node.blade == blade.name]
     assert [(node.hostname, node.state) for node in mine] == [("blade3", "ready")]
+
+
+def test_day_two_on_the_warm_lab(first_run: Done, front_door: FrontDoor) -> None:
+    """A reboot, a pulled plug, maintenance, an update and the way back; the list is in order at the end."""
+    notebook = FRONT_DOOR.parent / "notebooks" / "05-day-two.ipynb"
+    done = subprocess.run(
+        [str(FRONT_DOOR.parent / ".venv/bin/papermill"), str(notebook), str(front_door.folder / "05.ipynb")],
+        env=front_door.environment, cwd=notebook.parent, capture_output=True, text=True, timeout=600, check=False,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    listed = front_door("swarm", "nodes", timeout_s=60).stdout
+    members = [line.split() for line in listed.splitlines() if line.startswith(("blade", "controller"))]
+    assert [words[3] for words in members] == ["ready"] * 4
+    assert front_door("swarm", "prune", timeout_s=60).stdout == "every node is Ready: nothing to prune\n"
 
 
 def test_a_parameter_that_is_no_blade_fails_before_anything_starts(front_door: FrontDoor) -> None:

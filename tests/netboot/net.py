@@ -100,12 +100,18 @@ class Net:
         self.inside(self.server, "ip", "link", "set", port, "master", "br0", "up")
         return space
 
-    def socket(self, space: str, kind: socket.SocketKind = socket.SOCK_DGRAM) -> socket.socket:
+    def socket(
+        self,
+        space: str,
+        kind: socket.SocketKind = socket.SOCK_DGRAM,
+        family: socket.AddressFamily = socket.AF_INET,
+        protocol: int = 0,
+    ) -> socket.socket:
         """A socket in another namespace: it belongs to the one its thread was in when it was made (setns(2))."""
         with Path("/proc/thread-self/ns/net").open() as home, Path("/run/netns", space).open() as away:
             _enter(away.fileno())
             try:
-                return socket.socket(socket.AF_INET, kind)
+                return socket.socket(family, kind, protocol)
             finally:
                 _enter(home.fileno())
 
@@ -155,6 +161,28 @@ class Net:
         words = ["busybox", "udhcpc", "-i", "eth0", "-s", str(script), "-n", "-q", "-f", "-t", "3", "-T", "1", *options]
         self.inside(space, *words, RESULT=str(result))
         return dict(line.split("=", 1) for line in result.read_text().splitlines())
+
+    def networkd(self, space: str) -> dict[str, Any]:
+        """Let systemd-networkd configure a machine, as a distribution does; its link as networkctl would show it.
+
+        It needs no systemd: only a /run of its own, and a /sys it cannot write to, or it would wait for udev.
+        """
+        done = self.folder / f"{space}.networkd"
+        script = f"""
+            mount -t tmpfs tmpfs /run && mount -o bind,remount,ro /sys
+            mkdir -p /run/systemd/network /run/systemd/netif/links /run/systemd/netif/leases /run/systemd/netif/lldp
+            printf '[Match]\\nName=eth0\\n[Network]\\nDHCP=ipv4\\n' >/run/systemd/network/eth0.network
+            chown -R systemd-network /run/systemd/netif
+            /lib/systemd/systemd-networkd & networkd=$!
+            tries=0
+            until cat /run/systemd/netif/leases/* 2>/dev/null | grep -q ^ADDRESS= || [ $((tries += 1)) -gt 100 ]; do
+                sleep 0.1
+            done
+            cat /run/systemd/netif/leases/* >{done}
+            kill $networkd; wait
+        """
+        self.inside(space, "unshare", "--mount", "sh", "-c", script)
+        return dict(line.split("=", 1) for line in done.read_text().splitlines() if "=" in line)
 
     def pxe(self, space: str) -> dict[str, str]:
         """Ask as a BIOS PXE ROM does."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -77,6 +78,7 @@ def net(tmp_path: Path) -> Iterator[Net]:
         net.close()
 
 
+@pytest.mark.skipif(not shutil.which("dnsmasq"), reason="dnsmasq-base is not installed")
 def test_every_server_that_answers_is_listed_for_every_client(net: Net) -> None:
     net.inside(net.spaces[1], "ip", "address", "add", "10.77.0.66/24", "dev", "eth0")
     boot = "--dhcp-match=set:efi,option:client-arch,7", "--dhcp-boot=tag:efi,evil.efi", "--dhcp-boot=tag:!efi,evil.0"
@@ -94,6 +96,7 @@ def test_every_server_that_answers_is_listed_for_every_client(net: Net) -> None:
     assert found["ports"][0]["what"] == "UDP 67, UDP 69, TCP 80, TCP 5000 are free"
 
 
+@pytest.mark.skipif(not shutil.which("dnsmasq"), reason="dnsmasq-base is not installed")
 def test_a_server_of_this_machines_own_holds_the_port(net: Net) -> None:
     with dnsmasq(net, net.server, "br0", "--dhcp-range=10.77.0.200,10.77.0.210", "--bind-interfaces") as pid:
         status, found = visit(net)

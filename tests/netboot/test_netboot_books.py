@@ -12,13 +12,14 @@ import pytest
 from labkit import labfile
 from labkit.errors import MachineError
 from labkit.events import BootStarted, Dhcp, Ticket, Transfer, Trouble, UnknownMachine
+from labkit.lab import SwarmRules
 from labkit.netboot import leases as leasebook
 from labkit.netboot.boots import BootBook, ticket
 from labkit.netboot.decide import adoption
 from labkit.netboot.decision import Decision
 from labkit.netboot.leases import Lease, LeaseBook, LeaseState
 from labkit.netboot.paths import plain
-from labkit.netboot.roster import FOREIGN_EVENTS, Refusal
+from labkit.netboot.roster import FOREIGN_EVENTS, UNKNOWN_KEPT, Refusal
 from labkit.plan import ImageFile, Rendered
 from labkit.secret import Secret
 
@@ -88,6 +89,28 @@ def test_a_boot_begins_with_power_and_goes_on_until_it_asked_for_its_kernel(tmp_
     assert book.sought("blade2") is not None  # nobody told us of its power: the firmware did
     with pytest.raises(KeyError):
         book.begin("blade9", "power")
+
+
+def test_the_join_window_opens_and_closes(tmp_path: Path) -> None:
+    rules = SwarmRules(window_s=900, window_on_discover=False)
+    lab = replace(make_lab(), swarm=rules)
+    book = BootBook(lab, KEY, tmp_path / "boots.json", prepare)
+    ours = book.begin("blade1", "power", NOW)
+    assert book.is_open(ours, NOW) and book.is_open(ours, NOW + 899) and not book.is_open(ours, NOW + 900)
+    assert not book.is_open(ours, NOW - 1)  # the clock was put back: better closed than open for long
+    book.returning("blade1", NOW + 100)
+    announced = book.begin("blade1", "pxe", NOW + 999)
+    assert book.is_open(announced, NOW + 999)
+    assert not book.is_open(book.begin("blade1", "pxe", NOW + 1000), NOW + 1000)  # said once, good once
+    opened = book.open("blade1", NOW + 2000)
+    assert opened is not None and book.is_open(opened, NOW + 2899)
+    assert BootBook(lab, KEY, tmp_path / "boots.json", prepare).current("blade1") == opened  # over a restart
+    book.joined("blade1")
+    joined = book.current("blade1")
+    assert joined is not None and not book.is_open(joined, NOW + 2000)
+    assert book.open("blade1") is None and book.open("blade2") is None
+    easy = BootBook(make_lab(), KEY, tmp_path / "easy.json", prepare)
+    assert easy.is_open(easy.begin("blade1", "pxe", NOW), NOW)
 
 
 def test_a_book_survives_a_restart_without_secrets(tmp_path: Path) -> None:
@@ -220,6 +243,9 @@ def test_an_unknown_machine_is_told_once(tmp_path: Path) -> None:
     for mac in (STRANGER, STRANGER, "00:00:5e:00:53:98", STRANGER):
         roster.emit(UnknownMachine(mac=mac, adopt=""))
     assert [event.mac for event in seen.of(UnknownMachine)] == [STRANGER, "00:00:5e:00:53:98"]
+    for number in range(3 * UNKNOWN_KEPT):
+        roster.emit(UnknownMachine(mac=f"02:00:00:00:{number >> 8:02x}:{number & 255:02x}", adopt=""))
+    assert len(roster._unknown) == UNKNOWN_KEPT
 
 
 # --- paths ---

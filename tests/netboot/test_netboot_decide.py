@@ -322,6 +322,20 @@ def test_what_a_card_holds_is_not_looked_for() -> None:
     assert (only(offer).packet.yiaddr, offer.probe) == (SECOND, None)
 
 
+def test_a_pool_of_millions_is_not_walked_through() -> None:
+    """A thousand at once come one after the other here, each with its choice: the whole pool for each takes hours."""
+    lab = make_lab(subnet="10.0.0.0/8", pool=(IPv4Address("10.100.0.0"), IPv4Address("10.200.0.0")))
+    book, given = LeaseBook(), set()
+    for number in range(50):
+        packet = request(Message.DISCOVER, f"02:00:00:00:00:{number:02x}")
+        first = decide(packet, lab, book, NOW)
+        assert first.probe is not None
+        offered = decide(packet, lab, first.leases, NOW, probed={first.probe: ""})
+        book = offered.leases
+        given.add(only(offered).packet.yiaddr)
+    assert len(given) == 50
+
+
 def test_looking_has_an_end() -> None:
     probed = {FIRST: USER, SECOND: USER, THIRD: USER}
     lab = make_lab(pool=(POOL[0], POOL[1] + 10))

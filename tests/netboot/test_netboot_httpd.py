@@ -1,4 +1,4 @@
-"""The HTTP server over real sockets, with aiohttp's client; and the way home, with a desk that remembers."""
+"""The HTTP server over real sockets, with aiohttp's client and with clients that go away."""
 
 from __future__ import annotations
 
@@ -6,90 +6,18 @@ import asyncio
 import os
 import socket
 import struct
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import web
 
-from labkit.errors import ControlError
-from labkit.events import Phoned, Ticket, Transfer, Trouble
-from labkit.netboot import httpd, phonehome
-from labkit.netboot.httpd import Files, application
+from labkit.events import Transfer, Trouble
+from labkit.netboot import httpd
 from labkit.netboot.lane import Lane
-from labkit.netboot.metrics import Counters
-from labkit.netboot.phonehome import HEADER, PhoneHome
+from labkit.netboot.phonehome import HEADER
 
-from .bench import Seen, make_lab, make_roster, on_loopback
-
-IMAGE = bytes(range(256)) * 40_000
-
-
-class Desk:
-    """A swarm desk: answers at once, refuses what it is told to refuse, remembers all."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, dict[str, Any]]] = []
-        self.refusing: dict[str, int] = {}
-
-    async def __call__(self, verb: str, *, timeout_s: float = 0, **fields: Any) -> dict[str, Any]:
-        self.asked.append((verb, fields))
-        if self.refusing.get(verb, 0):
-            self.refusing[verb] -= 1
-            raise ControlError("the swarm does not exist yet")
-        return {"body": {"JoinToken": "SWMTKN-1", "RemoteAddrs": ["10.77.0.2:2377"]}} if verb == "join" else {}
-
-    def verbs(self) -> list[str]:
-        return [verb for verb, _ in self.asked]
-
-
-class Rig:
-    """A server on loopback, with blade1 at 127.0.0.1 and booting."""
-
-    def __init__(self, folder: Path) -> None:
-        self.seen, self.desk = Seen(), Desk()
-        self.counters = Counters()
-        self.roster = make_roster(folder, self.counters.counted(self.seen), on_loopback(make_lab()))
-        self.boot = self.roster.boots.begin("blade1", "power")
-        image = folder / "vmlinuz"
-        image.write_bytes(IMAGE)
-        self.image = image
-        self.files = Files(self.roster.lookup, {"labos/vmlinuz": image}, self.roster.emit)
-        self.home = PhoneHome(self.roster, self.desk)
-        self.ticket = {HEADER: self.roster.boots.ticket(self.boot).reveal()}
-
-    def run(self, talk: Callable[[aiohttp.ClientSession], Awaitable[None]]) -> None:
-        """Serve while a client talks. ``self.root`` is where."""
-
-        async def serving() -> None:
-            app = application(self.files, self.home.handlers(), self.roster.emit, self.counters)
-            runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-            await runner.setup()
-            sock = socket.create_server(("127.0.0.1", 0))
-            await web.SockSite(runner, sock).start()
-            self.port = sock.getsockname()[1]
-            self.root = f"http://127.0.0.1:{self.port}"
-            try:
-                async with aiohttp.ClientSession() as client:
-                    await talk(client)
-            finally:
-                await runner.cleanup()
-
-        asyncio.run(serving())
-
-    async def raw(self, request: bytes) -> int:
-        """The status that raw bytes get."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        try:
-            writer.write(request)
-            return int((await reader.readline()).split()[1])
-        finally:
-            writer.close()
-
-    def states(self) -> list[tuple[str, str]]:
-        return [(event.path, event.state) for event in self.seen.of(Transfer)]
+from .httprig import IMAGE, Rig
 
 
 @pytest.fixture
@@ -391,117 +319,3 @@ def test_a_fault_is_told_and_ends_nothing(rig: Rig, monkeypatch: pytest.MonkeyPa
 
     rig.run(talk)
     assert [event.detail for event in rig.seen.of(Trouble)] == ["GET /x: RuntimeError: a fault in the lookup"]
-
-
-# --- the way home ---
-
-
-def test_join_until_joined(rig: Rig) -> None:
-    async def talk(client: aiohttp.ClientSession) -> None:
-        rig.desk.refusing["join"] = 1
-        async with client.post(f"{rig.root}/v1/join", headers=rig.ticket) as answer:
-            assert (answer.status, answer.headers["Retry-After"]) == (503, "3")
-        for _ in range(2):  # the answer may get lost: a ticket is good until the blade has joined
-            async with client.post(f"{rig.root}/v1/join", headers=rig.ticket) as answer:
-                assert answer.status == 200
-                assert (await answer.json())["JoinToken"] == "SWMTKN-1"
-        form = {"stage": "joined", "uptime_s": "55.25", "init_s": "3.5", "ignition_s": "soon"}
-        async with client.post(f"{rig.root}/v1/stage", headers=rig.ticket, data=form) as answer:
-            assert answer.status == 200
-        async with client.post(f"{rig.root}/v1/join", headers=rig.ticket) as answer:
-            assert (answer.status, await answer.text()) == (403, "this boot has joined already\n")
-        await asyncio.sleep(0.05)
-
-    rig.run(talk)
-    expected = {"blade": "blade1", "boot": rig.boot.id, "role": "worker", "address": "127.0.0.1"}
-    assert rig.desk.asked[0] == ("join", expected)
-    assert rig.desk.verbs() == ["join", "join", "join", "joined", "refused"]
-    assert [event.state for event in rig.seen.of(Ticket)] == ["redeemed", "redeemed", "refused"]
-    [phoned] = rig.seen.of(Phoned)
-    assert (phoned.stage, phoned.uptime_s, phoned.init_s, phoned.ignition_s) == ("joined", 55.25, 3.5, -1.0)
-    boot = rig.roster.boots.current("blade1")
-    assert boot is not None and boot.joined
-
-
-@pytest.mark.parametrize("verb", ["leave", "left"])
-def test_leaving(rig: Rig, verb: str) -> None:
-    async def talk(client: aiohttp.ClientSession) -> None:
-        rig.desk.refusing[verb] = 1
-        for status in (503, 200):
-            async with client.post(f"{rig.root}/v1/{verb}", headers=rig.ticket) as answer:
-                assert answer.status == status
-
-    rig.run(talk)
-    assert rig.desk.asked == [(verb, {"blade": "blade1", "boot": rig.boot.id})] * 2
-
-
-@pytest.mark.parametrize("verb", ["join", "stage", "leave", "left"])
-def test_without_the_right_ticket_nothing_is_to_be_had(rig: Rig, verb: str) -> None:
-    other = rig.roster.boots.begin("blade2", "power")
-    stolen = rig.roster.boots.ticket(other).reveal()
-    shown = [{}, {HEADER: ""}, {HEADER: "0" * 64}, {HEADER: "ü"}, {HEADER: stolen}]
-
-    async def talk(client: aiohttp.ClientSession) -> None:
-        for headers in shown:
-            async with client.post(f"{rig.root}/v1/{verb}", headers=headers, data={"stage": "joined"}) as answer:
-                assert answer.status == 403
-                assert "SWMTKN" not in await answer.text()
-            await asyncio.sleep(0)
-
-    rig.run(talk)
-    refused = rig.seen.of(Ticket)
-    assert [event.state for event in refused] == ["refused"] * 5
-    assert [event.blade for event in refused] == ["blade1"] * 4 + ["blade2"]
-    assert refused[-1].reason == "this blade's ticket came from an address that is not its own"
-    assert set(rig.desk.verbs()) == {"refused"}
-    assert rig.seen.of(Phoned) == []
-
-
-def test_the_ticket_of_the_boot_before_is_worthless(rig: Rig) -> None:
-    rig.roster.boots.begin("blade1", "power")
-
-    async def talk(client: aiohttp.ClientSession) -> None:
-        async with client.post(f"{rig.root}/v1/join", headers=rig.ticket) as answer:
-            assert answer.status == 403
-
-    rig.run(talk)
-
-
-def test_stages_and_bodies_that_are_not_right(rig: Rig) -> None:
-    async def talk(client: aiohttp.ClientSession) -> None:
-        async with client.post(f"{rig.root}/v1/stage", headers=rig.ticket, data={"stage": "root"}) as answer:
-            assert answer.status == 400
-        async with client.post(f"{rig.root}/v1/stage", headers=rig.ticket, data={"stage": "x" * 100_000}) as answer:
-            assert answer.status == 413
-
-    rig.run(talk)
-    assert rig.seen.of(Phoned) == []
-
-
-def test_a_desk_that_restarts_is_told_again(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(phonehome, "RETRY_S", 0.01)
-    rig.desk.refusing["joined"] = 2
-
-    async def talk(client: aiohttp.ClientSession) -> None:
-        async with client.post(f"{rig.root}/v1/stage", headers=rig.ticket, data={"stage": "joined"}) as answer:
-            assert answer.status == 200
-        await asyncio.sleep(0.2)
-
-    rig.run(talk)
-    assert rig.desk.verbs() == ["joined"] * 3
-    assert rig.seen.of(Trouble) == []
-
-
-def test_a_desk_that_never_hears_is_trouble(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(phonehome, "RETRY_S", 0.001)
-    monkeypatch.setattr(phonehome, "TOLD_TIMES", 3)
-    rig.desk.refusing["joined"] = 99
-
-    async def talk(client: aiohttp.ClientSession) -> None:
-        async with client.post(f"{rig.root}/v1/stage", headers=rig.ticket, data={"stage": "joined"}) as answer:
-            assert answer.status == 200
-        await asyncio.sleep(0.2)
-
-    rig.run(talk)
-    [trouble] = rig.seen.of(Trouble)
-    assert trouble.detail == "the swarm desk did not hear 'joined': the swarm does not exist yet"

@@ -6,8 +6,10 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +17,9 @@ from labkit import rpc
 from labkit.events import BootStarted, Dhcp, Phoned, Ticket, Transfer, UnknownMachine
 from labkit.netboot.boots import ticket
 
-from .net import BLADE1, BLADE2, STRANGER, Desk, Net, wait_until
+from .bench import PXE_BIOS
+from .firmware import Firmware
+from .net import BLADE1, BLADE2, STRANGER, Desk, Net, run, wait_until
 
 pytestmark = pytest.mark.netns
 
@@ -117,6 +121,16 @@ def test_isc_dhclient(net: Net) -> None:
     assert net.told(Dhcp, blade="blade2", message="REQUEST", reply="ACK")
 
 
+@pytest.mark.skipif(not Path("/lib/systemd/systemd-networkd").exists(), reason="systemd-networkd is not installed")
+def test_systemd_networkd(net: Net) -> None:
+    """It has a client id made from its machine id, not from its card: the lease is the card's all the same."""
+    lease = net.networkd(net.plug("b3", BLADE2))
+    assert (lease["ADDRESS"], lease["SERVER_ADDRESS"], lease["ROUTER"]) == ("10.77.0.12", "10.77.0.1", "10.77.0.1")
+    assert lease["HOSTNAME"] == "blade2"
+    assert lease["CLIENTID"].startswith("ff")
+    assert net.told(Dhcp, blade="blade2", message="REQUEST", reply="ACK", client="os")
+
+
 @pytest.mark.skipif(not shutil.which("atftp"), reason="atftp is not installed")
 def test_atftp_with_windows(net: Net, blade1: str) -> None:
     got = net.folder / "atftp"
@@ -138,6 +152,51 @@ def test_curl_ranges_and_heads(net: Net, blade1: str) -> None:
     assert net.curl(blade1, "/labos/labos.cpio", "-C", str(len(image) - 3)) == (206, image[-3:].decode())
     status, head = net.curl(blade1, "/labos/labos.cpio", "-I")
     assert status == 200 and f"Content-Length: {len(image)}" in head
+
+
+def test_only_the_labs_interface_is_listened_on(net: Net) -> None:
+    """A machine on another card of the server knows the way to its address, and is not heard."""
+    other = net._space("o")
+    run("ip", "link", "add", "po", "netns", net.server, "type", "veth", "peer", "name", "eth0", "netns", other)
+    net.inside(other, "ip", "link", "set", "eth0", "address", BLADE2, "up")
+    net.inside(other, "ip", "address", "add", "10.78.0.2/24", "dev", "eth0")
+    net.inside(other, "ip", "route", "add", "10.77.0.1", "via", "10.78.0.1")
+    net.inside(net.server, "ip", "address", "add", "10.78.0.1/24", "dev", "po")
+    net.inside(net.server, "ip", "link", "set", "po", "up")
+    before = len(net.told(Dhcp))
+    with net.socket(other) as sock:
+        assert Firmware(sock, BLADE2, PXE_BIOS).discover(0.5) == {}
+        sock.sendto(b"\0\1pxelinux.0\0octet\0", ("10.77.0.1", 69))
+        sock.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            sock.recv(2000)
+    assert net.curl(other, "/labos/vmlinuz")[0] == 404
+    assert len(net.told(Dhcp)) == before
+
+
+PATH_TRICKS = [
+    b"/../etc/passwd", b"../etc/passwd", b"/%2e%2e/etc/passwd", b"/..%2fetc/passwd", b"/%2e%2e%2fetc%2fpasswd",
+    b"/..\\..\\etc\\passwd", b"/..%5c..%5cetc%5cpasswd", b"/%252e%252e/etc/passwd", b"/....//etc/passwd",
+    b"/labos/../../etc/passwd", b"/labos/vmlinuz/../../../etc/passwd", b"/labos/../pxelinux.0/..", b"/.", b"/",
+    b"/etc/passwd", b"//etc/passwd", b"/%2fetc/passwd", b"http://10.77.0.1/../etc/passwd", b"file:///etc/passwd",
+    b"/labos/vmlinuz%00.txt", b"/labos/vmlinuz%0a", b"/labos/vmlinuz%20", b"/LABOS/VMLINUZ", b"/~root", b"/C:\\menu",
+    b"/%c0%ae%c0%ae/etc/passwd", b"/%uff0e%uff0e/etc/passwd", b"/\xe2\x80\xa4\xe2\x80\xa4/etc/passwd", b"/$(id)",
+    b"/" + b"a/" * 4000,
+]  # fmt: skip
+
+
+def test_thirty_path_tricks_over_http_are_refused(net: Net, blade1: str) -> None:
+    """From a blade that is booting, and so may fetch what it may fetch."""
+    assert len(PATH_TRICKS) == 30
+    assert net.curl(blade1, "/labos/vmlinuz")[0] == 200
+    for trick in PATH_TRICKS:
+        with net.socket(blade1, socket.SOCK_STREAM) as sock:
+            sock.settimeout(10)
+            sock.connect(("10.77.0.1", 80))
+            sock.sendall(b"GET %s HTTP/1.1\r\nHost: 10.77.0.1\r\nConnection: close\r\n\r\n" % trick)
+            status = sock.recv(200).split()[1]
+        assert status in (b"400", b"404", b"414"), (trick, status)
+    assert net.curl(blade1, "/healthz") == (200, "ok\n")
 
 
 def test_a_blade_phones_home(net: Net, blade1: str) -> None:

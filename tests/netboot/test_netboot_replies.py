@@ -127,6 +127,9 @@ def test_a_reply_is_no_longer_than_the_client_can_take() -> None:
         (BootMethod.PXELINUX, PXE_BIOS, "pxelinux.0", "pxe"),
         (BootMethod.PXELINUX, IPXE, "pxelinux.0", "ipxe"),
         (BootMethod.PXELINUX, PXE_EFI, "syslinux.efi", "pxe"),
+        (BootMethod.PXELINUX, IPXE_EFI, "syslinux.efi", "ipxe"),
+        (BootMethod.LPXELINUX, PXE_EFI, "syslinux.efi", "pxe"),
+        (BootMethod.PXELINUX, HTTP_EFI, "", "http"),
         (BootMethod.PXELINUX, {}, "", "os"),
         (BootMethod.LPXELINUX, PXE_BIOS, "lpxelinux.0", "pxe"),
         (BootMethod.LPXELINUX, IPXE, "pxelinux.0", "ipxe"),
@@ -150,9 +153,8 @@ def test_the_boot_file(method: BootMethod, client: dict[int, bytes], file: str, 
 
 
 def test_a_firmware_without_a_loader_is_said() -> None:
-    arm = {**PXE_EFI, Option.CLIENT_ARCHITECTURE: b"\x00\x0b"}
-    decision = answer(request(Message.DISCOVER, options=arm))
-    assert told(decision).reason == "boot method pxelinux has no loader for pxe clients with other firmware"
+    decision = answer(request(Message.DISCOVER, options=HTTP_EFI))
+    assert told(decision).reason == "boot method pxelinux has no loader for http clients with efi-x64 firmware"
 
 
 def test_who_is_told_what_beside_the_file() -> None:

@@ -30,7 +30,7 @@ class Rig:
     """A server on loopback, with three files."""
 
     def __init__(self, folder: Path) -> None:
-        self.seen = Seen()
+        self.seen, self.slow = Seen(), threading.Event()
         self.image = folder / "image"
         self.image.write_bytes(IMAGE)
         (folder / "multiple").write_bytes(IMAGE[: 512 * 8])
@@ -45,6 +45,8 @@ class Rig:
     def lookup(self, address: str, path: str) -> Resource | Refusal:
         if path == "boom":
             raise RuntimeError("a fault in the lookup")
+        if path == "slow":
+            self.slow.wait(10)
         found: dict[str, Resource] = {"menu": Rendered(MENU)}
         found |= {name: ImageFile(name) for name in ("image", "multiple", "gone", "folder", "unbuilt")}
         return found.get(path) or Refusal("not a file of this boot")
@@ -272,6 +274,26 @@ def test_the_same_request_again_is_a_duplicate_and_another_replaces_it(rig: Rig)
         client.say(Ack(1))
     [replaced] = rig.seen.wait_for(Transfer, where=lambda event: event.state == "failed")
     assert replaced.reason == "the client asked anew"
+
+
+def test_the_last_ack_counts_before_the_same_request_again(rig: Rig) -> None:
+    """A client that has everything may ask for the same file again from the same port, and be heard in one go."""
+    with rig.client() as client, rig.client() as other:
+        client.ask("multiple", {"blksize": "4096", "tsize": "0"})
+        client.hear()
+        client.say(Ack(0))
+        assert client.hear() == Data(1, IMAGE[:4096])
+        client.say(Ack(1))
+        assert client.hear() == Data(2, b"")
+        first = client.peer
+        other.ask("slow")
+        time.sleep(0.1)  # the server is held up now
+        client.say(Ack(2))
+        client.ask("multiple", {"blksize": "4096", "tsize": "0"})
+        rig.slow.set()
+        while not isinstance(client.hear(), Oack):
+            pass  # the last block again, from the time that the server was held up
+        assert client.peer != first
 
 
 def test_a_client_that_goes_is_noticed(rig: Rig) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -241,6 +242,7 @@ def rogue(stage: Stage) -> Iterator[None]:
         stage.inside(space, "ip", "link", "set", "eth0", "down")
 
 
+@pytest.mark.skipif(not shutil.which("dnsmasq"), reason="dnsmasq-base is not installed")
 def test_another_dhcp_server(stage: Stage, rogue: None) -> None:
     tried = stage.walk(MACS["blade3"], "ipxe", "blade3")
     assert tried.steps[0].warning == "10.77.0.66 answers DHCP here too, and a boot goes where the quicker one sends it"

@@ -16,7 +16,7 @@ import pytest
 from fleet import Fleet, Machine, join, post_join, until
 
 from labkit import events, labfile, rpc
-from labkit.errors import ControlError
+from labkit.errors import ControlError, SwarmError
 from labkit.lab import Role
 from labkit.state import State
 from labkit.swarm import cluster
@@ -148,7 +148,7 @@ def test_a_reboot_in_order(desk: DeskProcess, web: str) -> None:
     desk.ask("joined", machine)
     until(lambda: "ready" in [e.action for e in desk.events if isinstance(e, events.Swarm) and e.boot == "again"])
     until(lambda: [dict(node.labels) for node in listed(fleet) if node.boot == "again"] == [
-        {"blade": "blade1", "slot": "1", "chassis": "chassis1"}])  # fmt: skip
+        {"blade": "blade1", "slot": "1", "chassis": "chassis1", "mac": "52:54:00:4d:00:01"}])  # fmt: skip
     assert len(blades(fleet)) == 3 and all(state == "ready" for _, _, state in blades(fleet))
 
     told = desk.leave("blade1")
@@ -213,7 +213,7 @@ def test_a_ghost_is_retired_when_its_blade_is_back(desk: DeskProcess) -> None:
     old = machine.boot
     machine.power_cut()
     until(lambda: ("blade2", old, "down") in blades(fleet), 40)
-    until(lambda: desk.swarm("blade2") == ["ready", "down"])
+    until(lambda: desk.swarm("blade2") == ["ready", "down", "lost"])
     time.sleep(2)
     assert ("blade2", old, "down") in blades(fleet)  # gone without a word: that is worth seeing
     machine.reboot("back")
@@ -356,6 +356,41 @@ def test_tokens_are_changed_behind_every_join_and_refusal(swarm: Fleet, tmp_path
 
     asyncio.run(talk())
     assert blades(swarm) == [(machine.name, machine.boot, "ready") for machine in swarm.blades]
+
+
+def test_a_boot_that_nobody_announced_waits_while_its_blade_is_in(swarm: Fleet, tmp_path: Path) -> None:
+    (tmp_path / "lab.yaml").write_text(LAB)
+    machine = swarm.blade("blade2")
+
+    async def talk() -> None:
+        desk = Desk(labfile.load(tmp_path / "lab.yaml"), swarm.controller.sock, lambda event: None)
+        asked = {"blade": "blade2", "boot": "made-up", "role": "worker", "address": machine.address}
+        with pytest.raises(SwarmError, match="blade2 is still Ready in the swarm from the boot before"):
+            await desk.join({**asked, "cause": "pxe"})
+        assert (await desk.join({**asked, "cause": "power"}))["body"]["JoinToken"]
+        assert (await desk.join({**asked, "boot": machine.boot, "cause": "pxe"}))["body"]["JoinToken"]
+
+    asyncio.run(talk())
+
+
+def test_a_blade_that_is_lost_is_marked_and_removed_when_its_time_is_up(swarm: Fleet, tmp_path: Path) -> None:
+    (tmp_path / "lab.yaml").write_text(f"{LAB}swarm: {{lost_after: 4 s}}\n")
+    told: list[events.Event] = []
+    machine = swarm.blade("blade3")
+    machine.power_cut()
+
+    async def talk() -> None:
+        desk = Desk(labfile.load(tmp_path / "lab.yaml"), swarm.controller.sock, told.append)
+        for _ in range(60):
+            await desk.look()
+            if not [entry for entry in blades(swarm) if entry[0] == "blade3"]:
+                return
+            await asyncio.sleep(0.5)
+
+    asyncio.run(talk())
+    actions = [event.action for event in told if isinstance(event, events.Swarm) and event.blade == "blade3"]
+    assert actions == ["ready", "down", "lost", "lost-removed"]
+    assert len(blades(swarm)) == 2
 
 
 @pytest.mark.parametrize("missing", ["LABKIT_STATE", "LABKIT_EVENTS_FD"])

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from labkit import labfile
 from labkit.lab import Role
 from labkit.swarm.leave import judge_drain
-from labkit.swarm.node import LEAVING, Node, Task, find_node, read_node, read_task, read_time
+from labkit.swarm.node import LEAVING, LOST, Node, Task, find_node, node_labels, read_node, read_task, read_time
+from labkit.swarm.prune import judge_nodes
+from labkit.swarm.quorum import Quorum, in_order, quorum, why_not
 from labkit.swarm.reconcile import Action, PutLabels, Remove, changes, joined_boots, reconcile
 from labkit.swarm.tokens import Tokens
 
@@ -18,14 +22,20 @@ LABELS = {name: {"blade": name, "slot": name[-1]} for name in ("blade1", "blade2
 
 
 def node(id: str, blade: str = "blade1", boot: str = "a", *, state: str = "ready", at: float = 1, leaving: str = "",
-         labelled: bool = True, availability: str = "active") -> Node:  # fmt: skip
+         labelled: bool = True, availability: str = "active", lost: int | None = None) -> Node:  # fmt: skip
     labels = {**(LABELS.get(blade, {}) if labelled else {}), **({LEAVING: leaving} if leaving else {})}
+    labels |= {LOST: str(lost)} if lost is not None else {}
     return Node(id=id, hostname=blade or id, blade=blade, boot=boot, state=state, created=at, labels=labels,
                 availability=availability)  # fmt: skip
 
 
-def actions(*nodes: Node, boots: dict[str, str] | None = None) -> tuple[Action, ...]:
-    return reconcile(nodes, joined_boots(nodes, boots or {}), LABELS)
+NOW, LOST_AFTER_S = 1000, 600
+
+
+def actions(
+    *nodes: Node, boots: dict[str, str] | None = None, now: float = NOW, lost_after_s: float | None = LOST_AFTER_S
+) -> tuple[Action, ...]:
+    return reconcile(nodes, joined_boots(nodes, boots or {}), LABELS, now=now, lost_after_s=lost_after_s)
 
 
 # --- reconcile
@@ -33,14 +43,28 @@ def actions(*nodes: Node, boots: dict[str, str] | None = None) -> tuple[Action, 
 
 def test_a_ghost_goes_when_its_blade_is_back() -> None:
     ghost = node("1", boot="a", state="down", at=1)
-    assert actions(ghost) == ()
-    assert actions(ghost, node("2", boot="b", at=2)) == (Remove(ghost, ghost=True),)
+    assert actions(ghost) == (PutLabels(ghost, {LOST: "1000"}),)
+    assert actions(ghost, node("2", boot="b", at=2)) == (Remove(ghost, "ghost"),)
 
 
 def test_a_ghost_goes_also_when_its_blade_was_lost_again() -> None:
-    ghost, lost = node("1", boot="a", state="down", at=1), node("2", boot="b", state="down", at=2)
+    ghost, lost = (node(id, boot=boot, state="down", at=int(id), lost=900) for id, boot in (("1", "a"), ("2", "b")))
     assert actions(ghost, lost) == ()  # after a restart of the desk: nothing proves which boot was the last to join
-    assert actions(ghost, lost, boots={"blade1": "b"}) == (Remove(ghost, ghost=True),)
+    assert actions(ghost, lost, boots={"blade1": "b"}) == (Remove(ghost, "ghost"),)
+
+
+def test_a_blade_gone_without_a_word_is_marked_and_goes_when_its_time_is_up() -> None:
+    down = node("1", state="down")
+    assert actions(down) == (PutLabels(down, {LOST: "1000"}),)
+    marked = node("1", state="down", lost=1000)
+    assert marked.lost == 1000 and actions(marked, now=1599) == ()
+    assert actions(marked, now=1600) == (Remove(marked, "lost"),)
+    assert actions(marked, now=1e9, lost_after_s=None) == ()
+    back = replace(marked, state="ready")
+    assert actions(back, now=1e9) == (PutLabels(back, {}, (LOST,)),)
+    assert replace(back, labels={LOST: "long ago"}).lost is None
+    assert actions(replace(marked, labels={LOST: "long ago"}), now=5) == (PutLabels(
+        replace(marked, labels={LOST: "long ago"}), {LOST: "5"}),)  # fmt: skip
 
 
 def test_the_older_one_stays_while_it_is_not_down() -> None:
@@ -51,8 +75,9 @@ def test_the_older_one_stays_while_it_is_not_down() -> None:
 def test_a_blade_that_left_in_order_goes_once_it_is_down() -> None:
     assert actions(node("1", leaving="a")) == ()
     down = node("1", leaving="a", state="down")
-    assert actions(down) == (Remove(down, ghost=False),)
-    assert actions(replace(down, boot="b")) == ()  # the mark is of another boot
+    assert actions(down) == (Remove(down, "left"),)
+    other = replace(down, boot="b")  # the mark is of another boot
+    assert actions(other) == (PutLabels(other, {LOST: "1000"}),)
 
 
 def test_strangers_are_left_alone() -> None:
@@ -66,7 +91,7 @@ def test_a_blade_gets_its_labels_again() -> None:
     assert actions(bare) == (PutLabels(bare, LABELS["blade1"]),)
     wrong = replace(bare, labels={"blade": "blade1", "slot": "7", "mine": "stays"})
     assert actions(wrong) == (PutLabels(wrong, {"slot": "1"}),)
-    assert actions(replace(bare, state="down")) == ()
+    assert actions(replace(bare, state="down", labels={LOST: "900"})) == ()
 
 
 @dataclass
@@ -76,7 +101,9 @@ class World:
     listed: dict[str, Node] = field(default_factory=dict)
     alive: dict[str, str] = field(default_factory=dict)
     told: dict[str, str] = field(default_factory=dict)
+    cut: dict[str, float] = field(default_factory=dict)
     count: int = 0
+    now: float = 0
 
     def change(self, id: str, **what: object) -> None:
         if id in self.listed:
@@ -99,8 +126,14 @@ class World:
                     self.change(id, state="down")
             case "cut" if mine:  # the network is cut: alive, but Down for the swarm
                 self.change(mine, state="down")
+                self.cut.setdefault(mine, self.now)
             case "heal" if mine:
                 self.change(mine, state="ready")
+                self.cut.pop(mine, None)
+                if mine not in self.listed:  # it was lost for too long: its engine finds itself put out
+                    self.alive.pop(blade)
+            case "later":
+                self.now += 250
             case "leave" if mine in self.listed:
                 self.change(mine, labels={**self.listed[mine].labels, LEAVING: self.listed[mine].boot})
                 self.alive.pop(blade)
@@ -109,16 +142,19 @@ class World:
 
     def reconcile(self) -> None:
         self.told = joined_boots(self.listed.values(), self.told)
-        for action in reconcile(self.listed.values(), self.told, LABELS):
+        for action in reconcile(self.listed.values(), self.told, LABELS, now=self.now, lost_after_s=LOST_AFTER_S):
             if isinstance(action, Remove):
-                assert action.node.id not in self.alive.values(), "a live node was removed"
                 assert action.node.state == "down"
+                if action.node.id in self.alive.values():
+                    assert action.why == "lost", "a live node was removed"
+                    assert self.now - self.cut[action.node.id] >= LOST_AFTER_S
                 del self.listed[action.node.id]
             else:
-                self.change(action.node.id, labels={**action.node.labels, **action.labels})
+                kept = {key: value for key, value in action.node.labels.items() if key not in action.drop}
+                self.change(action.node.id, labels={**kept, **action.labels})
 
 
-STEPS = ("boot", "join", "phone", "missed", "cut", "heal", "leave", "forget", "reconcile")
+STEPS = ("boot", "join", "phone", "missed", "cut", "heal", "leave", "forget", "later", "reconcile")
 
 
 @settings(max_examples=200, deadline=None)
@@ -133,14 +169,14 @@ def test_no_order_of_events_removes_a_live_node(steps: list[tuple[str, str]]) ->
             world.do(step, blade)
     # When all has calmed down and every blade has joined, exactly they are listed, with their labels.
     for blade in LABELS:
-        for step in ("join", "heal", "phone", "missed"):
+        for step in ("heal", "join", "phone", "missed"):
             world.do(step, blade)
     world.reconcile()
     world.reconcile()
     assert set(world.listed) == {"controller", *world.alive.values()}
     assert len(world.alive) == 3
     for blade, id in world.alive.items():
-        assert world.listed[id].labels.items() >= LABELS[blade].items()
+        assert world.listed[id].labels == LABELS[blade]
 
 
 # --- changes
@@ -153,7 +189,7 @@ def test_changes_are_told_once() -> None:
         "4": node("4", blade="blade3", boot="b"),
         "5": node("5", blade="blade2", boot="b", state="unknown"),
     }
-    events = [(event.action, event.node, event.blade, event.boot) for event in changes(before, after, {"3"})]
+    events = [(event.action, event.node, event.blade, event.boot) for event in changes(before, after, {"3": "ghost"})]
     assert events == [
         ("down", "1", "blade1", "a"),
         ("drained", "1", "blade1", "a"),
@@ -164,11 +200,115 @@ def test_changes_are_told_once() -> None:
         ("ghost-removed", "3", "blade3", "a"),
     ]
     assert changes(after, after) == ()
+    marked = {**after, "1": node("1", state="down", availability="drain", lost=5)}
+    assert [event.action for event in changes(after, marked)] == ["lost"]
+    gone = {id: one for id, one in marked.items() if id != "1"}
+    assert [event.action for event in changes(marked, gone, {"1": "lost"})] == ["lost-removed"]
 
 
 def test_the_first_look_tells_how_things_are() -> None:
     look = {"1": node("1"), "2": node("2", state="down"), "3": node("3", state="unknown")}
     assert [(event.action, event.node) for event in changes(None, look)] == [("ready", "1"), ("down", "2")]
+
+
+# --- quorum
+
+
+def manager(id: str, blade: str = "", *, up: bool = True) -> Node:
+    return replace(node(id, blade, state="ready" if up else "down"), role="manager", raft=True,
+                   manager=f"10.0.0.{id}:2377" if up else "")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("managers", "reachable", "said"),
+    [
+        (1, 1, "1 manager: none may be lost, or nothing can be changed any more"),
+        (2, 2, "2 managers: none may be lost, or nothing can be changed any more (an even number survives no more than "
+               "the odd one below it: one less would do)"),
+        (3, 3, "3 managers: the swarm survives the loss of one of them"),
+        (5, 5, "5 managers: the swarm survives the loss of two of them"),
+        (3, 2, "3 managers, one of them gone: none may be lost, or nothing can be changed any more"),
+        (3, 1, "1 of 3 managers can be reached and 2 are needed: services run on as they are, and nothing can be "
+               "changed until enough of them are back"),
+    ],
+)  # fmt: skip
+def test_what_a_group_of_managers_survives(managers: int, reachable: int, said: str) -> None:
+    assert str(Quorum(managers, reachable)) == said
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 7), st.integers(0, 7), st.integers(0, 7))
+def test_a_group_survives_as_many_as_it_says(managers: int, gone: int, more: int) -> None:
+    before = Quorum(managers, max(0, managers - gone))
+    after = Quorum(managers, max(0, before.reachable - more))
+    assert after.held == (before.held and more <= before.survives)
+
+
+def test_what_would_lose_the_quorum_is_refused() -> None:
+    one, two, three = manager("1"), manager("2", "blade2"), manager("3", "blade3")
+    lost = manager("3", "blade3", up=False)
+    worker = node("4", "blade1")
+    assert quorum([one, two, lost, worker]) == Quorum(3, 2)
+    assert why_not([one, worker], [worker]) == "" == why_not([one, two, three], [three])
+    assert why_not([one, worker], [one]) == "1 is the only manager: the swarm would be lost"
+    assert why_not([one, two], [one, two]) == "1, blade2 are all the managers: the swarm would be lost"
+    assert why_not([one, two, lost], [lost]) == ""  # who is gone already makes the rest safer by going
+    assert why_not([one, two, lost], [two]).startswith(
+        "without blade2 1 of 2 managers could be reached and 2 are needed: services run on as they are"
+    )
+    assert why_not([one, lost], [lost]).startswith("the managers have lost their quorum already: 1 of 2 managers")
+    assert why_not([one, two], [two]) == "" and why_not([one, two], [two], dying=True) != ""
+    assert why_not([one, two, three], [three], dying=True) == ""
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.booleans(), min_size=1, max_size=7), st.sets(st.integers(0, 6)), st.booleans())
+def test_who_may_go_leaves_a_quorum(up: list[bool], going: set[int], dying: bool) -> None:
+    nodes = [manager(str(n), up=is_up) for n, is_up in enumerate(up)]
+    leaving = [nodes[n] for n in going if n < len(nodes)]
+    stay = [one for one in nodes if one not in leaving]
+    after = Quorum(len(nodes) if dying else len(stay), quorum(stay).reachable)
+    if leaving and why_not(nodes, leaving, dying=dying) == "":
+        assert after.held and quorum(nodes).held
+    elif leaving:
+        assert not (after.held and after.managers and quorum(nodes).held)
+
+
+def test_managers_change_in_an_order_that_keeps_the_group() -> None:
+    first, second, third = manager("1", "blade1"), manager("2", "blade2", up=False), node("3", "blade3")
+    away = replace(node("4", "blade3", boot="b", at=0), state="down")
+    up, down = in_order([manager("0"), first, second, third, away], ["blade3"], LABELS)
+    assert (up, down) == ((third,), (second, first))
+    assert in_order([first, third], ["blade1"], LABELS) == ((), ())
+    assert in_order([first, third], ["blade1"], ["blade3"]) == ((), ())
+
+
+# --- pruning
+
+
+def test_only_dead_nodes_of_this_lab_are_pruned() -> None:
+    nodes = [
+        replace(manager("0"), hostname="controller"),
+        node("1", boot="a", state="down", at=1),
+        node("2", boot="b", at=2),
+        node("3", "blade2", state="down", lost=5),
+        node("4", "blade9", state="down"),
+        node("5", "blade3", state="unknown"),
+    ]
+    assert [(verdict.node.id, verdict.goes, verdict.why) for verdict in judge_nodes(nodes, LABELS)] == [
+        ("1", True, "a ghost: its blade has joined again"),
+        ("3", True, "its blade is gone without a word"),
+        ("4", False, "not a blade of this lab: never touched"),
+        ("5", False, "it is 'unknown', which passes"),
+    ]
+    assert judge_nodes(nodes[:1], LABELS) == ()
+
+
+def test_pruning_keeps_the_quorum() -> None:
+    nodes = [manager("0"), manager("1", "blade1", up=False), manager("2", "blade2", up=False)]
+    verdicts = judge_nodes(nodes, LABELS)
+    assert [verdict.goes for verdict in verdicts] == [False, False]
+    assert verdicts[0].why.startswith("the managers have lost their quorum already")
 
 
 # --- leaving
@@ -293,6 +433,12 @@ def test_reading_a_node() -> None:
 def test_reading_a_node_that_has_just_come() -> None:
     found = read_node({"ID": "n", "Spec": {}, "Status": {"State": "unknown"}})
     assert (found.blade, found.boot, found.manager, found.leaving, found.ready) == ("", "", "", False, False)
+
+
+def test_a_node_is_labelled_by_what_its_blade_is(tmp_path: Path) -> None:
+    lab = labfile.parse("blades: [{name: red}, {name: blue, slot: 4}]\nchassis: {name: upper}\n", tmp_path / "lab.yaml")
+    assert node_labels(lab, lab.blade("blue")) == {
+        "blade": "blue", "chassis": "upper", "slot": "4", "mac": "52:54:00:4d:00:04"}  # fmt: skip
 
 
 def test_reading_a_task() -> None:

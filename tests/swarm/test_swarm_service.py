@@ -6,6 +6,8 @@ may not have.
 
 from __future__ import annotations
 
+import os
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,13 +15,15 @@ import pytest
 from fleet import REGISTRY, Fleet, until
 
 from labkit.errors import SwarmError
+from labkit.secret import Secret
 from labkit.swarm import cluster
+from labkit.swarm.compose import export
 from labkit.swarm.engine import api, engine
 from labkit.swarm.judge import ServiceState
 from labkit.swarm.probe import Answer, probe
 from labkit.swarm.registry import ensure_image
-from labkit.swarm.service import ensure_service, look, remove_service, watch
-from labkit.swarm.spec import ConfigFile, HealthCheck, ServiceSpec, UpdatePolicy
+from labkit.swarm.service import ensure_service, look, read, remove_service, watch
+from labkit.swarm.spec import ConfigFile, HealthCheck, Mount, SecretFile, ServiceSpec, UpdatePolicy
 
 pytestmark = pytest.mark.engine
 
@@ -148,6 +152,55 @@ def test_a_bad_update_is_taken_back(swarm: Fleet, spec: ServiceSpec) -> None:
         assert "ended with status 4" in said
         until(lambda: [answer.status for answer in asked(swarm)] == [200, 200, 200])
         assert ensure_service(client, spec).action == "found"
+
+
+def test_a_secret_is_seen_by_the_replicas_only(swarm: Fleet, spec: ServiceSpec) -> None:
+    key = SecretFile("/www/page", Secret("open sesame"), mode=0o444)
+    spec = replace(spec, configs=(), secrets=(key,), spread=("node.labels.chassis",))
+    with engine(swarm.controller.sock) as client:
+        ensure_service(client, spec)
+        watch(client, "web", 60)
+        assert {answer.body for answer in asked(swarm)} == {"open sesame"}
+        assert ensure_service(client, spec).action == "found"
+        assert remove_service(client, "web") and api(client).secrets() == []
+
+
+def test_a_service_is_taken_along_as_a_stack(swarm: Fleet, spec: ServiceSpec, tree: Path, tmp_path: Path) -> None:
+    """What `export` writes, the real ``docker stack deploy`` reads, and the engine then has the same again."""
+    check = HealthCheck(("test", "-e", "/www/page"), every_s=1)
+    spec = replace(
+        spec, env={"PRICE": "5$"}, health=check, mounts=(Mount("/scratch", "tmpfs"), Mount("/data", source="d"))
+    )
+    with engine(swarm.controller.sock) as client:
+        ensure_service(client, spec)
+        watch(client, "web", 60)
+        first = read(client, "web")
+        for name, content in export(first).items():
+            (tmp_path / name).write_bytes(content)
+        remove_service(client, "web")
+        done = subprocess.run(
+            [tree / "usr/bin/docker", "stack", "deploy", "--compose-file", tmp_path / "docker-compose.yml", "mine"],
+            env={"DOCKER_HOST": f"unix://{swarm.controller.sock}", "HOME": str(tmp_path), "PATH": os.environ["PATH"]},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        try:
+            assert watch(client, "mine_web", 90).running == 3
+            assert [answer.status for answer in asked(swarm)] == [200, 200, 200]
+            second = read(client, "mine_web").spec
+        finally:
+            remove_service(client, "mine_web")
+            api(client).remove_network("mine_default")
+            for raw in api(client).configs():
+                api(client).remove_config(raw["ID"])
+    for key in ("Mode", "UpdateConfig", "RollbackConfig", "EndpointSpec"):
+        assert second[key] == first.spec[key]
+    ours, theirs = first.spec["TaskTemplate"], second["TaskTemplate"]
+    for key in ("Resources", "RestartPolicy"):
+        assert theirs[key] == ours[key]
+    for key in ("Hostname", "Env", "StopSignal", "StopGracePeriod", "Healthcheck"):
+        assert theirs["ContainerSpec"][key] == ours["ContainerSpec"][key]
+    assert theirs["ContainerSpec"]["Image"].startswith(ours["ContainerSpec"]["Image"])  # with its digest
 
 
 def test_no_such_service(swarm: Fleet) -> None:

@@ -7,12 +7,27 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from labkit.secret import Secret
+from labkit.swarm.compose import Deployed, duration, export
 from labkit.swarm.judge import ServiceState, explain_task, judge_service
 from labkit.swarm.node import Node, Task
-from labkit.swarm.spec import CONTENT, ConfigFile, HealthCheck, ServiceSpec, config_body, config_name, service_body
+from labkit.swarm.spec import (
+    CONTENT,
+    ConfigFile,
+    HealthCheck,
+    Mount,
+    SecretFile,
+    ServiceSpec,
+    config_body,
+    config_name,
+    secret_body,
+    secret_name,
+    service_body,
+)  # fmt: skip
 
 PAGE = ConfigFile("/usr/share/nginx/html/index.html", b"slot {{.Task.Slot}}\n", template=True)
 SPEC = ServiceSpec(
@@ -112,11 +127,105 @@ def test_every_word_of_a_specification_counts() -> None:
         {"command": ("x",)}, {"env": {"A": "1"}}, {"constraints": ()}, {"configs": ()},
         {"configs": (replace(PAGE, content=b"new"),)}, {"hostname": "h"}, {"cpus": 1.0}, {"memory_mib": 64},
         {"reserved_mib": 1}, {"health": HealthCheck(("true",))}, {"stop_signal": "SIGTERM"}, {"stop_grace_s": 1.0},
+        {"spread": ("node.labels.chassis",)}, {"mounts": (Mount("/data", source="d"),)},
+        {"secrets": (KEY,)}, {"secrets": (replace(KEY, content=Secret("other")),)},
+        {"secrets": (replace(KEY, mode=0),)},
         {"update": replace(SPEC.update, order="stop-first")}, {"rollback": replace(SPEC.rollback, parallelism=2)},
     ]  # fmt: skip
     digests = {replace(SPEC, **change).digest for change in changes}
     assert len(digests) == len(changes) and SPEC.digest not in digests
     assert replace(SPEC, env={"A": "1", "B": "2"}).digest == SPEC.digest
+
+
+KEY = SecretFile("/run/secrets/key", Secret("open sesame"))
+
+
+def test_a_secret_is_in_no_name_and_no_specification() -> None:
+    spec = replace(SPEC, secrets=(KEY,), spread=("node.labels.chassis",), mounts=(NFS, Mount("/tmp", "tmpfs")))
+    name = secret_name(spec, KEY)
+    assert name.startswith("nginx-key-") and len(name) == 26
+    assert name != secret_name(replace(spec, name="other"), KEY).replace("other", "nginx")  # salted by the service
+    template = service_body(spec, {config_name(spec, file): "c" for file in spec.configs}, {name: "s1"})["TaskTemplate"]
+    assert template["ContainerSpec"]["Secrets"] == [
+        {"SecretID": "s1", "SecretName": name,
+         "File": {"Name": "/run/secrets/key", "UID": "0", "GID": "0", "Mode": 0o400}}]  # fmt: skip
+    assert template["ContainerSpec"]["Mounts"] == [
+        {"Type": "volume", "Source": "pages", "Target": "/www", "ReadOnly": True, "VolumeOptions": {"DriverConfig": {
+            "Name": "local", "Options": {"type": "nfs", "o": "addr=10.77.0.1,vers=4.2", "device": ":/pages"}}}},
+        {"Type": "tmpfs", "Target": "/tmp", "ReadOnly": False},
+    ]  # fmt: skip
+    assert template["Placement"]["Preferences"] == [{"Spread": {"SpreadDescriptor": "node.labels.chassis"}}]
+    assert "sesame" not in repr(spec) + repr(template)
+    assert base64.b64decode(secret_body(spec, KEY)["Data"]) == b"open sesame"
+
+
+NFS = Mount("/www", source="pages", read_only=True,
+            driver_options={"type": "nfs", "o": "addr=10.77.0.1,vers=4.2", "device": ":/pages"})  # fmt: skip
+
+
+# --- taking it along
+
+
+def deployed(spec: ServiceSpec) -> Deployed:
+    ids = {config_name(spec, file): "c" for file in spec.configs}
+    body = service_body(spec, ids, {secret_name(spec, file): "s" for file in spec.secrets})
+    return Deployed(body, {config_name(spec, file): config_body(spec, file) for file in spec.configs})
+
+
+def test_a_service_as_a_compose_file() -> None:
+    spec = ServiceSpec(
+        name="web", image="10.77.0.1:5000/nginx:labkit", replicas=2, ports=((8080, 80),), env={"PRICE": "5$"},
+        constraints=("node.role==worker",), spread=("node.labels.chassis",), configs=(PAGE,), secrets=(KEY,),
+        mounts=(NFS,), health=HealthCheck(("test", "-e", "/x"), every_s=1.5),
+    )  # fmt: skip
+    files = export(deployed(spec))
+    page = config_name(spec, PAGE)
+    assert files[page] == PAGE.content and set(files) == {"docker-compose.yml", page}
+    whole = yaml.safe_load(files["docker-compose.yml"])
+    web = whole["services"]["web"]
+    assert whole["version"] == "3.8" and whole["secrets"] == {secret_name(spec, KEY): {"external": True}}
+    assert whole["configs"][page] == {"file": f"./{page}", **({"template_driver": "golang"} if PAGE.template else {})}
+    assert whole["volumes"] == {"pages": {"driver": "local", "driver_opts": dict(NFS.driver_options)}}
+    assert web["environment"] == ["PRICE=5$$"] and web["stop_signal"] == "SIGQUIT" and web["stop_grace_period"] == "10s"
+    assert web["healthcheck"] == {
+        "test": ["CMD", "test", "-e", "/x"],
+        "retries": 3,
+        "interval": "1500ms",
+        "timeout": "5s",
+        "start_period": "10s",
+    }
+    assert web["ports"] == [{"target": 80, "published": 8080, "protocol": "tcp", "mode": "ingress"}]
+    deploy = web["deploy"]
+    assert (deploy["mode"], deploy["replicas"]) == ("replicated", 2)
+    assert deploy["placement"] == {
+        "constraints": ["node.role==worker"],
+        "preferences": [{"spread": "node.labels.chassis"}],
+    }
+    assert deploy["resources"] == {
+        "limits": {"cpus": "0.5", "memory": f"{128 << 20}b"},
+        "reservations": {"memory": f"{32 << 20}b"},
+    }
+    assert deploy["update_config"] == {
+        "parallelism": 1,
+        "delay": "0s",
+        "order": "start-first",
+        "failure_action": "rollback",
+        "monitor": "5s",
+        "max_failure_ratio": 0,
+    }
+    assert deploy["rollback_config"]["failure_action"] == "pause"
+    everywhere = yaml.safe_load(
+        export(deployed(ServiceSpec(name="all", image="i", replicas=None)))["docker-compose.yml"]
+    )
+    assert everywhere["services"]["all"]["deploy"]["mode"] == "global"
+    assert set(everywhere) == {"version", "services"}
+
+
+@pytest.mark.parametrize(
+    ("nanoseconds", "said"), [(None, None), (0, "0s"), (1, "1ns"), (1_500_000, "1500us"), (90_000_000_000, "90s")]
+)
+def test_compose_writes_lengths_of_time_exactly(nanoseconds: int | None, said: str | None) -> None:
+    assert duration(nanoseconds) == said
 
 
 # --- how it is doing

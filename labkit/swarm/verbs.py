@@ -1,0 +1,164 @@
+"""``labkit swarm …``: the swarm's nodes, managers, backups and services from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from labkit import client, labfile, stages
+from labkit.errors import ParameterError
+from labkit.lab import Lab, NetworkKind
+from labkit.state import State
+from labkit.swarm import backup, cluster, compose, managers, service
+from labkit.swarm.node import Node
+from labkit.swarm.prune import judge_nodes
+from labkit.swarm.quorum import quorum
+
+REAL_ENGINE_DATA = Path("/var/lib/docker")
+
+
+def add_verbs(parser: argparse.ArgumentParser) -> None:
+    """Give ``labkit swarm`` its verbs; without one it lists the nodes."""
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=nodes)
+    verbs = parser.add_subparsers(metavar="VERB")
+
+    def verb(name: str, run: Callable[[argparse.Namespace], int], words: str) -> argparse.ArgumentParser:
+        sub = verbs.add_parser(name, help=words, description=words)
+        sub.set_defaults(run=run)
+        return sub
+
+    sub = verb("nodes", nodes, "the members: hostname, blade, role, state, availability")
+    sub.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
+    sub = verb("prune", prune, "take Down nodes of this lab's blades off the list")
+    sub.add_argument("--yes", action="store_true", help="do it; without this only say what would go")
+    sub = verb("managers", set_managers, "which blades manage and what that survives; names make those managers")
+    sub.add_argument("blade", nargs="*")
+    sub.add_argument("--none", action="store_true", help="no blade: the controller alone")
+    sub = verb("admit", admit, "let a blade that booted long ago, or by itself, join now")
+    sub.add_argument("blade", nargs="+")
+    sub = verb("recover", recover, "go on alone when the managers have lost their quorum")
+    sub.add_argument("--yes", action="store_true", help="do it; without this only say what would happen")
+    sub = verb("backup", save, "save the swarm state of the lab's engine (as root)")
+    sub.add_argument("file", type=Path)
+    sub = verb("restore", restore, "put a saved swarm state back (as root, the lab being down)")
+    sub.add_argument("file", type=Path)
+    sub = verb("export", export, "a service as files for docker stack deploy")
+    sub.add_argument("service")
+    sub.add_argument("folder", type=Path)
+
+
+def nodes(options: argparse.Namespace) -> int:
+    running = client.connect(options.lab, options.state)
+    with running.engine() as engine:
+        members = cluster.nodes(engine) if cluster.has_swarm(engine) else []
+    if options.json:
+        print(json.dumps([vars(node) for node in members], indent=1, default=str))
+        return 0
+    rows = [_row(node, running.lab) for node in members]
+    heads = ["node", "blade", "role", "state", "availability", "id", ""]
+    print(stages.grid(heads, rows) if rows else "there is no swarm yet")
+    if rows:
+        print(f"\n{quorum(members)}")
+    return 0
+
+
+def _row(node: Node, lab: Lab) -> list[str]:
+    names = {blade.name for blade in lab.blades}
+    notes = "lost since " + time.strftime("%H:%M:%S", time.localtime(node.lost)) if node.lost is not None else ""
+    if node.blade not in names and not node.leader:
+        notes = "not a blade of this lab" if node.role == "worker" else notes
+    return [node.hostname, node.blade or "-", node.role, node.state, node.availability, node.id[:12], notes]
+
+
+def prune(options: argparse.Namespace) -> int:
+    running = client.connect(options.lab, options.state)
+    with running.engine() as engine:
+        verdicts = judge_nodes(cluster.nodes(engine), {blade.name for blade in running.lab.blades})
+        for verdict in verdicts:
+            done = "stays"
+            if verdict.goes:
+                done = "would go"
+                if options.yes:
+                    done = "removed" if cluster.remove_node(engine, verdict.node.id) else "gone already"
+            print(f"{verdict.node.hostname} {verdict.node.id[:12]} {done}: {verdict.why}")
+    if not verdicts:
+        print("every node is Ready: nothing to prune")
+    elif not options.yes and any(verdict.goes for verdict in verdicts):
+        print("nothing was removed; to do it: labkit swarm prune --yes")
+    return 0
+
+
+def set_managers(options: argparse.Namespace) -> int:
+    running = client.connect(options.lab, options.state)
+    if options.none and options.blade:
+        raise ParameterError("--none and names contradict each other", fix="give one of them")
+    wanted = options.blade if options.blade or options.none else None
+    with running.engine() as engine:
+        print(managers.ensure_managers(engine, running.lab, wanted))
+    return 0
+
+
+def admit(options: argparse.Namespace) -> int:
+    running = client.connect(options.lab, options.state)
+    for blade in client.choose_blades(running.lab, options.blade):
+        print(f"{blade.name}: {'may join' if running.admit(blade) else 'has joined already, or never booted'}")
+    return 0
+
+
+def recover(options: argparse.Namespace) -> int:
+    running = client.connect(options.lab, options.state)
+    address = str(running.lab.network.controller)
+    with running.engine() as engine:
+        if not options.yes:
+            good = managers.leads(engine)
+            print("the swarm has its quorum: nothing to recover" if good else RECOVERY.format(address=address))
+            return 0 if good else 1
+        print(managers.recover(engine, advertise=address, progress=print))
+    return 0
+
+
+RECOVERY = """\
+The managers have lost their quorum: nothing can be changed, services run on as they are.
+If enough of the managers that are gone can be switched on again with their state, do that and wait.
+A diskless blade cannot: its state went with its memory. Then let the controller go on alone:
+    labkit swarm recover --yes
+It becomes the only manager at {address}, with all services it knows; running workers find it again by themselves.
+Blades that were managers join again, in their role, at their next boot; what is left of them is removed then."""
+
+
+def save(options: argparse.Namespace) -> int:
+    lab, state = _lab_and_state(options)
+    size_b = backup.save(_engine_data(lab, state), options.file)
+    print(f"{options.file}: {size_b} bytes; it holds the swarm's keys, so keep it as you would keep a password")
+    return 0
+
+
+def restore(options: argparse.Namespace) -> int:
+    lab, state = _lab_and_state(options)
+    backup.restore(options.file, _engine_data(lab, state), state.manager_socket(lab))
+    print("put back; start the engine (./lab up), and if it finds no leader: labkit swarm recover --yes")
+    return 0
+
+
+def export(options: argparse.Namespace) -> int:
+    running = client.connect(options.lab, options.state)
+    with running.engine() as engine:
+        files = compose.export(service.read(engine, options.service))
+    options.folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (options.folder / name).write_bytes(content)
+        print(options.folder / name)
+    return 0
+
+
+def _lab_and_state(options: argparse.Namespace) -> tuple[Lab, State]:
+    path = client.find_lab(options.lab)
+    return labfile.load(path), client.find_state(path, options.state)
+
+
+def _engine_data(lab: Lab, state: State) -> Path:
+    return state.path / "engine" if lab.network.kind is NetworkKind.VIRTUAL else REAL_ENGINE_DATA
