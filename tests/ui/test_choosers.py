@@ -97,13 +97,16 @@ def test_a_changed_role_is_judged_at_once() -> None:
 
 
 def test_where_nobody_chose_the_managers_stay_as_they_are() -> None:
-    choice = roles()
-    assert choice.wanted is None
-    choice._lists["blade1"].value = "manager"
-    assert choice.wanted == ("blade1",)
-    choice._lists["blade1"].value = "worker"
-    assert choice.wanted == (), "a person took it back"
+    assert roles().wanted is None
     assert roles(["blade2"]).wanted == ("blade2",)
+
+
+@pytest.mark.parametrize(("pressed", "wanted"), [(["manager"], ("blade1",)), (["manager", "worker"], ())])
+def test_what_a_person_chose_holds(pressed: list[str], wanted: tuple[str, ...]) -> None:
+    choice = roles()
+    for role in pressed:
+        choice._lists["blade1"].value = role
+    assert choice.wanted == wanted
 
 
 def test_each_list_has_its_blades_name_for_a_label() -> None:
