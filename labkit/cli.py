@@ -263,10 +263,12 @@ def _images(options: argparse.Namespace) -> int:
 
 def _workbook(options: argparse.Namespace) -> int:
     from labkit.workbook import notebooks_folder
+    from labkit.workbook.kernels import sockets_folder
 
     folder = notebooks_folder(_lab_path(options))
     os.environ["LABKIT_LAB"] = str(_lab_path(options))
     os.environ["LABKIT_STATE"] = str(_state(options).path)
+    os.environ["JUPYTER_RUNTIME_DIR"] = str(sockets_folder())
     command = [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1", "--no-browser", f"--notebook-dir={folder}"]
     if os.geteuid() == 0:
         command.append("--allow-root")

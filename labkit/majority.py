@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from labkit.swarm.quorum import Quorum
+
 MOST_MANAGERS = 7
 """Docker's own advice: more make every change slower and the swarm no safer."""
-
-
-def survives(managers: int) -> int:
-    """How many managers may be lost with a majority left."""
-    return max(0, (managers - 1) // 2)
 
 
 def describe_managers(names: Sequence[str], *, diskless: Sequence[str] = ()) -> tuple[str, bool]:
@@ -26,7 +23,7 @@ def describe_managers(names: Sequence[str], *, diskless: Sequence[str] = ()) -> 
     who = ", ".join(names)
     if count == 0:
         return "No manager: there is no swarm without one.", True
-    lost = survives(count)
+    lost = Quorum(count, count).survives
     if count == 1:
         words, warn = f"One manager ({who}): the swarm cannot be changed while it is away. Services go on.", False
     elif count == 2:

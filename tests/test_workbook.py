@@ -17,9 +17,9 @@ from labkit.errors import LabkitError, ParameterError
 from labkit.stages import fold_all
 from labkit.workbook import BRING_UP, CHAPTERS, check_parameters, read_parameters, record, replay
 from labkit.workbook.compare import compare
+from labkit.workbook.kernels import kernels_over_sockets, own_sockets, sockets_folder
 from labkit.workbook.parameters import Parameter, effective
 from labkit.workbook.report import write_report
-from labkit.workbook.run import kernels_over_sockets
 
 from .ui.recorded import LAB, RUNNING
 
@@ -259,8 +259,7 @@ def test_a_report_of_a_run_that_failed_says_so(tmp_path: Path) -> None:
 # --- kernels ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_kernel_runs_over_unix_sockets_and_is_quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
+def test_a_kernel_runs_over_unix_sockets_and_is_quiet(tmp_path: Path) -> None:
     source = "import json, ipykernel.connect\nprint(json.loads(ipykernel.connect.get_connection_info())['transport'])"
     cell = code(source)
     (tmp_path / "in.ipynb").write_text(book(cell))
@@ -268,10 +267,11 @@ def test_a_kernel_runs_over_unix_sockets_and_is_quiet(tmp_path: Path, monkeypatc
     before = os.dup(2)
     os.dup2(writing, 2)
     try:
-        execute_notebook(
-            str(tmp_path / "in.ipynb"), str(tmp_path / "out.ipynb"), kernel_name="python3", progress_bar=False,
-            kernel_manager_class=kernels_over_sockets(),
-        )  # fmt: skip
+        with own_sockets():
+            execute_notebook(
+                str(tmp_path / "in.ipynb"), str(tmp_path / "out.ipynb"), kernel_name="python3", progress_bar=False,
+                kernel_manager_class=kernels_over_sockets(),
+            )  # fmt: skip
     finally:
         os.dup2(before, 2)
         os.close(writing)
@@ -280,3 +280,12 @@ def test_a_kernel_runs_over_unix_sockets_and_is_quiet(tmp_path: Path, monkeypatc
         assert "without encryption" not in said.read()
     (output,) = json.loads((tmp_path / "out.ipynb").read_text())["cells"][-1]["outputs"]
     assert "".join(output["text"]) == "ipc\n"
+
+
+def test_the_folder_of_the_sockets_is_its_users_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    folder = sockets_folder()
+    assert folder.stat().st_mode & 0o777 == 0o700 and sockets_folder() == folder
+    folder.chmod(0o755)
+    with pytest.raises(LabkitError, match="not yours alone"):
+        sockets_folder()

@@ -64,7 +64,7 @@ def choose_roles(lab: Lab, *, blades: Sequence[Blade] = (), default: Sequence[st
         blade.name: blade.role if managers is None else Role.MANAGER if blade.name in managers else Role.WORKER
         for blade in chosen
     }
-    choice = RoleChoice(lab, roles)
+    choice = RoleChoice(lab, roles, said=managers is not None)
     choice.show()
     return choice
 
@@ -136,8 +136,8 @@ class BladeChoice:
 class RoleChoice:
     """A role a blade, and what as many managers survive, said at once."""
 
-    def __init__(self, lab: Lab, roles: Mapping[str, Role]) -> None:
-        self._lab = lab
+    def __init__(self, lab: Lab, roles: Mapping[str, Role], *, said: bool) -> None:
+        self._lab, self._chosen = lab, said
         self._lists = {
             name: widgets.Dropdown(
                 options=[str(role) for role in Role], value=str(role), description=name,
@@ -147,7 +147,7 @@ class RoleChoice:
         }  # fmt: skip
         self._said = _Said()
         for one in self._lists.values():
-            one.observe(lambda change: self._say(), names="value")
+            one.observe(self._changed, names="value")
         self._say()
 
     @property
@@ -159,6 +159,11 @@ class RoleChoice:
     def managers(self) -> tuple[str, ...]:
         """The blades that shall be managers, in the lab's order."""
         return tuple(name for name, role in self.value.items() if role is Role.MANAGER)
+
+    @property
+    def wanted(self) -> tuple[str, ...] | None:
+        """`managers`, or None where neither the parameter nor a person has said anything: then nothing is to change."""
+        return self.managers if self._chosen else None
 
     @property
     def verdict(self) -> str:
@@ -176,6 +181,10 @@ class RoleChoice:
         _show([row, self._said.widget], self.picture())
         print("roles: " + ", ".join(f"{name} {role}" for name, role in self.value.items()))
         print(self.verdict)
+
+    def _changed(self, change: object) -> None:
+        self._chosen = True
+        self._say()
 
     def _say(self) -> None:
         words, warn = describe_managers(["the controller", *self.managers], diskless=self.managers)

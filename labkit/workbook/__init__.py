@@ -3,6 +3,7 @@
 ::
 
     chapters    which notebooks there are, what each does to the world, and its sections
+    kernels     how the notebooks' kernels are reached
     parameters  what may be given, checked before anything happens
     run         all chapters in order through papermill
     record      run.json: what was given, which bytes were served, how long everything took

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from labkit.lab import Blade, Lab
 from labkit.state import State
 from labkit.workbook import record
 from labkit.workbook.chapters import BRING_UP, notebooks_folder
+from labkit.workbook.kernels import kernels_over_sockets, own_sockets
 from labkit.workbook.parameters import check_parameters, effective
 from labkit.workbook.report import write_report
 
@@ -60,7 +60,7 @@ def run(
         "status": "interrupted",
     }
     try:
-        with _quiet_kernels(), telling(state, lab, progress):
+        with own_sockets(), telling(state, lab, progress):
             for name in chapters:
                 body["chapters"].append(_run_chapter(folder, name, parameters[name], running, out, progress))
         body["status"] = "done"
@@ -112,31 +112,6 @@ def _run_chapter(
     seconds = time.monotonic() - began
     progress(f"{name} done in {seconds:.0f} s")
     return {"name": name, "seconds": round(seconds, 3), "status": "done"}
-
-
-def kernels_over_sockets() -> type:
-    """A kernel manager whose kernels listen on Unix sockets, which nobody else can reach, instead of TCP ports."""
-    from jupyter_client.manager import AsyncKernelManager
-
-    class SocketKernelManager(AsyncKernelManager):
-        transport = "ipc"
-
-    return SocketKernelManager
-
-
-@contextmanager
-def _quiet_kernels() -> Iterator[None]:
-    """A short folder for the kernels' sockets: the path of a Unix socket has 108 bytes at most (unix(7))."""
-    with tempfile.TemporaryDirectory(prefix="labkit-") as folder:
-        before = os.environ.get("JUPYTER_RUNTIME_DIR")
-        os.environ["JUPYTER_RUNTIME_DIR"] = folder
-        try:
-            yield
-        finally:
-            if before is None:
-                del os.environ["JUPYTER_RUNTIME_DIR"]
-            else:
-                os.environ["JUPYTER_RUNTIME_DIR"] = before
 
 
 @contextmanager

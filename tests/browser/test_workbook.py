@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Browser, expect
 
-from labkit.workbook import CHAPTERS
+from labkit.workbook.chapters import BRING_UP
 
 from .jupyter import DARK, LIGHT, Book, open_book
 
@@ -121,7 +121,7 @@ def test_three_errors_each_end_in_a_box(browser: Browser, address: str) -> None:
     page.close()
 
 
-@pytest.mark.parametrize("chapter", CHAPTERS[1:])
+@pytest.mark.parametrize("chapter", BRING_UP[1:])
 def test_every_chapter_runs_and_its_bricks_with_it(browser: Browser, address: str, chapter: str) -> None:
     book = open_book(browser, address, f"{chapter}.ipynb")
     book.run_all()

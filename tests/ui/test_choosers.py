@@ -10,7 +10,7 @@ import pytest
 from labkit import labfile
 from labkit.errors import ParameterError
 from labkit.lab import Role
-from labkit.majority import MOST_MANAGERS, describe_managers, survives
+from labkit.majority import MOST_MANAGERS, describe_managers
 from labkit.ui import choose_blades, choose_roles
 from labkit.ui.choosers import BladeChoice, RoleChoice
 
@@ -96,14 +96,21 @@ def test_a_changed_role_is_judged_at_once() -> None:
     assert choice.value["blade1"] is Role.MANAGER
 
 
+def test_where_nobody_chose_the_managers_stay_as_they_are() -> None:
+    assert roles().wanted is None
+    assert roles(["blade2"]).wanted == ("blade2",)
+
+
+@pytest.mark.parametrize(("pressed", "wanted"), [(["manager"], ("blade1",)), (["manager", "worker"], ())])
+def test_what_a_person_chose_holds(pressed: list[str], wanted: tuple[str, ...]) -> None:
+    choice = roles()
+    for role in pressed:
+        choice._lists["blade1"].value = role
+    assert choice.wanted == wanted
+
+
 def test_each_list_has_its_blades_name_for_a_label() -> None:
     assert [one.description for one in roles()._lists.values()] == ["blade1", "blade2", "blade3"]
-
-
-@pytest.mark.parametrize(("managers", "lost"), [(0, 0), (1, 0), (2, 0), (3, 1), (4, 1), (5, 2), (7, 3)])
-def test_what_a_majority_survives(managers: int, lost: int) -> None:
-    assert survives(managers) == lost
-    assert managers == 0 or managers - lost > managers / 2
 
 
 @pytest.mark.parametrize(
