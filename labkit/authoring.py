@@ -53,8 +53,16 @@ def with_own_key(lab: Lab, state: State) -> Lab:
     return dataclasses.replace(lab, ssh_keys=(*lab.ssh_keys, own))
 
 
+def own_ca(state: State) -> str:
+    """The certificate of the lab's authority, in PEM; empty before the lab was ever up."""
+    try:
+        return state.ca.read_text(encoding="ascii")
+    except OSError:
+        return ""
+
+
 def prepare(lab: Lab, state: State, blade: Blade, boot: str, ticket: Secret) -> tuple[BootPlan, Mapping[str, Resource]]:
     """The plan of one boot and every file it may ask for. Raises PlanError."""
     lab = with_own_key(lab, state)
-    made = plan(lab, blade, boot, BootSecrets(ticket), base_config(blade))
+    made = plan(lab, blade, boot, BootSecrets(ticket), base_config(blade), ca=own_ca(state))
     return made, resources(lab, blade, made)

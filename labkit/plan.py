@@ -109,9 +109,12 @@ class BootPlan:
     ignition: Secret | None
 
 
-def plan(lab: Lab, blade: Blade, boot: str, secrets: BootSecrets, base: BaseConfig | None = None) -> BootPlan:
+def plan(
+    lab: Lab, blade: Blade, boot: str, secrets: BootSecrets, base: BaseConfig | None = None, *, ca: str = ""
+) -> BootPlan:
     """The boot of one blade: its own config, and what makes it a node of this lab.
 
+    ``ca`` is the certificate of the authority that vouches for the lab's registry, in PEM.
     Raises PlanError when ``base`` has a version that the blade's operating system cannot read, or writes a file that
     labkit needs.
     """
@@ -129,7 +132,7 @@ def plan(lab: Lab, blade: Blade, boot: str, secrets: BootSecrets, base: BaseConf
         kernel=shape.kernel,
         initrds=(shape.image, shape.archive),
         arguments=tuple(arguments),
-        ignition=Secret(_config(lab, blade, boot, secrets, base)),
+        ignition=Secret(_config(lab, blade, boot, secrets, base, ca)),
     )
 
 
@@ -202,9 +205,9 @@ def tree(lab: Lab, blade: Blade, plan: BootPlan) -> Mapping[str, Resource]:
 # --- the config ----------------------------------------------------------------------------------------------------
 
 
-def _config(lab: Lab, blade: Blade, boot: str, secrets: BootSecrets, base: BaseConfig | None) -> str:
+def _config(lab: Lab, blade: Blade, boot: str, secrets: BootSecrets, base: BaseConfig | None, ca: str) -> str:
     low, high = SHAPES[blade.os].reads
-    own = _overlay(lab, blade, boot, secrets, high)
+    own = _overlay(lab, blade, boot, secrets, high, ca)
     if base is None:
         return _json(own)
     config = dict(base.config)
@@ -236,7 +239,7 @@ def _config(lab: Lab, blade: Blade, boot: str, secrets: BootSecrets, base: BaseC
     return _json(ignition.merge(config, {**own, "ignition": {"version": config["ignition"]["version"]}}))
 
 
-def _overlay(lab: Lab, blade: Blade, boot: str, secrets: BootSecrets, version: str) -> dict[str, Any]:
+def _overlay(lab: Lab, blade: Blade, boot: str, secrets: BootSecrets, version: str, ca: str) -> dict[str, Any]:
     """What makes a booted machine a node of this lab, as Ignition of the 2.x or the 3.x family."""
     old = version.startswith("2.")
 
@@ -248,11 +251,12 @@ def _overlay(lab: Lab, blade: Blade, boot: str, secrets: BootSecrets, version: s
             body["overwrite"] = True
         return body
 
-    engine = {"labels": [f"blade={blade.name}", f"boot={boot}"], "insecure-registries": [lab.network.registry]}
+    engine = {"labels": [f"blade={blade.name}", f"boot={boot}"]}
     files = [
         file("/etc/hostname", 0o644, blade.name + "\n"),
         file("/etc/docker/daemon.json", 0o644, json.dumps(engine, indent=2) + "\n"),
         file(f"{units.FOLDER}/ticket", 0o600, f"X-Labkit-Ticket: {secrets.ticket.reveal()}\n"),
+        *([file(f"/etc/docker/certs.d/{lab.network.registry}/ca.crt", 0o644, ca)] if ca else []),
         *(file(script.path, script.mode, script.text) for script in units.swarm_scripts(lab.network.http_root)),
     ]
     config: dict[str, Any] = {

@@ -77,6 +77,16 @@ class State:
         return self.run / "supervisor.pid"
 
     @property
+    def ca(self) -> Path:
+        """The certificate of the lab's own authority (`labkit.certs`)."""
+        return self.keys / "ca.crt"
+
+    @property
+    def trusted(self) -> Path:
+        """Notes which file of this machine's own Docker the lab has written, in a real lab."""
+        return self.path / "trusted.json"
+
+    @property
     def ssh_key(self) -> Path:
         return self.keys / "ssh"
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from labkit import images, rpc
+from labkit import certs, images, rpc
 from labkit.chassis import network, qemu
 from labkit.errors import ControlError, MachineError
 from labkit.lab import ChassisKind, FirmwareKind, Lab, NetworkKind
@@ -24,6 +24,8 @@ from labkit.state import State, owner_of, write_json
 Progress = Callable[[str], None]
 
 READY_S = 120.0
+TRUSTED = Path("/etc/docker/certs.d")
+"""Where an engine looks for the authority of a registry: a folder for each, by its name."""
 DOWN_S = 30.0
 
 # What a lab runs of this machine's own programs, and the Debian package each comes from.
@@ -32,6 +34,7 @@ PROGRAMS = {
     "setpriv": "util-linux",
     "ip": "iproute2",
     "ssh-keygen": "openssh-client",
+    "openssl": "openssl",
 }
 VIRTUAL_PROGRAMS = {"qemu-system-x86_64": "qemu-system-x86", "ipmi_sim": "openipmi"}
 
@@ -71,6 +74,9 @@ def up(lab: Lab, state: State, progress: Progress) -> bool:
     with _only_one(state):
         make_ssh_key(state)
         _remove_leftovers(state)
+        certs.ensure_registry(state, str(lab.network.server))
+        if lab.network.kind is NetworkKind.INTERFACE:
+            _trust_registry(lab, state, progress)
         progress("starting the lab's servers")
         _start(lab, state)
     return True
@@ -125,6 +131,27 @@ def make_ssh_key(state: State) -> None:
     )  # fmt: skip
     for path in (state.ssh_key, state.ssh_key.with_suffix(".pub")):
         os.chown(path, *owner_of(state.keys))
+
+
+def _trust_registry(lab: Lab, state: State, progress: Progress) -> None:
+    """Let this machine's own engine know the lab's authority, for the lab's registry alone; `down` takes that back."""
+    target = TRUSTED / lab.network.registry / "ca.crt"
+    progress(f"letting this machine's Docker trust the lab's registry: {target}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(certs.ensure_ca(state).certificate.read_bytes())
+    write_json(state.trusted, {"file": str(target)})
+
+
+def _distrust_registry(state: State) -> bool:
+    try:
+        target = Path(json.loads(state.trusted.read_text())["file"])
+    except (OSError, ValueError, KeyError):
+        return False
+    target.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # somebody else's file is beside it
+        target.parent.rmdir()
+    state.trusted.unlink()
+    return True
 
 
 # --- the supervisor's process -----------------------------------------------------------------------------------------
@@ -231,8 +258,9 @@ def _wait_gone(pid: int, timeout_s: float) -> bool:
 
 
 def _remove_leftovers(state: State) -> bool:
-    """The host's end of the way in, and sockets of a lab that is no more. True when there was something."""
+    """The host's end of the way in, sockets of a lab that is no more, an engine's trust. True when any was there."""
     found = network.remove_way_in(state.tag)
+    found = _distrust_registry(state) or found
     if state.run.is_dir():
         for path in state.run.iterdir():
             if path.name != LOCK:

@@ -51,6 +51,15 @@ def files_of(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {file["path"]: file for file in config["storage"]["files"]}
 
 
+def test_a_blade_knows_the_authority_of_the_labs_registry(lab: Lab) -> None:
+    made = plan(lab, lab.blades[0], "b", BootSecrets(Secret(TICKET)), ca="-----BEGIN CERTIFICATE-----\n")
+    files = files_of(config_of(made))
+    known = files["/etc/docker/certs.d/10.77.0.1:5000/ca.crt"]
+    assert known["contents"]["source"] == "data:,-----BEGIN%20CERTIFICATE-----%0A"
+    assert "insecure" not in files["/etc/docker/daemon.json"]["contents"]["source"]
+    assert not [path for path in files_of(config_of(boot(lab))) if "certs.d" in path]
+
+
 def test_a_plan_is_repeatable(lab: Lab) -> None:
     one, two = boot(lab, base=written(HEAD + MOTD)), boot(lab, base=written(HEAD + MOTD))
     assert one == two

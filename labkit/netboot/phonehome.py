@@ -69,9 +69,7 @@ class PhoneHome:
         if not self._roster.boots.is_open(boot):
             return self._too_late(boot, own)
         try:
-            answer = await self._ask(
-                "join", blade=blade.name, boot=boot.id, cause=boot.cause, role=blade.role.value, address=own
-            )
+            answer = await self._ask("join", blade=blade.name, boot=boot.id, cause=boot.cause, address=own)
         except ControlError as error:
             return web.Response(status=503, headers={"Retry-After": str(RETRY_S)}, text=f"{error.what}\n")
         self._roster.emit(Ticket(blade=boot.blade, boot=boot.id, state="redeemed", address=request.remote or ""))

@@ -72,8 +72,12 @@ LEADERLESS_FIX = "bring back managers that are gone; if they are lost for good: 
 
 
 def leaderless(error: docker.errors.APIError) -> bool:
-    """Whether the engine says that too few managers are there to agree on anything. It notices within half a minute."""
-    return "does not have a leader" in said(error)
+    """Whether the engine says that too few managers are there to agree on anything.
+
+    It notices within half a minute; a request that comes just then gets no answer in time.
+    """
+    words = said(error)
+    return "does not have a leader" in words or "context deadline exceeded" in words
 
 
 def api(client: docker.DockerClient) -> Any:

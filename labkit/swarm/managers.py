@@ -25,6 +25,11 @@ LABEL = "labkit.managers"
 """The swarm's label that names the blades that shall be managers, with spaces between them."""
 
 
+PROMOTE_S = 60.0
+"""How long a worker may take to become a manager. One that was a manager until just now, and has not noticed yet that
+it no longer is, waits twice 16 s before it starts again (``roleChangeTimeout`` in swarmkit's node.go)."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Managers:
     """What `ensure_managers` found and did: blades by name, and the group as it is now."""
@@ -57,7 +62,7 @@ def chosen_managers(client: docker.DockerClient, lab: Lab) -> frozenset[str]:
 
 
 def ensure_managers(
-    client: docker.DockerClient, lab: Lab, wanted: Iterable[str] | None = None, *, timeout_s: float = 30.0
+    client: docker.DockerClient, lab: Lab, wanted: Iterable[str] | None = None, *, timeout_s: float = PROMOTE_S
 ) -> Managers:
     """Make exactly the ``wanted`` blades managers besides the controller, now and whenever they join again.
 
@@ -89,8 +94,8 @@ def ensure_managers(
     )
 
 
-def promote(client: docker.DockerClient, node: Node, *, timeout_s: float = 30.0) -> None:
-    """Make a worker a manager and wait until the group reaches it."""
+def promote(client: docker.DockerClient, node: Node, *, timeout_s: float = PROMOTE_S) -> None:
+    """Make a worker a manager and wait until the group reaches it: a second, or half a minute (`PROMOTE_S`)."""
     cluster.change_node(client, node.id, lambda spec: spec.update(Role="manager"))
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:

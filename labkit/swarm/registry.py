@@ -108,8 +108,8 @@ def _not_imported(rootfs_tar: Path, words: str) -> SwarmError:
 
 def _unreachable(reference: str, words: str) -> SwarmError:
     host = reference.split("/", 1)[0]
-    if "server gave HTTP response to HTTPS client" in words:
-        fix = f'add {host} to "insecure-registries" in the engine\'s daemon.json'
+    if "x509:" in words:
+        fix = f"put the certificate of its authority (keys/ca.crt of the lab) to /etc/docker/certs.d/{host}/ca.crt"
     else:
         fix = "is the registry up? ./lab status tells"
     return SwarmError(f"the engine cannot use the registry {host}: {words}", where=reference, fix=fix)

@@ -37,7 +37,7 @@ def test_join_until_joined(rig: Rig) -> None:
         await asyncio.sleep(0.05)
 
     rig.run(talk)
-    expected = {"blade": "blade1", "boot": rig.boot.id, "cause": "power", "role": "worker", "address": "127.0.0.1"}
+    expected = {"blade": "blade1", "boot": rig.boot.id, "cause": "power", "address": "127.0.0.1"}
     assert rig.desk.asked[0] == ("join", expected)
     assert rig.desk.verbs() == ["join", "join", "join", "joined", "refused"]
     assert [event.state for event in rig.seen.of(Ticket)] == ["redeemed", "redeemed", "refused"]

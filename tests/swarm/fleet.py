@@ -23,7 +23,9 @@ from typing import TypeVar
 
 import docker
 
+from labkit import certs
 from labkit.lab import Role
+from labkit.state import State
 from labkit.swarm import cluster
 from labkit.swarm.engine import api, connect
 from labkit.swarm.node import find_node
@@ -54,7 +56,8 @@ def until(condition: Callable[[], T], timeout_s: float = 20, every_s: float = 0.
 class Rooted:
     """A program running in the tree, in namespaces of its own, in the network namespace ``net``."""
 
-    def __init__(self, tree: Path, folder: Path, net: str, name: str, cgroup: str) -> None:
+    def __init__(self, tree: Path, folder: Path, net: str, name: str, cgroup: str, ca: Path) -> None:
+        self.ca = ca
         self.tree, self.folder, self.net, self.name, self.cgroup = tree, folder, net, name, cgroup
         self.data = folder / "data"
         self.run = folder / "run"
@@ -77,7 +80,8 @@ class Rooted:
             mount --rbind /sys/fs/cgroup root/sys/fs/cgroup
             mount --rbind /dev root/dev
             mount -t tmpfs tmpfs root/run
-            mkdir -p root/run/host root{data_at} root/tmp
+            mkdir -p root/run/host root{data_at} root/tmp root/etc/docker/certs.d/{REGISTRY}
+            cp {shlex.quote(str(self.ca))} root/etc/docker/certs.d/{REGISTRY}/ca.crt
             mount --bind {shlex.quote(str(self.data))} root{data_at}
             mount --bind {shlex.quote(str(self.run))} root/run/host
             hostname {self.name}
@@ -94,16 +98,19 @@ class Rooted:
             )  # fmt: skip
 
     def kill(self) -> None:
-        """SIGKILL for process 1 of its namespace, and with it for all that runs there."""
+        """SIGKILL for process 1 of its namespace, and with it for all that runs there; it is gone on return."""
         process = self._process
         if process is None:
             return
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        children: list[int] = []
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            for pid in children.read_text().split():
-                os.kill(int(pid), signal.SIGKILL)
-        process.kill()
-        process.wait()
+            listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+            children = [int(pid) for pid in listed.split()]
+            for pid in children:
+                os.kill(pid, signal.SIGKILL)
+        if not children:
+            process.kill()
+        process.wait()  # unshare(1) ends when process 1 of its namespace has, and that when all in it have
         self._process = None
 
     @property
@@ -134,7 +141,7 @@ class Machine(Rooted):
         self.start(
             ["/usr/sbin/dockerd", "--pidfile=/run/dockerd.pid", "--host=unix:///run/host/docker.sock",
              f"--cgroup-parent=/{self.cgroup}", "--exec-opt=native.cgroupdriver=cgroupfs",
-             f"--insecure-registry={REGISTRY}", *labels],
+             *labels],
             "/var/lib/docker",
         )  # fmt: skip
         try:
@@ -163,7 +170,10 @@ class Fleet:
         self._folder = Path(tempfile.mkdtemp(prefix="labkit-fleet-"))
         self._tag = f"lkt{os.getpid()}"
         self._nets: list[str] = []
-        self._registry = Rooted(tree, self._folder / "registry", self._tag, "registry", self._tag)
+        self._keys = State(self._folder / "lab")
+        self._keys.make()
+        certs.ensure_registry(self._keys, SERVER)
+        self._registry = Rooted(tree, self._folder / "registry", self._tag, "registry", self._tag, self._keys.ca)
         self.controller = self._machine(tree, "controller", 2)
         self.blades = tuple(self._machine(tree, f"blade{n}", 10 + n) for n in (1, 2, 3))
         for blade in self.blades:
@@ -177,7 +187,7 @@ class Fleet:
         return next(machine for machine in self.blades if machine.name == name)
 
     def _machine(self, tree: Path, name: str, number: int) -> Machine:
-        machine = Machine(tree, self._folder / name, f"{self._tag}-{name}", name, self._tag)
+        machine = Machine(tree, self._folder / name, f"{self._tag}-{name}", name, self._tag, self._keys.ca)
         machine.address = f"{SUBNET}.{number}"
         return machine
 
@@ -209,8 +219,12 @@ class Fleet:
     def start_registry(self) -> None:
         (self._registry.run / "config.yml").write_text(
             "version: 0.1\nstorage: {filesystem: {rootdirectory: /var/lib/registry}}\n"
-            f"http: {{addr: '{REGISTRY}'}}\nlog: {{level: error}}\n"
+            f"http: {{addr: '{REGISTRY}', tls: {{certificate: /run/host/tls.crt, key: /run/host/tls.key}}}}\n"
+            "log: {level: error}\n"
         )
+        made = certs.ensure_registry(self._keys, SERVER)
+        for file in (made.certificate, made.key):
+            shutil.copy(file, self._registry.run / file.name)
         self._registry.start(["/usr/bin/docker-registry", "serve", "/run/host/config.yml"], "/var/lib/registry")
         until(lambda: self.inside(lambda: _answers(SERVER, 5000)))
 

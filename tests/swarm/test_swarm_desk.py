@@ -142,7 +142,7 @@ def test_a_reboot_in_order(desk: DeskProcess, web: str) -> None:
 
     boot = machine.boot
     machine.reboot("again")
-    body = desk.ask("join", machine, role="worker", address=machine.address)["body"]
+    body = desk.ask("join", machine, address=machine.address)["body"]
     assert isinstance(body, dict) and set(body) == {"ListenAddr", "AdvertiseAddr", "RemoteAddrs", "JoinToken"}
     post_join(machine, body)
     desk.ask("joined", machine)
@@ -272,7 +272,7 @@ def test_the_engine_is_killed_and_comes_back(desk: DeskProcess, web: str) -> Non
     fleet.controller.power_cut()
     until(lambda: [event for event in desk.events if isinstance(event, events.Trouble)])
     with pytest.raises(ControlError, match="does not answer"):
-        desk.ask("join", fleet.blade("blade1"), role="worker", address=fleet.blade("blade1").address)
+        desk.ask("join", fleet.blade("blade1"), address=fleet.blade("blade1").address)
     fleet.controller.on()
     until(lambda: blades(fleet) == before, 60)
     time.sleep(1.5)
@@ -282,7 +282,7 @@ def test_the_engine_is_killed_and_comes_back(desk: DeskProcess, web: str) -> Non
     assert len(troubles) == len(set(troubles))  # said once, not once a second
     with engine(fleet.controller.sock) as client:
         assert watch(client, "web", 30).running == 1
-    assert "JoinToken" in str(desk.ask("join", fleet.blade("blade1"), role="worker", address="10.99.77.11"))
+    assert "JoinToken" in str(desk.ask("join", fleet.blade("blade1"), address="10.99.77.11"))
 
 
 def test_before_there_is_a_swarm(fleet: Fleet, tmp_path: Path) -> None:
@@ -294,16 +294,16 @@ def test_before_there_is_a_swarm(fleet: Fleet, tmp_path: Path) -> None:
     try:
         desk.start()
         with pytest.raises(ControlError, match=cluster.NO_SWARM):
-            desk.ask("join", machine, role="worker", address=machine.address)
+            desk.ask("join", machine, address=machine.address)
         time.sleep(1.5)
         assert desk.events == []
         with engine(machine.sock) as client:
             cluster.ensure_swarm(client, advertise=machine.address)
         until(lambda: "init" in desk.swarm())
-        body = desk.ask("join", machine, role="manager", address="10.99.77.99")["body"]
+        body = desk.ask("join", machine, address="10.99.77.99")["body"]
         assert isinstance(body, dict)
         with engine(machine.sock) as client:
-            assert body == cluster.join_body(client, role=Role.MANAGER, address="10.99.77.99")
+            assert body == cluster.join_body(client, role=Role.WORKER, address="10.99.77.99")
     finally:
         desk.close()
         machine.power_cut()
@@ -332,7 +332,7 @@ def test_tokens_are_changed_behind_every_join_and_refusal(swarm: Fleet, tmp_path
 
         given = token()
         for blade in (first, second):
-            body = (await desk.join({**blade, "role": "worker", "address": "10.99.77.50"}))["body"]
+            body = (await desk.join({**blade, "address": "10.99.77.50"}))["body"]
             assert body["JoinToken"] == given
         await desk.joined(first)
         await desk.refused({"blade": "blade3"})
@@ -344,7 +344,7 @@ def test_tokens_are_changed_behind_every_join_and_refusal(swarm: Fleet, tmp_path
         await desk.look()
         assert rotations() == 2
 
-        await desk.join({**first, "role": "worker", "address": "10.99.77.50"})
+        await desk.join({**first, "address": "10.99.77.50"})
         await desk.look()
         assert rotations() == 2
         await asyncio.sleep(1)
@@ -364,7 +364,7 @@ def test_a_boot_that_nobody_announced_waits_while_its_blade_is_in(swarm: Fleet, 
 
     async def talk() -> None:
         desk = Desk(labfile.load(tmp_path / "lab.yaml"), swarm.controller.sock, lambda event: None)
-        asked = {"blade": "blade2", "boot": "made-up", "role": "worker", "address": machine.address}
+        asked = {"blade": "blade2", "boot": "made-up", "address": machine.address}
         with pytest.raises(SwarmError, match="blade2 is still Ready in the swarm from the boot before"):
             await desk.join({**asked, "cause": "pxe"})
         assert (await desk.join({**asked, "cause": "power"}))["body"]["JoinToken"]
