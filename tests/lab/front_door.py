@@ -21,7 +21,7 @@ network:
 blades:
   - {name: blade1, boot: pxelinux}
   - {name: blade2, boot: ipxe, firmware: uefi}
-  - {name: blade3, boot: ipxe}
+  - {name: blade3, boot: lpxelinux}
 """
 
 

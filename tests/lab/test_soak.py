@@ -62,10 +62,3 @@ blades:
     with new_lab(tmp_path, text) as door:
         done = door("run", "--runs", str(door.folder / "runs"))
         assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_lpxelinux_brings_a_blade_into_the_swarm(tmp_path: Path) -> None:
-    text = "network: {subnet: 10.83.0.0/24}\nboot: lpxelinux\nblades: [{name: blade1}, {name: blade2}]\n"
-    with new_lab(tmp_path, text) as door:
-        done = door("run", "--runs", str(door.folder / "runs"))
-        assert done.returncode == 0, done.stdout + done.stderr

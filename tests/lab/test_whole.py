@@ -56,7 +56,6 @@ def test_a_run_is_kept_and_can_be_told_again(first_run: Done, front_door: FrontD
 
 
 def test_a_second_run_finds_everything_in_place(first_run: Done, front_door: FrontDoor) -> None:
-    began = time.monotonic()
     again = front_door("run", "--runs", str(front_door.folder / "again"))
     assert again.returncode == 0, again.stdout + again.stderr
     assert "was up already" in again.stdout + again.stderr
@@ -64,7 +63,6 @@ def test_a_second_run_finds_everything_in_place(first_run: Done, front_door: Fro
     compared = front_door("run", "--compare", one, two, timeout_s=60)
     assert compared.returncode == 0, compared.stdout + compared.stderr
     assert "What was served: no difference" in compared.stdout
-    assert time.monotonic() - began < 90
 
 
 @pytest.mark.parametrize(("blade", "protocol", "never"), [("blade1", "tftp", "http"), ("blade3", "http", "tftp")])
