@@ -32,12 +32,16 @@ PXELINUX_LOADERS = {"pxelinux.0": "ldlinux.c32", "lpxelinux.0": "ldlinux.c32", "
 
 @dataclass(frozen=True)
 class Task:
-    """What to walk: the card's MAC and name here, which firmware, and the lab's own server."""
+    """What to walk: the card's MAC and name here, which firmware, and the lab's own server.
+
+    ``patience`` times how long silence is waited for: less where it is expected, more on a bad network.
+    """
 
     mac: str
     firmware: str
     server: str
     interface: str = "eth0"
+    patience: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ class Walk:
         """DHCP; returns the boot file."""
         assert self._sock is not None
         began = time.monotonic()
-        leased = self._leased = wire.lease(self._sock, kind, self._task.mac)
+        leased = self._leased = wire.lease(self._sock, kind, self._task.mac, self._task.patience)
         ack, file = leased.ack, wire.boot_file(leased.ack)
         self._server, self._address, self._blksize_b = wire.next_server(ack), ack.yiaddr, kind.blksize_b
         mask = ack.address(Option.SUBNET_MASK) or IPv4Address("255.255.255.255")
@@ -162,7 +166,7 @@ class Walk:
             yield _tried("initrd", got, words)
 
     def _fetch(self, path: str) -> Got:
-        return wire.fetch(path, self._server, self._blksize_b)
+        return wire.fetch(path, self._server, self._blksize_b, self._task.patience)
 
     def _read(self, got: Got, read: Callable[[str], Next]) -> Next:
         try:

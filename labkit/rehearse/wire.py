@@ -13,7 +13,7 @@ import secrets
 import socket
 import time
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
@@ -25,9 +25,9 @@ from labkit.rehearse.firmware import Firmware
 SERVER_PORT, CLIENT_PORT = 67, 68
 GATHER_S = 0.7
 """After the first offer a firmware listens for others: the second server's is what goes wrong in the field."""
-TRIES_S = (0.7, 1.5, 2.5)
-TRANSFER_S = 4.0
-TFTP_TRIES = 3
+TRIES_S = (1.0, 2.0, 4.0)
+TRANSFER_S = 8.0
+TFTP_TRIES = 4
 LARGEST_FILE_B = 2 << 30
 
 
@@ -72,17 +72,18 @@ def open_client(interface: str) -> socket.socket:
     return sock
 
 
-def lease(sock: socket.socket, kind: Firmware, mac: str) -> Leased:
-    """DISCOVER, the offers, REQUEST, ACK, as a firmware does it. Raises Failed."""
+def lease(sock: socket.socket, kind: Firmware, mac: str, patience: float = 1.0) -> Leased:
+    """DISCOVER, the offers, REQUEST, ACK, as a firmware does it. ``patience`` times the waiting. Raises Failed."""
     asked = says.discover(kind, mac, secrets.randbits(32))
-    offers = _ask(sock, asked, Message.OFFER, gather_s=GATHER_S)
+    offers = _ask(sock, asked, (Message.OFFER,), patience, gather_s=GATHER_S)
     if not offers:
         raise Failed("nobody answered its DISCOVER", "labkit events tells why; is its MAC in lab.yaml, and the lab up?")
     chosen = choose(offers)
     if chosen is None:
         raise Failed("no offer has an address", "a proxy answers, and the network's own DHCP server does not")
     wanted = says.request(kind, mac, chosen)
-    acks = [reply for reply in _ask(sock, wanted, Message.ACK, Message.NAK) if _server(reply) == _server(chosen)]
+    replies = _ask(sock, wanted, (Message.ACK, Message.NAK), patience)
+    acks = [reply for reply in replies if _server(reply) == _server(chosen)]
     if not acks or acks[0].message is Message.NAK:
         why = acks[0].options.get(Option.MESSAGE, b"").decode(errors="replace") if acks else "no answer"
         what = f"the server {_server(chosen)} offered {chosen.yiaddr} and then refused it: {why}"
@@ -122,12 +123,14 @@ def _server(reply: Packet) -> IPv4Address:
     return reply.address(Option.SERVER_ID) or reply.siaddr
 
 
-def _ask(sock: socket.socket, asked: Packet, *kinds: Message, gather_s: float = 0.0) -> tuple[Packet, ...]:
+def _ask(
+    sock: socket.socket, asked: Packet, kinds: Sequence[Message], patience: float, gather_s: float = 0.0
+) -> tuple[Packet, ...]:
     """Send a message, again with growing pauses, until an answer comes; then listen ``gather_s`` longer."""
     found: list[Packet] = []
     for pause_s in TRIES_S:
         sock.sendto(dhcp.encode(asked), ("255.255.255.255", SERVER_PORT))
-        until = time.monotonic() + pause_s
+        until = time.monotonic() + pause_s * patience
         while (left := until - time.monotonic()) > 0:
             sock.settimeout(left)
             try:
@@ -147,12 +150,12 @@ def _ask(sock: socket.socket, asked: Packet, *kinds: Message, gather_s: float = 
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-def fetch(url: str, server: IPv4Address, blksize_b: int) -> Got:
-    """A URL over HTTP, or a path from a TFTP server. Raises Failed."""
+def fetch(url: str, server: IPv4Address, blksize_b: int, patience: float = 1.0) -> Got:
+    """A URL over HTTP, or a path from a TFTP server. ``patience`` times the waiting. Raises Failed."""
     began = time.monotonic()
     if url.startswith("http://"):
         parts = urllib.parse.urlsplit(url)
-        data = _http(parts.hostname or "", parts.port or 80, parts.path or "/")
+        data = _http(parts.hostname or "", parts.port or 80, parts.path or "/", TRANSFER_S * patience)
         return Got(data, "http", parts.path.lstrip("/"), time.monotonic() - began)
     if "://" in url:
         scheme, _, rest = url.partition("://")
@@ -160,12 +163,13 @@ def fetch(url: str, server: IPv4Address, blksize_b: int) -> Got:
             raise Failed(f"{url}: a rehearsal does not speak {scheme}", "use http or tftp")
         host, _, url = rest.partition("/")
         server = IPv4Address(host)
-    return Got(_tftp(server, url, blksize_b), "tftp", url.lstrip("/"), time.monotonic() - began)
+    data = _tftp(server, url, blksize_b, TRANSFER_S * patience)
+    return Got(data, "tftp", url.lstrip("/"), time.monotonic() - began)
 
 
-def _http(host: str, port: int, path: str) -> bytes:
+def _http(host: str, port: int, path: str, timeout_s: float) -> bytes:
     where = f"http://{host}{'' if port == 80 else f':{port}'}{path}"
-    connection = http.client.HTTPConnection(host, port, timeout=TRANSFER_S)
+    connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
@@ -195,7 +199,7 @@ class _Taken(io.BytesIO):
         pass
 
 
-def _tftp(server: IPv4Address, path: str, blksize_b: int) -> bytes:
+def _tftp(server: IPv4Address, path: str, blksize_b: int, timeout_s: float) -> bytes:
     import tftpy
 
     logging.getLogger("tftpy").setLevel(logging.CRITICAL)
@@ -205,7 +209,7 @@ def _tftp(server: IPv4Address, path: str, blksize_b: int) -> bytes:
     def download() -> None:
         nonlocal size_b
         client = tftpy.TftpClient(str(server), 69, options, flock=False)
-        client.download(path, taken, timeout=TRANSFER_S / 2, retries=TFTP_TRIES)
+        client.download(path, taken, timeout=timeout_s / TFTP_TRIES, retries=TFTP_TRIES)
         size_b = int((client.context.options or {}).get("tsize", 0))
 
     _carry_out(download, server, path)

@@ -62,11 +62,11 @@ class Stage(Net):
         (self.images / "labos/vmlinuz").write_bytes(kernel())
         (self.images / "labos/labos.cpio").write_bytes(cpio.pack({"init": b"x" * 300_000}))
 
-    def walk(self, mac: str, firmware: str, blade: str = "") -> Rehearsal:
+    def walk(self, mac: str, firmware: str, blade: str = "", patience: float = 1.0) -> Rehearsal:
         """Walk with a card; as a rehearsal of a blade where one is named."""
         space = self.cards.get(mac) or self.plug(f"w{len(self.cards)}", mac)
         self.cards[mac] = space
-        task = json.dumps(asdict(Task(mac=mac, firmware=firmware, server="10.77.0.1")))
+        task = json.dumps(asdict(Task(mac=mac, firmware=firmware, server="10.77.0.1", patience=patience)))
         if blade:
             rpc.call(self.state.bootd, "rehearse", blade=blade)
         try:
@@ -201,7 +201,7 @@ def test_a_broken_image(stage: Stage, path: str, content: bytes, what: str) -> N
 
 
 def test_a_machine_that_is_not_in_the_lab(stage: Stage) -> None:
-    tried = stage.walk(STRANGER, "bios")
+    tried = stage.walk(STRANGER, "bios", patience=0.3)
     assert not tried.ok and tried.steps == ()
     assert tried.what == "nobody answered its DISCOVER" and "MAC" in tried.fix
 
@@ -220,7 +220,7 @@ def test_a_closed_port(stage: Stage, blade: str, firmware: str, protocol: str, p
     for words in ("ip rule add pref 10 lookup local", "ip rule del pref 0", closed.format("add")):
         stage.inside(stage.server, *words.split())
     try:
-        tried = stage.walk(MACS[blade], firmware, blade)
+        tried = stage.walk(MACS[blade], firmware, blade, patience=0.4)
     finally:
         for words in (closed.format("del"), "ip rule add pref 0 lookup local", "ip rule del pref 10"):
             stage.inside(stage.server, *words.split())
@@ -306,5 +306,6 @@ def test_a_real_lab_is_rehearsed_with_a_server_of_the_same_making(
     if is_there:
         assert tried.steps[-1].path == "coreos/oem.cpio.gz" and "Ignition 2." in tried.steps[-1].what
     else:
-        assert "coreos_production_pxe_image.cpio.gz" in tried.what and tried.steps[-1].step == "kernel"
+        assert "coreos_production_pxe_image.cpio.gz" in tried.what, tried
+        assert tried.steps[-1].step == "kernel"
     assert not (tmp_path / "state").exists()
