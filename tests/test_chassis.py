@@ -253,6 +253,11 @@ def ip(*words: str) -> str:
     return subprocess.run(["ip", *words], capture_output=True, text=True, check=True).stdout
 
 
+def test_the_bridge_has_an_address_of_its_own() -> None:
+    lab = labfile.parse("name: lab\nblades: [{name: blade7}]\n", Path("lab.yaml"))
+    assert network.bridge_mac(lab) == "02:00:0a:4d:00:01"  # 10.77.0.1, marked as locally administered
+
+
 @pytest.mark.netns
 def test_the_way_in_is_removed_whoever_is_first(monkeypatch: pytest.MonkeyPatch) -> None:
     link = network.host_link("tests0")

@@ -106,12 +106,18 @@ def check_subnet(subnet: IPv4Network, link: str) -> None:
             raise MachineError(f"{subnet} is in use on this machine ({target} on {device})", fix=fix)
 
 
+def bridge_mac(lab: Lab) -> str:
+    """The bridge's MAC address: locally administered (IEEE 802c), made from the server's."""
+    return "02:00:" + lab.network.server.packed.hex(":")
+
+
 def make_bridge(lab: Lab, bmc_addresses: list[str]) -> None:
     """Inside: the bridge with the server's and the BMCs' addresses, and the way out to the host."""
     subnet = lab.network.subnet
     run_ip(
         "link set lo up",
-        f"link add {BRIDGE} type bridge forward_delay 0 stp_state 0",
+        # An address of its own: else it takes the lowest of its ports', and changes it under the blades as ports come.
+        f"link add {BRIDGE} address {bridge_mac(lab)} type bridge forward_delay 0 stp_state 0",
         f"link set {BRIDGE} up",
         f"addr add {lab.network.server}/{subnet.prefixlen} brd + dev {BRIDGE}",
         *(f"addr add {address}/32 dev {BRIDGE}" for address in bmc_addresses),

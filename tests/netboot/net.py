@@ -75,7 +75,8 @@ class Net:
         (folder / "lab.yaml").write_text(lab)
         self.spaces: list[str] = []
         self.server = self._space("s")
-        self.inside(self.server, "ip", "link", "add", "br0", "type", "bridge")
+        # With a MAC of its own, as the lab's bridge has: else it changes as machines are plugged in and out.
+        self.inside(self.server, "ip", "link", "add", "br0", "address", "02:00:0a:4d:00:01", "type", "bridge")
         self.inside(self.server, "ip", "address", "add", "10.77.0.1/24", "dev", "br0")
         self.inside(self.server, "ip", "link", "set", "br0", "up")
         self.process: subprocess.Popen[bytes] | None = None

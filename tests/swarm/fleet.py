@@ -193,7 +193,7 @@ class Fleet:
 
     def start(self) -> None:
         self._net(self._tag)
-        sh(f"ip -n {self._tag} link add br0 type bridge; ip -n {self._tag} link set br0 up")
+        sh(f"ip -n {self._tag} link add br0 address 02:00:0a:63:4d:01 type bridge; ip -n {self._tag} link set br0 up")
         sh(f"ip -n {self._tag} address add {SERVER}/24 dev br0")
         for number, machine in enumerate(self.machines):
             self._net(machine.net)
