@@ -199,6 +199,8 @@ def _write_tree(folder: Path, files: Any, lab: Any) -> int:
 def _power(options: argparse.Namespace) -> int:
     running = _running(options)
     blades = client.choose_blades(running.lab, options.blade)
+    if options.state_wanted in ("off", "reset", "shutdown") and not options.force:
+        swarm.check_power(running, blades, in_order=options.state_wanted == "shutdown")
     for blade in blades:
         if options.state_wanted == "status":
             print(f"{blade.name}: {running.power_state(blade)}")
@@ -332,6 +334,7 @@ def _parser() -> argparse.ArgumentParser:
         help="on, off, shutdown, reset, status",
     )
     sub.add_argument("blade", nargs="*", help="blades (default: all)")
+    sub.add_argument("--force", action="store_true", help="also where the swarm's managers lose their quorum by it")
     sub = verb("console", _console, "a blade's serial console")
     sub.add_argument("blade")
     sub.add_argument("--log", action="store_true", help="print what it has said so far")

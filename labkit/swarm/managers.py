@@ -105,14 +105,14 @@ def promote(client: docker.DockerClient, node: Node, *, timeout_s: float = PROMO
     raise SwarmError(f"{node.blade or node.hostname} is no manager {timeout_s:g} s after it was made one")
 
 
-def check_power(nodes: list[Node], blades: Iterable[str]) -> None:
-    """Raise SwarmError when switching these blades off would lose the quorum."""
+def check_power(nodes: list[Node], blades: Iterable[str], *, in_order: bool = False) -> None:
+    """Raise SwarmError when switching these blades off, at once or ``in_order``, would lose the quorum."""
     names = set(blades)
     going = [node for node in nodes if node.blade in names and node.ready]
-    if reason := why_not(nodes, going, dying=True):
+    if reason := why_not(nodes, going, dying=not in_order):
         raise SwarmError(
             f"not switched off: {reason}",
-            fix="make it a worker first (labkit swarm managers NAME… names those that stay), or say --force",
+            fix="make them workers first (labkit swarm managers NAME… names those that stay), or say --force",
         )
 
 

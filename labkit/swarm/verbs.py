@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from labkit import client, labfile, stages
-from labkit.errors import ParameterError
-from labkit.lab import Lab, NetworkKind
+from labkit.errors import ParameterError, SwarmError
+from labkit.lab import Blade, Lab, NetworkKind
 from labkit.state import State
 from labkit.swarm import backup, cluster, compose, managers, service
 from labkit.swarm.node import Node
@@ -49,6 +49,19 @@ def add_verbs(parser: argparse.ArgumentParser) -> None:
     sub = verb("export", export, "a service as files for docker stack deploy")
     sub.add_argument("service")
     sub.add_argument("folder", type=Path)
+
+
+def check_power(running: client.RunningLab, blades: Sequence[Blade], *, in_order: bool) -> None:
+    """Raise SwarmError when switching these blades off would lose the managers' quorum.
+
+    Where the swarm does not answer there is nothing to lose.
+    """
+    try:
+        with running.engine() as engine:
+            members = cluster.nodes(engine) if cluster.has_swarm(engine) else []
+    except SwarmError:
+        return
+    managers.check_power(members, [blade.name for blade in blades], in_order=in_order)
 
 
 def nodes(options: argparse.Namespace) -> int:

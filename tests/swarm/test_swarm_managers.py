@@ -51,6 +51,7 @@ def test_managers_are_chosen_and_changed_in_order(swarm: Fleet, lab: Lab) -> Non
         with pytest.raises(SwarmError, match="without blade2, blade3 1 of 3 managers could be reached"):
             managers.check_power(cluster.nodes(docker), ["blade1", "blade2", "blade3"])
         managers.check_power(cluster.nodes(docker), ["blade1", "blade2"])
+        managers.check_power(cluster.nodes(docker), ["blade1", "blade2", "blade3"], in_order=True)
         done = managers.ensure_managers(docker, lab, [])
         assert done.demoted == ("blade2", "blade3") and done.quorum == Quorum(1, 1)
         assert str(done).endswith("1 manager: none may be lost, or nothing can be changed any more")
@@ -77,7 +78,9 @@ def swarm_verb(swarm: Fleet, lab: Lab, tmp_path: Path, monkeypatch: pytest.Monke
     return call
 
 
-def test_the_verbs_of_the_command_line(swarm: Fleet, swarm_verb: Callable[..., tuple[int, str, str]]) -> None:
+def test_the_verbs_of_the_command_line(
+    swarm: Fleet, swarm_verb: Callable[..., tuple[int, str, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
     status, said, _ = swarm_verb()
     assert status == 0 and swarm_verb("nodes")[1] == said
     rows = [line.split() for line in said.splitlines() if line.startswith(("blade", "controller"))]
@@ -94,6 +97,8 @@ def test_the_verbs_of_the_command_line(swarm: Fleet, swarm_verb: Callable[..., t
     assert "blade9" in swarm_verb("managers", "blade9")[2]
     assert swarm_verb("managers", "blade1")[1].startswith("blade1 made managers; 2 managers: none may be lost")
     assert swarm_verb("managers")[1].startswith("nothing to change; 2 managers")
+    assert main(["power", "off", "blade1"]) == 1
+    assert "not switched off: without blade1 1 of 2 managers" in capsys.readouterr().err
     assert swarm_verb("managers", "--none")[1].startswith("blade1 made workers; 1 manager")
     assert swarm_verb("recover") == (0, "the swarm has its quorum: nothing to recover\n", "")
     assert "nothing to recover" in swarm_verb("recover", "--yes")[2]
