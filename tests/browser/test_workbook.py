@@ -33,7 +33,7 @@ def test_the_start_page_opens_by_itself(browser: Browser, address: str) -> None:
     expect(page.locator("svg", has_text="slot 2: blade2, worker, off")).to_be_visible()
     in_both_themes(book, "start")
     page.locator(".labkit-table a", has_text="01 · PXE").click()
-    expect(page.locator(".lm-TabBar-tab.jp-mod-current", has_text="01-pxe-setup")).to_be_visible()
+    expect(page.locator(".lm-TabBar-tab.lm-mod-current", has_text="01-pxe-setup")).to_be_visible()
     page.close()
 
 
@@ -117,7 +117,7 @@ def test_three_errors_each_end_in_a_box(browser: Browser, address: str) -> None:
     page.locator(".labkit-error summary").first.click()
     expect(page.locator(".labkit-error details pre").first).to_contain_text("Traceback")
     page.locator(".labkit-error a").first.click()
-    expect(page.locator(".lm-TabBar-tab.jp-mod-current", has_text="99-help")).to_be_visible()
+    expect(page.locator(".lm-TabBar-tab.lm-mod-current", has_text="99-help")).to_be_visible()
     page.close()
 
 
