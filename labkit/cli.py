@@ -271,6 +271,8 @@ def _workbook(options: argparse.Namespace) -> int:
     os.environ["LABKIT_LAB"] = str(_lab_path(options))
     os.environ["LABKIT_STATE"] = str(_state(options).path)
     os.environ["JUPYTER_RUNTIME_DIR"] = str(sockets_folder())
+    paths = [str(Path(__file__).parent / "workbook" / "jupyter"), os.environ.get("JUPYTER_CONFIG_PATH", "")]
+    os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, paths))  # ours asks nobody about news
     command = [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1", "--no-browser", f"--notebook-dir={folder}"]
     if os.geteuid() == 0:
         command.append("--allow-root")

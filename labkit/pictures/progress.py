@@ -27,7 +27,8 @@ def draw_progress(names: Sequence[str], scene: Scene, usual: Mapping[str, float]
     rows, lines = [], []
     for number, name in enumerate(names):
         blade = scene.stages.blade(name)
-        words, left = doing(scene, name, now), time_left(blade, usual, now)
+        waits = blade.step == "join" and not scene.stages.swarm
+        words, left = doing(scene, name, now), "waits for a swarm" if waits else time_left(blade, usual, now)
         rows.append(f'<g transform="translate(0 {number * ROW_PX})">{_row(blade, usual, now, words, left)}</g>')
         lines.append(f"{name:10} {_bar(blade)} {blade.stage:9} {words}" + (f"; {left}" if left else ""))
     done = sum(scene.stages.blade(name).stage == "joined" for name in names)

@@ -38,7 +38,7 @@ class Picture:
         """The drawing, named and described for those who do not see it."""
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 {self.width} {self.height}"'
-            f' style="display:block;width:100%;max-width:{self.width}px;height:auto;overflow:visible;'
+            f' style="display:block;margin:6px 0;width:100%;max-width:{self.width}px;height:auto;overflow:visible;'
             f'font:12px var(--jp-ui-font-family,system-ui,sans-serif);fill:{INK}">'
             f"<title>{esc(self.title)}</title><desc>{esc(self.text)}</desc>{self.body}</svg>"
         )

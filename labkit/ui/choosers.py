@@ -35,6 +35,10 @@ STYLE = """<style>
 .labkit-slot.jupyter-button:disabled { opacity: 1 }
 .labkit-empty { border: 1px dashed var(--jp-border-color1); color: var(--jp-ui-font-color2); padding-top: 6px;
   background: var(--jp-layout-color1) }
+.labkit-role.jupyter-button { width: 190px; color: var(--jp-ui-font-color1); background: var(--jp-layout-color2);
+  border: 1px solid var(--jp-border-color1) }
+.labkit-role.jupyter-button.mod-active { background: #a3242e; color: #fff }
+.labkit-role.jupyter-button:focus-visible { outline: 3px solid var(--jp-brand-color1); outline-offset: 2px }
 .labkit-roles { gap: 4px 14px; flex-flow: row wrap; max-width: 700px }
 .labkit-said { border-left: 4px solid var(--jp-border-color1); padding: 2px 10px; margin: 4px 0;
   color: var(--jp-ui-font-color1); line-height: 1.5 }
@@ -134,26 +138,23 @@ class BladeChoice:
 
 
 class RoleChoice:
-    """A role a blade, and what as many managers survive, said at once."""
+    """A button a blade, pressed for a manager, and what as many managers survive, said at once.
+
+    Buttons, because JupyterLab takes the arrow keys that a list would need for moving between cells.
+    """
 
     def __init__(self, lab: Lab, roles: Mapping[str, Role], *, said: bool) -> None:
         self._lab, self._chosen = lab, said
-        self._lists = {
-            name: widgets.Dropdown(
-                options=[str(role) for role in Role], value=str(role), description=name,
-                layout=widgets.Layout(width="210px"),
-            )
-            for name, role in roles.items()
-        }  # fmt: skip
+        self._buttons = {name: self._button(name, role) for name, role in roles.items()}
         self._said = _Said()
-        for one in self._lists.values():
-            one.observe(self._changed, names="value")
+        for name, button in self._buttons.items():
+            button.observe(self._changed(name), names="value")
         self._say()
 
     @property
     def value(self) -> dict[str, Role]:
         """The role of each blade, by name."""
-        return {name: Role(one.value) for name, one in self._lists.items()}
+        return {name: Role.MANAGER if one.value else Role.WORKER for name, one in self._buttons.items()}
 
     @property
     def managers(self) -> tuple[str, ...]:
@@ -172,23 +173,37 @@ class RoleChoice:
 
     def picture(self) -> Picture:
         """The choice as it is now, for a page without widgets."""
-        return draw_chassis(self._lab, present_stages(self._lab), chosen=list(self._lists), roles=self.value)
+        return draw_chassis(self._lab, present_stages(self._lab), chosen=list(self._buttons), roles=self.value)
 
     def show(self) -> None:
-        """Display the lists, and print what is chosen."""
-        row = widgets.HBox(list(self._lists.values()))
+        """Display the buttons, and print what is chosen."""
+        row = widgets.HBox(list(self._buttons.values()))
         row.add_class("labkit-roles")
         _show([row, self._said.widget], self.picture())
         print("roles: " + ", ".join(f"{name} {role}" for name, role in self.value.items()))
         print(self.verdict)
 
-    def _changed(self, change: object) -> None:
-        self._chosen = True
-        self._say()
+    def _button(self, name: str, role: Role) -> widgets.ToggleButton:
+        button = widgets.ToggleButton(value=role is Role.MANAGER, description=_role_words(name, role))
+        button.tooltip = f"{name}: press to make it a manager, or a worker again"
+        button.add_class("labkit-role")
+        return button
+
+    def _changed(self, name: str) -> Callable[[object], None]:
+        def say(change: object) -> None:
+            self._chosen = True
+            self._buttons[name].description = _role_words(name, self.value[name])
+            self._say()
+
+        return say
 
     def _say(self) -> None:
         words, warn = describe_managers(["the controller", *self.managers], diskless=self.managers)
         self._said.say(words, warn=warn)
+
+
+def _role_words(name: str, role: Role) -> str:
+    return f"{name}: {'★ manager' if role is Role.MANAGER else 'worker'}"
 
 
 class _Said:

@@ -54,8 +54,9 @@ class ConfigEditor:
         self._opened = ignition.review(text, files_dir=files_dir)
         self.review: Review = self._opened
         self._area = widgets.Textarea(
-            value=text, continuous_update=True, layout={"width": "auto"}, tooltip=f"the text of {name}"
-        )
+            value=text, continuous_update=True, layout={"width": "auto"}, tooltip=f"the text of {name}",
+            description=f"the text of {name}", style={"description_width": "0px"},  # a label that is only read out
+        )  # fmt: skip
         self._area.add_class("lk-area")
         self._area.observe(self._typed, "value")
         self._marks, self._remarks = widgets.HTML(), widgets.HTML()

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from tests.lab.front_door import FRONT_DOOR, FrontDoor, new_lab
 
-from .jupyter import workbook
+from .jupyter import SHOTS, workbook
 
 LAB = """\
 name: browser
@@ -61,6 +61,17 @@ def book(*sources: str) -> dict[str, Any]:
 def address(door: FrontDoor) -> Iterator[str]:
     with workbook(door) as address:
         yield address
+
+
+@pytest.fixture(autouse=True)
+def what_failed(request: pytest.FixtureRequest, browser: Browser) -> Iterator[None]:
+    """A picture of each page that a test did not come to close."""
+    yield
+    for context in browser.contexts:
+        for number, page in enumerate(context.pages):
+            SHOTS.mkdir(parents=True, exist_ok=True)
+            page.screenshot(path=SHOTS / f"failed-{request.node.originalname}-{number}.png")
+            page.close()
 
 
 @pytest.fixture(scope="session")

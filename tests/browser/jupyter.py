@@ -103,9 +103,15 @@ class Book:
     def run_cell(self, number: int) -> Locator:
         """Run one code cell, counted from 0; its output area."""
         cell = self.page.locator(".jp-CodeCell").nth(number)
-        cell.locator(".jp-InputArea-editor").click()
+        prompt = cell.locator(".jp-InputPrompt")
+        before = prompt.text_content()
+        cell.locator(".cm-content").click()
         self.page.keyboard.press("Control+Enter")
-        return cell.locator(".jp-OutputArea").first
+        for _ in range(150):
+            if prompt.text_content() not in (before, "[*]:"):
+                return cell.locator(".jp-OutputArea").first
+            self.page.wait_for_timeout(200)
+        raise AssertionError(f"{self.name}: cell {number} did not run: {prompt.text_content()}")
 
     def restart(self) -> None:
         """Restart the kernel, whatever it is doing."""
@@ -113,10 +119,11 @@ class Book:
         self.page.locator(".jp-Dialog button", has_text="Restart").last.click()
 
     def theme(self, name: str) -> None:
-        """Switch the theme as a person does, with the settings menu."""
-        self.page.get_by_role("menuitem", name="Settings", exact=True).first.click()
-        self.page.get_by_role("menuitem", name="Theme", exact=True).hover()
-        self.page.get_by_role("menuitem", name=name, exact=True).click()
+        """Switch the theme with the command palette."""
+        self.page.keyboard.press("Control+Shift+C")
+        palette = self.page.locator(".lm-CommandPalette-input")
+        palette.fill(f"Use Theme: {name}")
+        palette.press("Enter")
         self.page.wait_for_function(
             "dark => (document.body.dataset.jpThemeLight === 'false') === dark", arg=name == DARK
         )

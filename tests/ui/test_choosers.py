@@ -90,7 +90,7 @@ def test_the_parameter_names_the_managers(capsys: pytest.CaptureFixture[str]) ->
 def test_a_changed_role_is_judged_at_once() -> None:
     choice = roles()
     assert "One manager (the controller)" in choice.verdict
-    choice._lists["blade1"].value = "manager"
+    choice._buttons["blade1"].value = True
     assert "worse than one" in choice.verdict
     assert "worse than one" in choice._said.widget.value and "labkit-warn" in choice._said.widget.value
     assert choice.value["blade1"] is Role.MANAGER
@@ -101,16 +101,20 @@ def test_where_nobody_chose_the_managers_stay_as_they_are() -> None:
     assert roles(["blade2"]).wanted == ("blade2",)
 
 
-@pytest.mark.parametrize(("pressed", "wanted"), [(["manager"], ("blade1",)), (["manager", "worker"], ())])
-def test_what_a_person_chose_holds(pressed: list[str], wanted: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("pressed", "wanted"), [([True], ("blade1",)), ([True, False], ())])
+def test_what_a_person_chose_holds(pressed: list[bool], wanted: tuple[str, ...]) -> None:
     choice = roles()
-    for role in pressed:
-        choice._lists["blade1"].value = role
+    for is_manager in pressed:
+        choice._buttons["blade1"].value = is_manager
     assert choice.wanted == wanted
 
 
-def test_each_list_has_its_blades_name_for_a_label() -> None:
-    assert [one.description for one in roles()._lists.values()] == ["blade1", "blade2", "blade3"]
+def test_each_button_says_its_blade_and_role() -> None:
+    choice = roles(["blade2"])
+    words = [button.description for button in choice._buttons.values()]
+    assert words == ["blade1: worker", "blade2: ★ manager", "blade3: worker"]
+    choice._buttons["blade2"].value = False
+    assert choice._buttons["blade2"].description == "blade2: worker"
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,14 @@ def test_time_left_shrinks_and_then_says_so() -> None:
     assert time_left(fold_all(RUNNING).stages.blade("blade1"), USUAL, at) == ""
 
 
+def test_a_blade_that_waits_for_a_swarm_is_not_slow() -> None:
+    alone = [
+        event for event in RUNNING if event.kind not in ("swarm", "ticket") and getattr(event, "stage", "") != "joined"
+    ]
+    scene = fold_all(alone)
+    assert "; waits for a swarm" in draw_progress(["blade1"], scene, USUAL, scene.now + 500).text
+
+
 def test_progress_shouts_when_a_blade_is_stuck() -> None:
     stuck = events.Stuck(blade="blade1", step="initrd", what="it stands still", seconds=99, time=1_700_000_200)
     half = [event for event in STREAM if event.blade == "blade1"][:10]
