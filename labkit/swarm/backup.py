@@ -67,10 +67,14 @@ def restore(archive: Path, engine_data: Path, sock: Path) -> None:
         engine_data.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(fresh, ignore_errors=True)
         with tarfile.open(archive, "r:gz") as tar:
-            names = tar.getnames()
-            if f"{FOLDER}/docker-state.json" not in names or any(not _inside(name) for name in names):
+            members = tar.getmembers()
+            names = [member.name for member in members]
+            plain = all(_inside(member.name) and (member.isfile() or member.isdir()) for member in members)
+            if f"{FOLDER}/docker-state.json" not in names or not plain:
                 raise SwarmError("this is no backup of a swarm", where=str(archive))
-            tar.extractall(fresh, filter="data")
+            # Python before 3.11.4, such as Debian 12's, has no filters: there the look above is what keeps it inside.
+            tar.extraction_filter = getattr(tarfile, "data_filter", lambda member, path: member)
+            tar.extractall(fresh)
         if folder.exists():
             shutil.rmtree(kept, ignore_errors=True)
             folder.rename(kept)

@@ -69,12 +69,17 @@ class ServiceState:
 def judge_service(
     raw: Mapping[str, Any], tasks: Sequence[Task], nodes: Sequence[Node], *, action: str = ""
 ) -> ServiceState:
-    """The state of a service from the answer to ``GET /services/…``, its tasks and all nodes."""
+    """The state of a service from the answer to ``GET /services/…``, its tasks and all nodes.
+
+    What ran on a node that is down does not count as running, though swarm lists it so until it has replaced it.
+    """
     spec = raw["Spec"]
     container = spec["TaskTemplate"]["ContainerSpec"]
     names = {node.id: node.blade or node.hostname for node in nodes}
     current = [task for task in tasks if task.wanted and dict(task.container) == container]
-    running = [task for task in current if task.state == "running"]
+    down = {node.id for node in nodes if node.state == "down"}
+    running = [task for task in current if task.state == "running" and task.node not in down]
+    lost = {names[task.node] for task in current if task.state == "running" and task.node in down}
     replicated = spec["Mode"].get("Replicated")
     state = ServiceState(
         id=raw["ID"],
@@ -89,6 +94,8 @@ def judge_service(
     )
     if state.converged:
         return state
+    if lost:
+        return replace(state, reason=f"{', '.join(sorted(lost))} is down: what ran there is to start elsewhere")
     return replace(state, reason=_explain(state, tasks, current, container, names))
 
 

@@ -169,7 +169,7 @@ def test_a_service_is_taken_along_as_a_stack(swarm: Fleet, spec: ServiceSpec, tr
     """What `export` writes, the real ``docker stack deploy`` reads, and the engine then has the same again."""
     check = HealthCheck(("test", "-e", "/www/page"), every_s=1)
     spec = replace(
-        spec, env={"PRICE": "5$"}, health=check, mounts=(Mount("/scratch", "tmpfs"), Mount("/data", source="d"))
+        spec, env={"PRICE": "5$"}, health=check, mounts=(Mount("/scratch", "tmpfs"), Mount("/data", source="data"))
     )
     with engine(swarm.controller.sock) as client:
         ensure_service(client, spec)

@@ -240,11 +240,18 @@ def task(number: int, state: str = "running", **more: Any) -> Task:
     return Task(**{"id": f"t{number}{state}", "state": state, **known, **more})
 
 
-def judged(*tasks: Task, replicas: int | None = 2, update: str = "") -> ServiceState:
+def judged(*tasks: Task, replicas: int | None = 2, update: str = "", down: str = "") -> ServiceState:
     mode = {"Global": {}} if replicas is None else {"Replicated": {"Replicas": replicas}}
     raw = {"ID": "s", "Spec": {"Name": "web", "Mode": mode, "TaskTemplate": {"ContainerSpec": CONTAINER}},
            "UpdateStatus": {"State": update}}  # fmt: skip
-    return judge_service(raw, tasks, NODES, action="found")
+    nodes = [replace(node, state="down") if node.blade == down else node for node in NODES]
+    return judge_service(raw, tasks, nodes, action="found")
+
+
+def test_what_ran_on_a_lost_blade_does_not_run() -> None:
+    state = judged(task(1), task(2), down="blade2")
+    assert (state.running, state.converged, dict(state.places)) == (1, False, {"web.1": "blade1"})
+    assert state.reason == "blade2 is down: what ran there is to start elsewhere"
 
 
 def test_all_replicas_run() -> None:
