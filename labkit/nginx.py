@@ -12,7 +12,7 @@ from labkit.errors import SwarmError
 from labkit.swarm import registry, service
 from labkit.swarm.judge import ServiceState
 from labkit.swarm.probe import Answer, probe
-from labkit.swarm.spec import ConfigFile, ServiceSpec
+from labkit.swarm.spec import ConfigFile, HealthCheck, ServiceSpec
 
 NAME = "web"
 TARGET_PORT = 80
@@ -23,6 +23,7 @@ server {
     listen 80 default_server;
     root /var/www/html;
     add_header X-Replica $hostname always;
+    location = /healthz { access_log off; return 200 "well\\n"; }
     location / { try_files $uri $uri/ =404; }
 }
 """
@@ -34,7 +35,11 @@ def page(text: str) -> bytes:
 
 
 def nginx_spec(running: RunningLab, *, replicas: int, port: int, text: str) -> ServiceSpec:
-    """What the service shall be: page and site are swarm configs, so no blade needs a volume."""
+    """What the service shall be: page and site are swarm configs, so no blade needs a volume.
+
+    Without the health check a replica counts as running before nginx listens, and who is sent to it meanwhile is
+    refused: some requests in each update.
+    """
     return ServiceSpec(
         name=NAME,
         image=f"{running.lab.network.registry}/nginx:labkit",
@@ -44,6 +49,7 @@ def nginx_spec(running: RunningLab, *, replicas: int, port: int, text: str) -> S
             ConfigFile("/etc/nginx/sites-enabled/default", SITE),
             ConfigFile("/var/www/html/index.html", page(text)),
         ),
+        health=HealthCheck(("/bin/wget", "-q", "-O", "/dev/null", "http://127.0.0.1/healthz"), every_s=2, retries=5),
     )
 
 
@@ -66,7 +72,7 @@ def ensure_nginx(
         state = service.ensure_service(engine, spec)
         if state.action != "found":
             running.emit(events.Service(name=NAME, action=state.action, detail=f"{replicas} replicas"))
-        done = service.watch(engine, NAME, timeout_s, progress=progress, content=spec.digest)
+        done = service.watch(engine, NAME, timeout_s, progress=progress, asked=state.asked)
         running.emit(events.Service(name=NAME, action="converged"))
         for replica, blade in sorted(done.places.items()):
             running.emit(events.Service(blade=blade, name=NAME, action="running", detail=replica))
@@ -80,7 +86,7 @@ def roll_back(
     with running.engine() as engine:
         state = service.roll_back(engine, NAME)
         running.emit(events.Service(name=NAME, action="rolled back"))
-        return service.watch(engine, NAME, timeout_s, progress=progress, content=state.content)
+        return service.watch(engine, NAME, timeout_s, progress=progress, asked=state.asked)
 
 
 def ask_blades(running: RunningLab, port: int, *, rounds: int = 1, settle_s: float = 60.0) -> list[Answer]:

@@ -22,7 +22,8 @@ class ServiceState:
     one by ``service.slot`` (``service.node`` where it is global). ``update`` is swarm's state of the last update:
     ``updating``, ``completed``, ``paused``, ``rollback_completed``, … or empty. ``reason`` says what it waits for or
     why it cannot. ``action`` is what `ensure_service` did: ``created``, ``updated`` or ``found``;
-    ``content`` is the digest of what it was asked to be (`labkit.swarm.spec.ServiceSpec.digest`).
+    ``content`` is the digest of what it is to be now and ``asked`` of what somebody wants it to be (both are a
+    `labkit.swarm.spec.ServiceSpec.digest`): they differ once swarm has gone back after a failure.
     """
 
     id: str
@@ -35,30 +36,29 @@ class ServiceState:
     reason: str = ""
     action: str = ""
     content: str = ""
-
-    @property
-    def whole(self) -> bool:
-        """All replicas run what the specification says."""
-        return 0 < self.wanted == self.running
+    asked: str = ""
 
     @property
     def converged(self) -> bool:
-        """All replicas run what the specification says, and no update is under way or was given up."""
-        return self.whole and self.update in ("", "completed")
-
-    def converged_on(self, content: str) -> bool:
-        """Whether it is whole and is what ``content`` says, also when it is so because swarm went back to it."""
-        return self.converged or (self.whole and self.update == "rollback_completed" and self.content == content)
+        """All replicas run what the specification says, that is what was asked for, and no update is under way."""
+        settled = self.update in ("", "completed") or (self.update == "rollback_completed" and not self._is_another)
+        return 0 < self.wanted == self.running and settled
 
     @property
     def given_up(self) -> bool:
         """Swarm itself has ended the update without success: waiting changes nothing."""
-        return self.update in ("paused", "rollback_paused", "rollback_completed")
+        back = self.update == "rollback_completed" and self._is_another
+        return back or self.update in ("paused", "rollback_paused")
 
     @property
     def failed(self) -> bool:
         """The update did not succeed, and swarm has taken it back, is doing so, or stopped half-way."""
-        return self.given_up or self.update == "rollback_started"
+        return self.given_up or (self.update == "rollback_started" and self._is_another)
+
+    @property
+    def _is_another(self) -> bool:
+        """Whether it is not what was asked for: swarm went back to what it was before."""
+        return self.content != self.asked
 
     def __str__(self) -> str:
         places = ", ".join(f"{slot} on {node}" for slot, node in sorted(self.places.items()))
@@ -67,13 +67,15 @@ class ServiceState:
 
 
 def judge_service(
-    raw: Mapping[str, Any], tasks: Sequence[Task], nodes: Sequence[Node], *, action: str = ""
+    raw: Mapping[str, Any], tasks: Sequence[Task], nodes: Sequence[Node], *, action: str = "", asked: str = ""
 ) -> ServiceState:
     """The state of a service from the answer to ``GET /services/…``, its tasks and all nodes.
 
     What ran on a node that is down does not count as running, though swarm lists it so until it has replaced it.
+    Without ``asked`` it is taken for what somebody wants.
     """
     spec = raw["Spec"]
+    content = str((spec.get("Labels") or {}).get(CONTENT, ""))
     container = spec["TaskTemplate"]["ContainerSpec"]
     names = {node.id: node.blade or node.hostname for node in nodes}
     current = [task for task in tasks if task.wanted and dict(task.container) == container]
@@ -90,7 +92,8 @@ def judge_service(
         places={f"{spec['Name']}.{task.slot or names.get(task.node)}": names.get(task.node, "") for task in running},
         update=(raw.get("UpdateStatus") or {}).get("State", ""),
         action=action,
-        content=str((spec.get("Labels") or {}).get(CONTENT, "")),
+        content=content,
+        asked=asked or content,
     )
     if state.converged:
         return state

@@ -43,7 +43,7 @@ def ensure_service(client: docker.DockerClient, spec: ServiceSpec) -> ServiceSta
     with engine_errors():
         raw = _find(client, spec.name)
         if raw is not None and (raw["Spec"].get("Labels") or {}).get(CONTENT) == spec.digest:
-            return _state(client, raw, "found")
+            return _state(client, raw, "found", spec.digest)
         body = service_body(spec, _ensure_configs(client, spec), _ensure_secrets(client, spec))
         if raw is None:
             api(client).create_service(**_fields(body))
@@ -52,16 +52,19 @@ def ensure_service(client: docker.DockerClient, spec: ServiceSpec) -> ServiceSta
         action = "created" if raw is None else "updated"
         raw = api(client).inspect_service(spec.name)
         _prune_files(client, raw)
-        return _state(client, raw, action)
+        return _state(client, raw, action, spec.digest)
 
 
-def look(client: docker.DockerClient, name: str) -> ServiceState:
-    """How a service is doing now. Raises SwarmError when there is none of that name."""
+def look(client: docker.DockerClient, name: str, *, asked: str = "") -> ServiceState:
+    """How a service is doing now; ``asked`` is the digest of what it is wanted to be.
+
+    Raises SwarmError when there is none of that name.
+    """
     with engine_errors():
         raw = _find(client, name)
         if raw is None:
             raise SwarmError(f"no service '{name}' on this swarm", fix="deploy it first")
-        return _state(client, raw, "")
+        return _state(client, raw, "", asked)
 
 
 def read(client: docker.DockerClient, name: str) -> Deployed:
@@ -83,26 +86,27 @@ def watch(
     progress: Callable[[ServiceState], None] | None = None,
     every_s: float = 0.5,
     settle_s: float = SETTLE_S,
-    content: str = "",
+    asked: str = "",
 ) -> ServiceState:
     """Wait until a service has converged and stayed so for ``settle_s``; ``progress`` gets each new state.
 
-    A service that swarm has taken back to what ``content`` says (`ServiceSpec.digest`) counts as converged too.
-    Raises SwarmError with the reason when it does not within ``timeout_s``, or as soon as swarm gives up an update.
+    ``asked`` is the digest of what it is wanted to be (`ServiceState.asked` of the state that `ensure_service` and
+    `roll_back` return), else what it is to be at the first look. Raises SwarmError with the reason when it does not
+    within ``timeout_s``, or as soon as swarm gives up an update.
     """
     deadline = time.monotonic() + timeout_s
     since, shown = None, None
     while True:
-        state, now = look(client, name), time.monotonic()
+        state, now = look(client, name, asked=asked), time.monotonic()
+        asked = state.asked
         if state != shown and progress is not None:
             progress(state)
         shown = state
-        there = state.converged_on(content)
-        since = (now if since is None else since) if there else None
+        since = (now if since is None else since) if state.converged else None
         if since is not None and now - since >= settle_s:
             return state
         late = now >= deadline and since is None
-        if (state.given_up and not there) or (late and state.failed):
+        if state.given_up or (late and state.failed):
             raise SwarmError(f"service '{name}' was not updated: {state.reason}")
         if late:
             raise SwarmError(
@@ -112,7 +116,7 @@ def watch(
 
 
 def roll_back(client: docker.DockerClient, name: str) -> ServiceState:
-    """Take a service back to what it was before its last update; `watch` it with the state's ``content``.
+    """Take a service back to what it was before its last update; `watch` it with the state's ``asked``.
 
     Raises SwarmError when there is nothing to go back to.
     """
@@ -124,7 +128,7 @@ def roll_back(client: docker.DockerClient, name: str) -> ServiceState:
         url = api(client)._url("/services/{0}/update", raw["ID"])
         params = {"version": raw["Version"]["Index"], "rollback": "previous"}
         api(client)._result(api(client)._post_json(url, data=raw["Spec"], params=params), json=True)
-        return _state(client, api(client).inspect_service(name), "rolled back")
+        return _state(client, api(client).inspect_service(name), "rolled back", "")
 
 
 def remove_service(client: docker.DockerClient, name: str, *, timeout_s: float = 30.0) -> bool:
@@ -149,9 +153,9 @@ def _find(client: docker.DockerClient, name: str) -> dict[str, Any] | None:
     return found if found["Spec"]["Name"] == name else None  # the engine also takes the start of an id for a name
 
 
-def _state(client: docker.DockerClient, raw: Mapping[str, Any], action: str) -> ServiceState:
+def _state(client: docker.DockerClient, raw: Mapping[str, Any], action: str, asked: str) -> ServiceState:
     tasks = [read_task(task) for task in api(client).tasks({"service": raw["ID"]})]
-    return judge_service(raw, tasks, cluster.nodes(client), action=action)
+    return judge_service(raw, tasks, cluster.nodes(client), action=action, asked=asked)
 
 
 def _fields(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -81,19 +82,17 @@ def test_an_update_and_the_way_back_lose_no_request(running: RunningLab) -> None
 
 
 def test_a_replica_is_killed_every_five_seconds(door: FrontDoor, running: RunningLab) -> None:
-    killed = 0
-    with under_load(addresses(running), PORT, per_s=50) as load:
-        for turn in range(12):
-            began = time.monotonic()
-            blade = NAMES[turn % 3]
-            words = "docker ps -q --filter name=web | head -n 1 | xargs -r docker kill"
-            done = door("ssh", blade, "sudo", "sh", "-c", f"'{words}'", timeout_s=30)
-            killed += bool(done.stdout.strip())
-            time.sleep(max(0.0, began + 5 - time.monotonic()))
+    # A login takes seconds under load: each blade gets one, and kills what it has in its turn of fifteen seconds.
+    kill = "docker ps -q --filter name=web | head -n 1 | xargs -r docker kill"
+    turns = [f"'sleep {5 * n}; for i in 1 2 3 4; do {kill}; sleep 15; done'" for n in range(3)]
+    with under_load(addresses(running), PORT, per_s=50) as load, ThreadPoolExecutor(3) as logins:
+        done = list(logins.map(lambda one: door("ssh", one[0], "sudo", "sh", "-c", one[1], timeout_s=180),
+                               zip(NAMES, turns, strict=True)))  # fmt: skip
+    killed = sum(len(one.stdout.split()) for one in done)
+    failed = sum(not answer.ok for answer in load)
     print(f"\n{killed} replicas killed in a minute: {tally(load)}")
     assert killed >= 6
-    failed = sum(not answer.ok for answer in load)
-    assert failed < len(load) / 20, "who was being answered is lost, nobody else"
+    assert failed < len(load) / 10, "who is being answered is lost, and who is sent there before the swarm notices"
     with running.engine() as engine:
         assert service.watch(engine, "web", 60).running == 3
 

@@ -22,7 +22,7 @@ from labkit.swarm.engine import api, engine
 from labkit.swarm.judge import ServiceState
 from labkit.swarm.probe import Answer, probe
 from labkit.swarm.registry import ensure_image
-from labkit.swarm.service import ensure_service, look, read, remove_service, watch
+from labkit.swarm.service import ensure_service, look, read, remove_service, roll_back, watch
 from labkit.swarm.spec import ConfigFile, HealthCheck, Mount, SecretFile, ServiceSpec, UpdatePolicy
 
 pytestmark = pytest.mark.engine
@@ -89,6 +89,21 @@ def test_an_update_changes_the_page_in_place(swarm: Fleet, spec: ServiceSpec) ->
     assert {(answer.status, answer.error) for answer in asked(swarm)} == {(0, "Connection refused")}
 
 
+def test_a_service_is_taken_back_by_hand(swarm: Fleet, spec: ServiceSpec) -> None:
+    with engine(swarm.controller.sock) as client:
+        ensure_service(client, spec)
+        first = watch(client, "web", 60)
+        with pytest.raises(SwarmError, match="'web' has nothing to go back to"):
+            roll_back(client, "web")
+        wanted = ensure_service(client, replace(spec, configs=(ConfigFile("/www/page", b"new\n"),))).asked
+        assert watch(client, "web", 60, asked=wanted).content != first.content
+        state = roll_back(client, "web")
+        assert state.asked == first.content
+        assert watch(client, "web", 90, asked=state.asked).update == "rollback_completed"
+        assert {answer.body for answer in asked(swarm)} == {f"slot {n} of web\n" for n in (1, 2, 3)}
+        assert watch(client, "web", 10).running == 3  # and whoever asks later finds it well
+
+
 def test_one_on_each_node(swarm: Fleet, spec: ServiceSpec) -> None:
     with engine(swarm.controller.sock) as client:
         ensure_service(client, replace(spec, replicas=None, ports=()))
@@ -99,9 +114,9 @@ def test_one_on_each_node(swarm: Fleet, spec: ServiceSpec) -> None:
 
 def refused(fleet: Fleet, spec: ServiceSpec, timeout_s: float) -> str:
     with engine(fleet.controller.sock) as client:
-        ensure_service(client, spec)
+        wanted = ensure_service(client, spec).asked
         with pytest.raises(SwarmError) as error:
-            watch(client, spec.name, timeout_s)
+            watch(client, spec.name, timeout_s, asked=wanted)
     return error.value.what
 
 
@@ -151,7 +166,8 @@ def test_a_bad_update_is_taken_back(swarm: Fleet, spec: ServiceSpec) -> None:
         assert said.startswith("service 'web' was not updated: swarm gave up the update and took it back")
         assert "ended with status 4" in said
         until(lambda: [answer.status for answer in asked(swarm)] == [200, 200, 200])
-        assert ensure_service(client, spec).action == "found"
+        found = ensure_service(client, spec)  # swarm's way back is what is wanted now
+        assert found.action == "found" and watch(client, "web", 60, asked=found.asked).running == 3
 
 
 def test_a_secret_is_seen_by_the_replicas_only(swarm: Fleet, spec: ServiceSpec) -> None:

@@ -240,12 +240,12 @@ def task(number: int, state: str = "running", **more: Any) -> Task:
     return Task(**{"id": f"t{number}{state}", "state": state, **known, **more})
 
 
-def judged(*tasks: Task, replicas: int | None = 2, update: str = "", down: str = "") -> ServiceState:
+def judged(*tasks: Task, replicas: int | None = 2, update: str = "", asked: str = "", down: str = "") -> ServiceState:
     mode = {"Global": {}} if replicas is None else {"Replicated": {"Replicas": replicas}}
     raw = {"ID": "s", "Spec": {"Name": "web", "Mode": mode, "TaskTemplate": {"ContainerSpec": CONTAINER}},
            "UpdateStatus": {"State": update}}  # fmt: skip
     nodes = [replace(node, state="down") if node.blade == down else node for node in NODES]
-    return judge_service(raw, tasks, nodes, action="found")
+    return judge_service(raw, tasks, nodes, action="found", asked=asked)
 
 
 def test_what_ran_on_a_lost_blade_does_not_run() -> None:
@@ -282,7 +282,7 @@ def test_an_old_failure_explains_nothing() -> None:
     failed = task(1, "failed", desired="shutdown", error="task: non-zero exit (1)", container={"Image": "old"})
     assert judged(failed, task(1, "starting"), task(2)).reason == "starting on blade1"
     assert judged(failed, task(1), task(2)).reason == ""
-    assert judged(failed, task(1), task(2), update="rollback_completed").reason == (
+    assert judged(failed, task(1), task(2), update="rollback_completed", asked="another").reason == (
         "swarm gave up the update and took it back: the replica on blade1 ended with status 1"
     )
 
@@ -290,13 +290,28 @@ def test_an_old_failure_explains_nothing() -> None:
 def test_an_update_on_its_way_back_says_why_and_what_it_waits_for() -> None:
     bad = task(1, "failed", desired="shutdown", error="task: non-zero exit (4)", container={"Image": "bad"})
     heir = task(2, "ready", desired="ready", created=9)
-    back = judged(bad, task(1), heir, task(2, desired="shutdown", node="n3"), update="rollback_started")
+    old = task(2, desired="shutdown", node="n3")
+    back = judged(bad, task(1), heir, old, update="rollback_started", asked="another")
     assert back.failed and not back.given_up and not back.converged
     assert back.reason == (
         "swarm gave up the update and is taking it back: the replica on blade1 ended with status 4; "
         "now waiting on blade2 for its predecessor to stop on blade3"
     )
     assert not judged(task(1), heir, update="updating").failed
+
+
+def test_a_service_that_was_taken_back_on_purpose_is_well() -> None:
+    """Once it is what somebody wants, a later loss of a replica is no failed update either."""
+    lost = task(2, "failed", desired="shutdown", error="task: non-zero exit (137)", created=5)
+    well = judged(task(1), task(2), update="rollback_completed")
+    assert well.converged and not well.failed and well.reason == ""
+    hurt = judged(task(1), lost, task(2, "starting", created=6), update="rollback_completed")
+    assert not hurt.converged and not hurt.failed
+    assert hurt.reason.startswith("the replica on blade2 ended with status 137")
+    assert not judged(task(1), task(2, "starting"), update="rollback_started").failed
+    assert judged(task(1), task(2), update="paused").given_up
+    unwanted = judged(task(1), task(2), update="rollback_completed", asked="another")
+    assert unwanted.given_up and not unwanted.converged
 
 
 def test_what_a_replica_that_is_ready_waits_for() -> None:
