@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,10 +32,12 @@ def connect(sock: Path, *, timeout_s: int = TIMEOUT_S) -> docker.DockerClient:
     if not there:
         raise SwarmError("no Docker engine listens here", where=str(sock), fix="start the lab with ./lab up")
     try:
+        with socket.socket(socket.AF_UNIX) as knock:  # first ourselves: the SDK forgets to close one that is refused
+            knock.connect(str(sock))
         return docker.DockerClient(base_url=f"unix://{sock}", timeout=timeout_s)
-    except docker.errors.DockerException as error:
-        if "Permission denied" in str(error):
-            raise _shut(sock) from None
+    except PermissionError:
+        raise _shut(sock) from None
+    except (OSError, docker.errors.DockerException) as error:
         raise SwarmError(
             f"the Docker engine does not answer ({_cause(error)})",
             where=str(sock),
