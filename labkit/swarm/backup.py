@@ -68,26 +68,38 @@ def restore(archive: Path, engine_data: Path, sock: Path) -> None:
         shutil.rmtree(fresh, ignore_errors=True)
         with tarfile.open(archive, "r:gz") as tar:
             members = tar.getmembers()
-            names = [member.name for member in members]
-            plain = all(_inside(member.name) and (member.isfile() or member.isdir()) for member in members)
-            if f"{FOLDER}/docker-state.json" not in names or not plain:
+            state = f"{FOLDER}/docker-state.json"
+            if state not in [member.name for member in members] or not all(map(_is_ours, members)):
                 raise SwarmError("this is no backup of a swarm", where=str(archive))
-            # Python before 3.11.4, such as Debian 12's, has no filters: there the look above is what keeps it inside.
-            tar.extraction_filter = getattr(tarfile, "data_filter", lambda member, path: member)
-            tar.extractall(fresh)
+            for member in members:
+                _unpack(tar, member, fresh)
         if folder.exists():
             shutil.rmtree(kept, ignore_errors=True)
             folder.rename(kept)
         (fresh / FOLDER).rename(folder)
-        folder.chmod(0o700)
     except (OSError, tarfile.TarError) as error:
         raise SwarmError(f"the backup cannot be put back: {error}", where=str(archive)) from None
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def _inside(name: str) -> bool:
-    return name == FOLDER or name.startswith(f"{FOLDER}/")
+def _is_ours(member: tarfile.TarInfo) -> bool:
+    """Whether `save` may have written this: files and folders below ``swarm``, and no way out of it."""
+    parts = member.name.split("/")
+    return parts[0] == FOLDER and ".." not in parts and _plain(member) is not None
+
+
+def _unpack(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
+    """By hand, for nobody but root to read: tarfile has a safe way of its own only since Python 3.11.4."""
+    target = folder / member.name
+    if member.isdir():
+        target.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return
+    source = tar.extractfile(member)
+    assert source is not None  # it is a file
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with source, _open_private(target) as file:
+        shutil.copyfileobj(source, file)
 
 
 def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo | None:

@@ -114,7 +114,7 @@ class Desk:
         blade, boot = self._who(request)
         started = time.monotonic()
         node = await self._ask(lambda client: find_node(cluster.nodes(client), blade, boot))
-        name = node.id if node else ""
+        name = node.id if node else self._left_as(blade, boot)
         self._emit(Leave(step="left", blade=blade, boot=boot, node=name))
         try:
             gone = node is not None and await self._ask(lambda client: cluster.remove_node(client, node.id))
@@ -126,6 +126,11 @@ class Desk:
         self._emit(Leave(step="removed", blade=blade, boot=boot, node=name, seconds=round(took, 3), detail=detail))
         self._look_now.set()
         return {}
+
+    def _left_as(self, blade: str, boot: str) -> str:
+        """The node that a leave of this boot was about, when it is off the list before its blade says so."""
+        talk = self._leaves.get((blade, boot))
+        return str(talk.result()["node"]) if talk is not None and talk.done() and talk.exception() is None else ""
 
     async def refused(self, request: dict[str, Any]) -> dict[str, Any]:
         self._tokens.refused()
