@@ -20,7 +20,7 @@ from labkit.netboot.leases import LeaseBook
 from labkit.nginx import ask_blades
 from labkit.stages import STAGES
 from labkit.swarm import cluster
-from labkit.workbook import CHAPTERS
+from labkit.workbook import BRING_UP
 
 from .front_door import FRONT_DOOR, FrontDoor, new_lab
 
@@ -47,7 +47,7 @@ def test_a_run_is_kept_and_can_be_told_again(first_run: Done, front_door: FrontD
     (folder,) = (front_door.folder / "runs").iterdir()
     kept = json.loads((folder / "run.json").read_text())
     assert (kept["status"], kept["answered"]) == ("done", True)
-    assert [row["name"] for row in kept["chapters"]] == list(CHAPTERS)
+    assert [row["name"] for row in kept["chapters"]] == list(BRING_UP)
     assert all(set(row["seconds"]) == set(STAGES) for row in kept["blades"].values())
     report = (folder / "report.html").read_text()
     assert "Boot timeline" in report and "answered through" in report
