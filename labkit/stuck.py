@@ -15,7 +15,7 @@ from labkit.lab import ChassisKind, Lab
 from labkit.stages import BladeState, LabState
 
 VIRTUAL_S: Mapping[str, float] = {
-    "firmware": 3.0, "dhcp": 16.0, "loader": 2.0, "config": 2.0, "kernel": 3.0, "initrd": 15.0, "ignition": 4.0,
+    "firmware": 3.0, "dhcp": 2.0, "loader": 2.0, "config": 2.0, "kernel": 3.0, "initrd": 15.0, "ignition": 4.0,
     "os": 20.0, "join": 20.0,
 }  # fmt: skip
 """Seconds a step takes on virtual blades without KVM, three at once on two cores, as measured."""

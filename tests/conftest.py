@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Generator
 from typing import TypeVar
 
@@ -28,6 +29,11 @@ NEEDS = {
 
 AS_ANYBODY = {"setup", "soak"}
 """The kinds that do not need root."""
+
+
+def pytest_configure() -> None:
+    # A shell's background job ignores SIGINT, and so would all that the tests start and then interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -17,8 +17,9 @@ from labkit.workbook import BOOK
 
 _TABLE = (
     "<style>.labkit-table{border-collapse:collapse;color:var(--jp-ui-font-color1);max-width:830px}"
-    ".labkit-table th,.labkit-table td{border-bottom:1px solid var(--jp-border-color1);padding:5px 12px 5px 0;"
-    "text-align:left;vertical-align:top;white-space:normal}.labkit-table a{color:var(--jp-content-link-color);"
+    "table.labkit-table th,table.labkit-table td{border-bottom:1px solid var(--jp-border-color1);"
+    "padding:5px 12px 5px 0;text-align:left!important;vertical-align:top;white-space:normal}"
+    ".labkit-table a{color:var(--jp-content-link-color);"
     "text-decoration:underline}</style>"
 )
 

@@ -127,6 +127,7 @@ class Book:
         self.page.wait_for_function(
             "dark => (document.body.dataset.jpThemeLight === 'false') === dark", arg=name == DARK
         )
+        self.page.locator("#jupyterlab-splash").wait_for(state="detached")
 
     def shoot(self, name: str) -> None:
         """Keep a picture of the window."""
