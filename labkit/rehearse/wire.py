@@ -82,8 +82,8 @@ def lease(sock: socket.socket, kind: Firmware, mac: str, patience: float = 1.0) 
     if chosen is None:
         raise Failed("no offer has an address", "a proxy answers, and the network's own DHCP server does not")
     wanted = says.request(kind, mac, chosen)
-    replies = _ask(sock, wanted, (Message.ACK, Message.NAK), patience)
-    acks = [reply for reply in replies if _server(reply) == _server(chosen)]
+    # Another server that thinks the network its own may refuse what it did not offer: that is not for us to hear.
+    acks = _ask(sock, wanted, (Message.ACK, Message.NAK), patience, of=_server(chosen))
     if not acks or acks[0].message is Message.NAK:
         why = acks[0].options.get(Option.MESSAGE, b"").decode(errors="replace") if acks else "no answer"
         what = f"the server {_server(chosen)} offered {chosen.yiaddr} and then refused it: {why}"
@@ -124,9 +124,16 @@ def _server(reply: Packet) -> IPv4Address:
 
 
 def _ask(
-    sock: socket.socket, asked: Packet, kinds: Sequence[Message], patience: float, gather_s: float = 0.0
+    sock: socket.socket,
+    asked: Packet,
+    kinds: Sequence[Message],
+    patience: float,
+    gather_s: float = 0.0,
+    of: IPv4Address | None = None,
 ) -> tuple[Packet, ...]:
-    """Send a message, again with growing pauses, until an answer comes; then listen ``gather_s`` longer."""
+    """Send a message, again with growing pauses, until an answer comes (of one server only, where ``of`` names it);
+    then listen ``gather_s`` longer.
+    """
     found: list[Packet] = []
     for pause_s in TRIES_S:
         sock.sendto(dhcp.encode(asked), ("255.255.255.255", SERVER_PORT))
@@ -139,7 +146,8 @@ def _ask(
                 break
             except dhcp.DhcpError:
                 continue
-            if reply.op == BOOTREPLY and reply.xid == asked.xid and reply.message in kinds:
+            is_answer = reply.op == BOOTREPLY and reply.xid == asked.xid and reply.message in kinds
+            if is_answer and of in (None, _server(reply)):
                 until = until if found else time.monotonic() + gather_s
                 found.append(reply)
         if found:
