@@ -24,6 +24,7 @@ from labkit.state import State
 
 LONGEST_S = 240.0
 START_S = 30.0
+END_S = 5.0
 
 Owner = tuple[int, int]
 PlugIn = Callable[[int], Awaitable[None]]
@@ -76,7 +77,13 @@ async def scratch_server(lab: Lab, owner: Owner) -> AsyncIterator[asyncio.subpro
     capabilities = ("net_admin", "net_bind_service", "net_raw")
     command = ["env", f"LABKIT_LAB={lab.path}", *confined(owner, *capabilities, module="labkit.rehearse.scratch")]
     async with in_namespace(command) as process:
-        yield process
+        try:
+            yield process
+        finally:
+            assert process.stdin is not None
+            process.stdin.close()  # its word to end: killed, it would leave its state folder behind
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), END_S)
 
 
 async def start_serving(process: asyncio.subprocess.Process) -> None:

@@ -298,6 +298,9 @@ def test_a_real_lab_is_rehearsed_with_a_server_of_the_same_making(
     (tmp_path / "bmc.password").write_text("secret\n")
     (tmp_path / "bmc.password").chmod(0o600)
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "cache"))
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
     lab = labfile.load(tmp_path / "lab.yaml")
     lines = asyncio.run(rehearse(lab, State(tmp_path / "state"), lab.blades[0], "bios", (0, 0)))
     tried = verdict("red1", "bios", lines)
@@ -309,3 +312,4 @@ def test_a_real_lab_is_rehearsed_with_a_server_of_the_same_making(
         assert "coreos_production_pxe_image.cpio.gz" in tried.what, tried
         assert tried.steps[-1].step == "kernel"
     assert not (tmp_path / "state").exists()
+    assert not list(scratch.iterdir()), "its keys and leases are thrown away"
