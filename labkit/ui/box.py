@@ -27,7 +27,8 @@ _STYLE = (
     "color:var(--jp-ui-font-color1,inherit);background:var(--jp-layout-color1)}"
     ".labkit-error h4{margin:0 0 8px;font-size:15px}.labkit-error dl{display:grid;margin:0 0 8px;gap:6px 14px;"
     "grid-template-columns:max-content auto}.labkit-error dt{white-space:nowrap;width:auto;font-weight:600}"
-    ".labkit-error dd{margin:0;white-space:pre-line;overflow-wrap:anywhere}.labkit-error a{color:var(--jp-content-link-color,LinkText);"
+    ".labkit-error dd{margin:0;white-space:pre-line;overflow-wrap:anywhere}"
+    ".labkit-error a{color:var(--jp-content-link-color,LinkText);"
     "text-decoration:underline}.labkit-error summary{cursor:pointer}.labkit-error pre{font-size:11px;overflow-x:auto;"
     "color:inherit;background:none}</style>"
 )
