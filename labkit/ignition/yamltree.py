@@ -20,7 +20,6 @@ MAX_DEPTH = 10_000
 KEPT_B = 256 << 10
 
 NodeKind = Literal["map", "seq", "scalar", "alias"]
-Scalar = "str | int | float | bool | None"
 
 
 class YamlError(Exception):

@@ -19,9 +19,6 @@ RED, GREEN, AMBER, BLUE, GREY = "#c03a44", "#2f8f5b", "#b8730f", "#3577b0", "#7a
 BRIGHT = "#ffffff"
 """For words on a fill."""
 
-CHAR_PX = 6.7
-"""A wide guess of how wide a letter is at 12 px, to place words."""
-
 
 @dataclass(frozen=True)
 class Picture:
