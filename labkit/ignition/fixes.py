@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import cache
 
 from .report import Entry, Report
 
@@ -87,11 +88,17 @@ _FIXES = [
 
 def of(message: str) -> str:
     """What to do about a message; empty where nothing general can be said."""
-    for pattern, fix in _FIXES:
-        match = re.search(pattern, message)
+    for pattern, fix in _compiled():
+        match = pattern.search(message)
         if match:
-            return match.expand(fix)
+            return match.expand(fix) if "\\" in fix else fix
     return ""
+
+
+@cache
+def _compiled() -> list[tuple[re.Pattern[str], str]]:
+    """The table for searching: a config of nothing but mistakes asks it twenty thousand times."""
+    return [(re.compile(pattern), fix) for pattern, fix in _FIXES]
 
 
 def add(report: Report) -> Report:
