@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 STATE_FOLDER = ".lab"
 BOOT_S = 420.0
+LONGEST_PASSWORD_B = 20
 
 
 def find_lab(path: Path | None = None) -> Path:
@@ -125,19 +126,24 @@ class RunningLab:
 def bmc_password(lab: Lab, state: State, blade: Blade) -> Secret:
     """A BMC's password: the lab's own for a virtual slot, else the first line of ``bmc.password_file``.
 
-    Raises PowerError naming the file.
+    Raises PowerError naming the file, also for a password that IPMI 2.0 cannot carry (section 22.30 of its
+    specification: at most 20 bytes).
     """
     if lab.chassis.kind is ChassisKind.VIRTUAL:
         return state.bmc_password
     path = blade.bmc.password_file
     if path is None:
         raise PowerError("no password for its BMC", where=blade.name, fix="set bmc.password_file in lab.yaml")
+    where = f"{blade.name} ({path})"
     try:
-        return Secret(path.read_text().splitlines()[0])
-    except (OSError, IndexError) as error:
-        raise PowerError(
-            f"the BMC's password cannot be read: {error}", where=f"{blade.name} ({path})", fix="one line, the password"
-        ) from None
+        password = path.read_text().splitlines()[0]
+    except (OSError, ValueError, IndexError) as error:
+        what = f"the BMC's password cannot be read: {error}"
+        raise PowerError(what, where=where, fix="one line, the password") from None
+    if len(password.encode()) > LONGEST_PASSWORD_B:
+        what = f"a BMC's password has at most {LONGEST_PASSWORD_B} bytes, and this one has {len(password.encode())}"
+        raise PowerError(what, where=where, fix="give the BMC a shorter one, and write that into the file")
+    return Secret(password)
 
 
 def choose_blades(lab: Lab, names: Sequence[str] | None) -> tuple[Blade, ...]:

@@ -21,6 +21,7 @@ import pytest
 from labkit import labfile, rpc
 from labkit.chassis import bmc, network, power
 from labkit.chassis.qemu import Machine
+from labkit.client import bmc_password
 from labkit.errors import PowerError
 from labkit.lab import Blade, Bmc, FirmwareKind
 from labkit.secret import Secret
@@ -113,6 +114,22 @@ def test_the_password_fits_every_ipmi(tmp_path: Path) -> None:
     assert len(state.bmc_password.reveal()) == 16, "IPMI 1.5 takes 16 bytes, 2.0 takes 20"
     assert state.bmc_password == state.bmc_password
     assert (state.keys / "bmc").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_password_no_bmc_can_have(tmp_path: Path) -> None:
+    (tmp_path / "lab.yaml").write_text(
+        "network: {kind: interface, interface: eth1, subnet: 10.0.40.0/24, server: 10.0.40.2}\n"
+        "bmc: {password_file: bmc.password}\n"
+        "blades: [{name: red1, macs: [00:00:5e:00:53:10], bmc: {address: 10.0.40.201}}]\n"
+    )
+    lab = labfile.load(tmp_path / "lab.yaml")
+    for text, what in (("one more than twenty!", "at most 20 bytes, and this one has 21"), ("", "cannot be read")):
+        (tmp_path / "bmc.password").write_text(text)
+        with pytest.raises(PowerError, match=what) as raised:
+            bmc_password(lab, State(tmp_path), lab.blades[0])
+        assert raised.value.where == f"red1 ({tmp_path}/bmc.password)" and raised.value.fix
+    (tmp_path / "bmc.password").write_text("exactly twenty bytes\nand a line of notes\n")
+    assert bmc_password(lab, State(tmp_path), lab.blades[0]).reveal() == "exactly twenty bytes"
 
 
 # --- power, over IPMI ---

@@ -139,8 +139,11 @@ def _engine(lab: Lab, facts: Facts) -> Iterator[Finding]:
         what = f"this kernel has no {name}, which is for {use}"
         if virtual:
             yield Finding("engine", WARNING, f"{what}; the blades' kernel has it, and only they answer", "")
-        else:
-            yield Finding("engine", BAD, what, f"modprobe {name}; else install this kernel's modules")
+            continue
+        if name == "ip_vs":  # the controller runs nothing itself: what is lost is its own port
+            what = f"{what}: published ports will answer on the blades only"
+        state = WARNING if name == "ip_vs" else BAD
+        yield Finding("engine", state, what, f"modprobe {name}; else install this kernel's modules")
 
 
 # --- the network ------------------------------------------------------------------------------------------------------

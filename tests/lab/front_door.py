@@ -27,9 +27,10 @@ blades:
 
 @dataclass(frozen=True)
 class FrontDoor:
-    """``./lab`` with a lab of the tests' own."""
+    """``./lab`` with a lab of the tests' own; ``prefix`` is what runs it somewhere else."""
 
     folder: Path
+    prefix: tuple[str, ...] = ()
 
     @property
     def state(self) -> Path:
@@ -41,7 +42,7 @@ class FrontDoor:
 
     def __call__(self, *words: str, timeout_s: float = 900) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [FRONT_DOOR, *words], env=self.environment, cwd=self.folder, capture_output=True, text=True,
+            [*self.prefix, FRONT_DOOR, *words], env=self.environment, cwd=self.folder, capture_output=True, text=True,
             timeout=timeout_s, check=False, stdin=subprocess.DEVNULL,
         )  # fmt: skip
 

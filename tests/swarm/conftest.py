@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fleet import REGISTRY, Fleet, ensure_joined, heartbeat_s
 
 from labkit import images, labfile
 from labkit.swarm import cluster
 from labkit.swarm.engine import api, engine
 from labkit.swarm.registry import ensure_image
 from labkit.swarm.service import remove_service
+
+from .fleet import REGISTRY, Fleet, ensure_joined, heartbeat_s
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ import time
 
 import docker.errors
 import pytest
-from fleet import Fleet, ensure_joined, join, post_join, until
 
 from labkit.errors import SwarmError
 from labkit.lab import Role
@@ -15,6 +14,8 @@ from labkit.swarm import cluster
 from labkit.swarm.engine import api, connect, engine
 from labkit.swarm.leave import drain_node
 from labkit.swarm.node import find_node
+
+from .fleet import Fleet, ensure_joined, join, post_join, until
 
 pytestmark = pytest.mark.engine
 

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fleet import Fleet, Machine, join, post_join, until
 
 from labkit import events, labfile, rpc
 from labkit.errors import ControlError, SwarmError
@@ -25,6 +24,8 @@ from labkit.swarm.engine import api, engine
 from labkit.swarm.node import Node, find_node
 from labkit.swarm.service import ensure_service, watch
 from labkit.swarm.spec import ServiceSpec
+
+from .fleet import Fleet, Machine, join, post_join, until
 
 pytestmark = pytest.mark.engine
 

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fleet import Fleet, ensure_joined, post_join, until
 
 from labkit import client, events, labfile
 from labkit.cli import main
@@ -24,6 +23,8 @@ from labkit.swarm.node import find_node
 from labkit.swarm.quorum import Quorum, quorum
 from labkit.swarm.service import ensure_service, watch
 from labkit.swarm.spec import ServiceSpec
+
+from .fleet import Fleet, ensure_joined, post_join, until
 
 pytestmark = pytest.mark.engine
 

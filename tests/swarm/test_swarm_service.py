@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fleet import REGISTRY, Fleet, until
 
 from labkit.errors import SwarmError
 from labkit.secret import Secret
@@ -24,6 +23,8 @@ from labkit.swarm.probe import Answer, probe
 from labkit.swarm.registry import ensure_image
 from labkit.swarm.service import ensure_service, look, read, remove_service, roll_back, watch
 from labkit.swarm.spec import ConfigFile, HealthCheck, Mount, SecretFile, ServiceSpec, UpdatePolicy
+
+from .fleet import REGISTRY, Fleet, until
 
 pytestmark = pytest.mark.engine
 

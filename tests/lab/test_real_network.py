@@ -1,0 +1,110 @@
+"""A lab as its owner has it: a network card, blades with BMCs, and this machine's own Docker as the manager.
+
+The "machine" is a network and mount namespace with a card ``eth1`` and a Docker engine; the blades are QEMU machines in
+another namespace, which `rack` plays. What labkit knows of them comes through the cable.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from labkit import images, labfile
+
+from ..swarm.fleet import Machine, sh
+from . import rack
+from .front_door import FrontDoor
+
+LAB = """\
+name: rack
+network: {kind: interface, interface: eth1, subnet: 10.87.0.0/24, server: 10.87.0.2}
+boot: ipxe
+os: labos
+bmc: {user: ADMIN, password_file: bmc.password}
+blades:
+  - {name: red1, slot: 1, macs: ["52:54:00:57:00:01"], address: 10.87.0.11, bmc: {address: 10.87.0.201}}
+"""
+
+
+class OwnEngine(Machine):
+    """The Docker engine of the "machine": it reads /etc/docker/certs.d where labkit writes it."""
+
+    def start(self, command: list[str], data_at: str) -> None:
+        trusting = "rm -r /etc/docker/certs.d; ln -s /run/host/etc/docker/certs.d /etc/docker/certs.d; exec "
+        super().start(["sh", "-c", trusting + shlex.join(command)], data_at)
+
+
+@pytest.fixture(scope="module")
+def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontDoor]:
+    """``./lab`` on that machine, with the rack plugged in and nothing running."""
+    folder = tmp_path_factory.mktemp("rack")
+    (folder / "lab.yaml").write_text(LAB)
+    (folder / "bmc.password").write_text("of-its-own\n")
+    (folder / "bmc.password").chmod(0o600)
+    images.ensure_images(labfile.load(folder / "lab.yaml"), progress=print)
+    tag = f"lkr{os.getpid()}"
+    with ExitStack() as stack:
+        for space in (tag, f"{tag}b"):
+            sh(f"ip netns add {space}; ip -n {space} link set lo up")
+            stack.callback(sh, f"ip netns delete {space}")
+        sh(
+            f"ip -n {tag} link add eth1 type veth peer name uplink netns {tag}b;"
+            f"ip -n {tag} address add 10.87.0.2/24 dev eth1; ip -n {tag} link set eth1 up"
+        )
+        hardware = [sys.executable, "-m", rack.__name__, str(folder / "lab.yaml"), str(folder / "rack")]
+        alone = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]  # so that its machines end with it
+        background(stack, ["ip", "netns", "exec", f"{tag}b", *alone, *hardware])
+        (folder / "own.crt").touch()
+        engine = OwnEngine(images.tree(), folder / "engine", tag, "server", tag, folder / "own.crt")
+        (engine.run / "work").mkdir()
+        (engine.run / "etc").mkdir()
+        stack.callback(engine.kill)
+        engine.on()
+        script = f"""
+            mount -t overlay overlay -o lowerdir=/etc,upperdir={engine.run}/etc,workdir={engine.run}/work /etc
+            mount -t tmpfs tmpfs /run && ln -s {engine.sock} /run/docker.sock
+            echo ready; exec sleep infinity"""
+        words = ["nsenter", f"--net=/run/netns/{tag}", "unshare", "--mount", "sh", "-ec", script]
+        machine = background(stack, words)
+        door = FrontDoor(folder, ("nsenter", f"--target={machine.pid}", "--net", "--mount"))
+        stack.callback(door, "down", timeout_s=60)
+        yield door
+
+
+def background(stack: ExitStack, words: list[str]) -> subprocess.Popen[str]:
+    """A program that says it is ready, and is ended with the stack."""
+    root = Path(__file__).resolve().parents[2]
+    process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, cwd=root)
+    stack.callback(process.wait, 10)
+    stack.callback(process.kill)
+    assert process.stdout is not None
+    with process.stdout as stream:
+        assert stream.readline() == "ready\n"
+    return process
+
+
+@pytest.mark.soak
+def test_a_real_lab_from_doctor_to_nginx_and_away(door: FrontDoor) -> None:
+    refused = door("up")
+    assert refused.returncode != 0 and "--yes" in refused.stderr
+    looked = door("doctor")
+    print(looked.stdout)
+    up = door("up", "--yes")
+    assert up.returncode == 0, up.stderr
+    rehearsed = door("rehearse", "red1")
+    assert rehearsed.returncode == 0, rehearsed.stdout + rehearsed.stderr
+    done = door("run", "--runs", str(door.folder / "runs"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    listed = {node["hostname"]: node for node in json.loads(door("swarm", "nodes", "--json").stdout)}
+    assert listed["red1"]["state"] == "ready"
+    print(done.stdout)
+    assert door("down").returncode == 0
+    assert door.leftovers() == []
