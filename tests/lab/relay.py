@@ -107,12 +107,17 @@ LARGEST_B = VNET_HEADER_B + 70_000
 
 
 def link_up(tap: str, bridge: str) -> None:
-    """Take the tap off the bridge and put a pair of our own in its place."""
-    inner, outer = f"{tap}i", f"{tap}o"
+    """Take the tap off the bridge and put a pair of our own in its place.
+
+    What arrives at the tap and at our end of the pair is for us alone: left to the kernel, it would answer in the bridge's
+    name for what it hears there, ARP and "port unreachable". As ports of a bridge that is down it drops them, behind us.
+    """
+    inner, outer, nowhere = f"{tap}i", f"{tap}o", f"{tap}n"
     for words in (
-        f"link set {tap} nomaster",
+        f"link add {nowhere} type bridge",
+        f"link set {tap} master {nowhere}",
         f"link add {inner} type veth peer name {outer}",
-        f"link set {inner} addrgenmode none promisc on up",
+        f"link set {inner} master {nowhere} addrgenmode none promisc on up",
         f"link set {outer} master {bridge} gso_max_segs 1 up",  # one frame a packet: each can be lost
         f"link set {tap} addrgenmode none promisc on up",
     ):
