@@ -109,8 +109,8 @@ LARGEST_B = VNET_HEADER_B + 70_000
 def link_up(tap: str, bridge: str) -> None:
     """Take the tap off the bridge and put a pair of our own in its place.
 
-    What arrives at the tap and at our end of the pair is for us alone: left to the kernel, it would answer in the bridge's
-    name for what it hears there, ARP and "port unreachable". As ports of a bridge that is down it drops them, behind us.
+    What arrives at the tap and at our end of the pair is for us alone. The kernel, left to itself, would answer for the
+    bridge there, ARP and "port unreachable"; of a port whose bridge is down it drops every frame, once we have it.
     """
     inner, outer, nowhere = f"{tap}i", f"{tap}o", f"{tap}n"
     for words in (
