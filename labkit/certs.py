@@ -1,21 +1,53 @@
-"""The lab's own certificate authority, and the certificate of its registry, made with openssl(1).
+"""The lab's own certificate authority and the certificates it signs, made with openssl(1).
 
-Blades learn the authority from their config, so that nobody has to call a registry insecure. Key and certificate lie in
-the state folder's ``keys/`` and are made once; a certificate is made again when the address it is for has changed.
+Blades learn the authority from their config. Keys and certificates lie in the state folder's ``keys/`` and are made
+once; a certificate is made again when the address it is for has changed, and each one before it expires. All are valid
+since `BEGINS`: a blade whose clock has lost its battery says that it is the year 2000, and has to believe us all the
+same.
 """
 
 from __future__ import annotations
 
 import os
+import ssl
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from labkit.errors import MachineError
 from labkit.state import State, owner_of
 
+BEGINS = "20000101000000Z"
 DAYS = 3650
-CURVE = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+RENEW_S = 30 * 24 * 3600
+"""A certificate that expires within this time is made again."""
+NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+
+CONFIG = """\
+[ca]
+default_ca = lab
+[lab]
+database = {folder}/index
+new_certs_dir = {folder}
+default_md = sha256
+policy = names
+unique_subject = no
+rand_serial = yes
+[names]
+commonName = supplied
+[authority]
+basicConstraints = critical, CA:TRUE, pathlen:0
+keyUsage = critical, keyCertSign
+subjectKeyIdentifier = hash
+[server]
+basicConstraints = CA:FALSE
+extendedKeyUsage = serverAuth
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid
+subjectAltName = {names}
+"""
+"""For openssl-ca(1), which alone takes a date to begin at (in OpenSSL 3.0). RFC 5280 says what stands in it."""
 
 
 @dataclass(frozen=True)
@@ -27,48 +59,69 @@ class Certificate:
 
 
 def ensure_ca(state: State) -> Certificate:
-    """The lab's authority, made on first use. Raises MachineError when openssl fails."""
+    """The lab's authority, made on first use; renewed with the key it had. Raises MachineError when openssl fails."""
     ca = Certificate(state.ca, state.keys / "ca.key")
-    if not (ca.certificate.exists() and ca.key.exists()):
-        _openssl(
-            "req", "-x509", *CURVE, "-keyout", ca.key, "-out", ca.certificate, "-days", str(DAYS),
-            "-subj", "/CN=labkit lab CA",
-            "-addext", "basicConstraints=critical,CA:TRUE,pathlen:0", "-addext", "keyUsage=critical,keyCertSign",
-        )  # fmt: skip
-        _hand_over(ca)
+    if not _is_good(ca, ca.certificate):
+        _make(ca, ca, "authority", "/CN=labkit lab CA")
     return ca
 
 
 def ensure_registry(state: State, address: str) -> Certificate:
     """The registry's certificate for an IP address, signed by the lab's authority. Raises MachineError."""
+    return _ensure_server(state, "registry", address)
+
+
+def ensure_boot_server(state: State, address: str) -> Certificate:
+    """The boot server's certificate for an IP address, signed by the lab's authority. Raises MachineError."""
+    return _ensure_server(state, "https", address)
+
+
+def server_context(made: Certificate) -> ssl.SSLContext:
+    """How a server speaks TLS with a certificate: 1.2 and later."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(made.certificate, made.key)
+    return context
+
+
+def _ensure_server(state: State, name: str, address: str) -> Certificate:
     ca = ensure_ca(state)
-    own = Certificate(state.keys / "registry" / "tls.crt", state.keys / "registry" / "tls.key")
-    if own.certificate.exists() and own.key.exists() and _is_for(own.certificate, ca.certificate, address):
-        return own
-    own.key.parent.mkdir(mode=0o700, exist_ok=True)
-    request = own.key.with_name("tls.csr")
-    extensions = own.key.with_name("tls.ext")
-    try:
-        _openssl("req", "-new", *CURVE, "-keyout", own.key, "-out", request, "-subj", "/CN=labkit registry")
-        extensions.write_text(
-            f"subjectAltName=IP:{address}\nbasicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth\n", encoding="ascii"
-        )
-        _openssl(
-            "x509", "-req", "-in", request, "-CA", ca.certificate, "-CAkey", ca.key, "-CAcreateserial",
-            "-out", own.certificate, "-days", str(DAYS), "-sha256", "-extfile", extensions,
-        )  # fmt: skip
-    finally:
-        request.unlink(missing_ok=True)
-        extensions.unlink(missing_ok=True)
-    _hand_over(own)
+    own = Certificate(state.keys / name / "tls.crt", state.keys / name / "tls.key")
+    if not _is_good(own, ca.certificate, "-verify_ip", address):
+        own.key.parent.mkdir(mode=0o700, exist_ok=True)
+        os.chown(own.key.parent, *owner_of(state.keys))
+        own.key.unlink(missing_ok=True)
+        _make(own, ca, "server", f"/CN=labkit {name}", names=f"IP:{address}")
     return own
 
 
-def _is_for(certificate: Path, authority: Path, address: str) -> bool:
-    """Whether a certificate is of this authority, for this address, and good for another day."""
-    words = ["openssl", "verify", "-CAfile", str(authority), "-verify_ip", address, str(certificate)]
-    later = ["openssl", "x509", "-in", str(certificate), "-checkend", "86400", "-noout"]
+def _is_good(made: Certificate, authority: Path, *wanted: str) -> bool:
+    """Whether a certificate is there, of this authority, as wanted, and good for some time to come."""
+    if not (made.certificate.exists() and made.key.exists()):
+        return False
+    words = ["openssl", "verify", "-CAfile", str(authority), *wanted, str(made.certificate)]
+    later = ["openssl", "x509", "-in", str(made.certificate), "-checkend", str(RENEW_S), "-noout"]
     return all(subprocess.run(one, capture_output=True, check=False).returncode == 0 for one in (words, later))
+
+
+def _make(made: Certificate, ca: Certificate, kind: str, subject: str, names: str = "IP:0.0.0.0") -> None:
+    """A certificate of a kind, with a key of its own where there is none yet. An authority signs itself."""
+    with tempfile.TemporaryDirectory(dir=ca.key.parent) as text:
+        folder = Path(text)
+        config, request, fresh, key = (folder / name for name in ("ca.cnf", "csr", "crt", "key"))
+        (folder / "index").touch()
+        config.write_text(CONFIG.format(folder=folder, names=names))
+        with_key = ("-key", made.key) if made.key.exists() else (*NEW_KEY, "-keyout", key)
+        _openssl("req", "-new", *with_key, "-out", request, "-subj", subject)
+        if key.exists():
+            key.replace(made.key)
+        signer = ("-selfsign",) if made is ca else ("-cert", ca.certificate)
+        _openssl(
+            "ca", "-batch", "-notext", "-config", config, *signer, "-keyfile", ca.key, "-extensions", kind,
+            "-startdate", BEGINS, "-days", str(DAYS), "-in", request, "-out", fresh,
+        )  # fmt: skip
+        fresh.replace(made.certificate)
+    _hand_over(made)
 
 
 def _openssl(*words: str | Path) -> None:

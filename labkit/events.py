@@ -99,7 +99,7 @@ class Dhcp(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Transfer(Event):
-    """A file over ``tftp`` or ``http``: ``started``, ``done``, ``failed`` or ``missing``.
+    """A file over ``tftp``, ``http`` or ``https``: ``started``, ``done``, ``failed`` or ``missing``.
 
     ``sent_b`` and ``size_b`` are bytes, ``seconds`` the time since it started.
     """

@@ -74,6 +74,7 @@ class Network:
     ``server`` is the address DHCP, TFTP and HTTP are served on; ``controller`` the address of the swarm's first
     manager (the same machine in a real lab); ``pool`` the first and last address for machines that are not blades.
     With ``dhcp`` as ``proxy`` there is no pool, and what the lab calls a blade's address is what its router gives it.
+    With ``tls`` the boot server speaks TLS as well, on ``https_port``, and hears booted blades there only.
     """
 
     kind: NetworkKind
@@ -85,6 +86,8 @@ class Network:
     http_port: int = 80
     registry_port: int = 5000
     dhcp: DhcpMode = DhcpMode.SERVER
+    tls: bool = False
+    https_port: int = 443
 
     @property
     def is_proxy(self) -> bool:
@@ -95,6 +98,13 @@ class Network:
     def http_root(self) -> str:
         """The URL blades fetch from, without a trailing slash."""
         return f"http://{self.server}" + ("" if self.http_port == 80 else f":{self.http_port}")
+
+    @property
+    def home_root(self) -> str:
+        """The URL below which a booted blade speaks with its ticket, without a trailing slash."""
+        if not self.tls:
+            return self.http_root
+        return f"https://{self.server}" + ("" if self.https_port == 443 else f":{self.https_port}")
 
     @property
     def registry(self) -> str:

@@ -114,7 +114,7 @@ def plan(
 ) -> BootPlan:
     """The boot of one blade: its own config, and what makes it a node of this lab.
 
-    ``ca`` is the certificate of the authority that vouches for the lab's registry, in PEM.
+    ``ca`` is the certificate of the authority that vouches for the lab's servers, in PEM.
     Raises PlanError when ``base`` has a version that the blade's operating system cannot read, or writes a file that
     labkit needs.
     """
@@ -257,7 +257,8 @@ def _overlay(lab: Lab, blade: Blade, boot: str, secrets: BootSecrets, version: s
         file("/etc/docker/daemon.json", 0o644, json.dumps(engine, indent=2) + "\n"),
         file(f"{units.FOLDER}/ticket", 0o600, f"X-Labkit-Ticket: {secrets.ticket.reveal()}\n"),
         *([file(f"/etc/docker/certs.d/{lab.network.registry}/ca.crt", 0o644, ca)] if ca else []),
-        *(file(script.path, script.mode, script.text) for script in units.swarm_scripts(lab.network.http_root)),
+        *([file(units.CA, 0o644, ca)] if ca and lab.network.tls else []),
+        *(file(script.path, script.mode, script.text) for script in units.swarm_scripts(lab.network.home_root)),
     ]
     config: dict[str, Any] = {
         "ignition": {"version": version},

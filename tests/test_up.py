@@ -13,8 +13,8 @@ from labkit import cli, labfile, up
 from labkit.chassis.network import check_subnet
 from labkit.client import choose_blades, ensure_lab
 from labkit.errors import LabkitError, MachineError, ParameterError
+from labkit.netboot.ports import open_sockets
 from labkit.state import State
-from labkit.supervisor import open_sockets
 
 VIRTUAL = "blades: [{name: blade1}, {name: blade2}]\n"
 REAL = """\

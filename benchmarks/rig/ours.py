@@ -20,8 +20,8 @@ from labkit.lab import Lab
 from labkit.netboot import leases
 from labkit.netboot.bootd import Bootd
 from labkit.netboot.leases import Lease, LeaseBook, LeaseState
+from labkit.netboot.ports import open_sockets
 from labkit.state import State
-from labkit.supervisor import open_sockets
 
 
 def all_leased(lab: Lab, path: Path) -> None:

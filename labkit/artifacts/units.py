@@ -16,6 +16,8 @@ JOIN_UNIT = "docker-swarm-join.service"
 LEAVE_UNIT = "docker-swarm-leave.service"
 HELLO_UNIT = "labkit-hello.service"
 FOLDER = "/etc/labkit"
+CA = f"{FOLDER}/ca.crt"
+"""Where a blade has the certificate of the lab's authority, in a lab that speaks TLS."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,13 @@ def swarm_units() -> tuple[UnitFile, ...]:
     return tuple(UnitFile(name, render_text(name, folder=FOLDER)) for name in (HELLO_UNIT, JOIN_UNIT, LEAVE_UNIT))
 
 
-def swarm_scripts(http_root: str) -> tuple[Script, ...]:
-    """The scripts the units run. They need nothing but a POSIX shell, curl and sed, which Container Linux has."""
+def swarm_scripts(root: str) -> tuple[Script, ...]:
+    """The scripts the units run, which speak to the lab below the URL ``root``; over HTTPS they believe its authority.
+
+    They need nothing but a POSIX shell, curl and sed, which Container Linux has.
+    """
+    ca = CA if root.startswith("https://") else ""
     return tuple(
-        Script(f"{FOLDER}/{name}", 0o755, render_text(name, http_root=http_root, folder=FOLDER))
+        Script(f"{FOLDER}/{name}", 0o755, render_text(name, root=root, folder=FOLDER, ca=ca))
         for name in ("lab.sh", "hello", "join", "leave")
     )

@@ -194,9 +194,10 @@ def _ports(lab: Lab, facts: Facts) -> Iterator[Finding]:
 
 
 def ports(lab: Lab) -> tuple[tuple[str, int], ...]:
-    """What blades send to: DHCP, a proxy's own port, TFTP, HTTP."""
+    """What blades send to: DHCP, a proxy's own port, TFTP, HTTP, HTTPS."""
     boot = (("udp", 4011),) if lab.network.is_proxy else ()
-    return (("udp", 67), *boot, ("udp", 69), ("tcp", lab.network.http_port))
+    https = (("tcp", lab.network.https_port),) if lab.network.tls else ()
+    return (("udp", 67), *boot, ("udp", 69), ("tcp", lab.network.http_port), *https)
 
 
 def _firewall(lab: Lab, facts: Facts) -> Iterator[Finding]:

@@ -27,7 +27,7 @@ TOP = Kind(
     ("name", "network", "chassis", "swarm", "ssh_keys", "bmc", "blades", *SHARED),
     {
         **dict.fromkeys(("interface", "subnet", "server", "controller", "dhcp", "pool"), "under 'network:'"),
-        **dict.fromkeys(("http_port", "registry_port"), "under 'network:'"),
+        **dict.fromkeys(("http_port", "registry_port", "tls", "https_port"), "under 'network:'"),
         **dict.fromkeys(("slot", "macs", "address"), "to each blade, under 'blades:'"),
         **dict.fromkeys(SWARM.keys, "under 'swarm:'"),
         "slots": "under 'chassis:'",

@@ -13,8 +13,12 @@ MAX_SLOTS = 50
 SUBNET = IPv4Network("10.77.0.0/24")
 
 NETWORK = Kind(
-    "network", ("kind", "interface", "subnet", "server", "controller", "dhcp", "pool", "http_port", "registry_port")
-)
+    "network",
+    (
+        "kind", "interface", "subnet", "server", "controller", "dhcp", "pool", "http_port", "registry_port", "tls",
+        "https_port",
+    ),
+)  # fmt: skip
 CHASSIS = Kind("chassis", ("kind", "slots", "name"))
 
 
@@ -78,10 +82,11 @@ def read_network(top: Section, notes: Notes) -> Net:
         http_port=section.take("http_port", port, 80),
         registry_port=section.take("registry_port", port, 5000),
         dhcp=section.take("dhcp", marked.choice(DhcpMode), DhcpMode.SERVER),
+        tls=section.take("tls", marked.boolean, False),
+        https_port=section.take("https_port", port, 443),
     )
     _check_proxy(value, section)
-    if value.http_port == value.registry_port and not section.bad("http_port", "registry_port"):
-        section.note("registry_port", f"port {value.http_port} is already http_port", "give them different ports")
+    _check_ports(value, section)
     net = Net(value, section)
     net.claim(server, "the server", section, "server")
     if alone or value.controller != server:
@@ -99,6 +104,21 @@ def _check_proxy(network: Network, section: Section) -> None:
     elif section.has("pool"):
         what = "with dhcp: proxy the addresses come from another server, a pool is of no use"
         section.note("pool", what, "remove this line, or write dhcp: server")
+
+
+def _check_ports(network: Network, section: Section) -> None:
+    """Note two ports that are the same, and one that nobody listens on."""
+    if section.has("https_port") and not network.tls and not section.bad("tls"):
+        what = "without TLS there is no HTTPS, and its port is of no use"
+        section.note("https_port", what, "write tls: true, or remove this line")
+    ports = {"http_port": network.http_port, "registry_port": network.registry_port}
+    ports |= {"https_port": network.https_port} if network.tls else {}
+    owners: dict[int, str] = {}
+    for key, port in ports.items():
+        other = owners.setdefault(port, key)
+        if other != key and not section.bad(key, other):
+            at, taken_by = (key, other) if section.has(key) else (other, key)
+            section.note(at, f"port {port} is already {taken_by}", "give them different ports")
 
 
 def _virtual(section: Section) -> tuple[IPv4Network, IPv4Address, str]:

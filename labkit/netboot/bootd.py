@@ -1,8 +1,8 @@
 """The boot server's process, ``python -m labkit.netboot.bootd``: DHCP, TFTP and HTTP over sockets it was handed.
 
 It runs without privileges. The environment says where everything is: ``LABKIT_LAB`` (the lab file), ``LABKIT_STATE``
-(the state folder), ``LABKIT_EVENTS_FD`` (where events go), ``LABKIT_FDS`` (``dhcp=5,arp=6,tftp=7,http=8``, behind
-a router ``boot=9``, in a virtual lab ``icmp6=9``). It can be killed
+(the state folder), ``LABKIT_EVENTS_FD`` (where events go), ``LABKIT_FDS`` (``dhcp=5,arp=6,tftp=7,http=8``, with
+TLS ``https=9``, behind a router ``boot=9``, in a virtual lab ``icmp6=9``). It can be killed
 at any time and goes on where it stopped: leases and boots are in the state folder.
 
 On ``run/bootd.sock`` (`labkit.rpc`) it answers:
@@ -23,6 +23,7 @@ import os
 import resource
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +33,7 @@ from typing import Any
 
 from aiohttp import web
 
-from labkit import authoring, images, labfile, rpc
+from labkit import authoring, certs, images, labfile, rpc
 from labkit.errors import ControlError, LabkitError
 from labkit.events import Emitter, Event
 from labkit.lab import Blade, Lab
@@ -85,7 +86,12 @@ class Bootd:
         home = PhoneHome(self.roster, desk(state.swarmd))
         app = application(files, home.handlers(), self.roster.emit, counters)
         self._http = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_S)
-        sockets["http"].setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, HTTP_DEAD_MS)
+        self._sites: dict[str, ssl.SSLContext | None] = {"http": None}
+        if lab.network.tls:
+            made = certs.ensure_boot_server(state, str(lab.network.server))
+            self._sites["https"] = certs.server_context(made)
+        for name in self._sites:
+            sockets[name].setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, HTTP_DEAD_MS)
 
     async def serve(self, until: asyncio.Event) -> None:
         """Serve until the event is set. Raises OSError when the control socket cannot be made."""
@@ -96,7 +102,8 @@ class Bootd:
         if self._advertiser is not None:
             self._advertiser.start(loop)
         await self._http.setup()
-        await web.SockSite(self._http, self._sockets["http"]).start()
+        for name, context in self._sites.items():
+            await web.SockSite(self._http, self._sockets[name], ssl_context=context).start()
         control = await rpc.serve(rpc.listen(self._state.bootd), self._verbs())
         await until.wait()
         control.close()

@@ -1,7 +1,8 @@
 """The HTTP server: the same files as over TFTP, and the way home for blades that have booted.
 
 GET and HEAD answer from `labkit.netboot.roster`; image files go from the page cache to the socket (sendfile), with
-ranges and conditions. The POSTs of `phonehome` carry the boot's ticket.
+ranges and conditions. The POSTs of `phonehome` carry the boot's ticket. The same
+is served over TLS where the lab has it; files are then read, encrypted and sent a block at a time.
 
 When a whole rack is switched on, all blades want their large files at once. At most `MOST_LARGE` of them are then sent
 at full speed, the others in the order in which they asked: the first blades run early, and none gets so thin a share
@@ -38,6 +39,8 @@ LARGE_B = 4 << 20
 """What is sent of a file of this size and more waits for its turn."""
 MOST_LARGE = 16
 MORSEL_B, MORSEL_EVERY_S = 64 << 10, 3.0
+BLOCK_B = 256 << 10
+"""What is encrypted at once."""
 BINARY = "application/octet-stream"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -61,7 +64,8 @@ class Files:
                 found = Refusal(f"the image {found.name} is not there")
         if isinstance(found, Refusal):
             shown = path or request.path[:100]
-            self._emit(Transfer(protocol="http", path=shown, state="missing", address=address, reason=found.reason))
+            missing = Transfer(protocol=request.scheme, path=shown, state="missing", address=address)
+            self._emit(replace(missing, reason=found.reason))
             raise web.HTTPNotFound(text=f"{found.reason}\n")
         assert path is not None
         if isinstance(found, Rendered):
@@ -84,7 +88,7 @@ class _Sending:
         self._request, self._selection, self._emit = request, selection, emit
         self._began = time.monotonic()
         self._event = Transfer(
-            protocol="http", path=path, state="started", address=request.remote or "", size_b=size_b
+            protocol=request.scheme, path=path, state="started", address=request.remote or "", size_b=size_b
         )  # fmt: skip
         self._sent_b = 0
 
@@ -108,27 +112,18 @@ class _Sending:
 
         async def body() -> None:
             if self._request.method == "GET" and selection.length:
-                await self._stream(file, lane)
+                await self._stream(response, file, lane)
             await response.write_eof()
 
         return await self._told(response, body)
 
-    async def _stream(self, file: io.FileIO, lane: Lane) -> None:
-        loop, transport, start, length = (
-            asyncio.get_running_loop(), self._request.transport, self._selection.start, self._selection.length
-        )  # fmt: skip
+    async def _stream(self, response: web.StreamResponse, file: io.FileIO, lane: Lane) -> None:
+        length = self._selection.length
 
         async def send(most_b: int) -> None:
-            if transport is None:
-                raise ConnectionResetError("the client is gone")
-            count = min(most_b, length - self._sent_b)
-            begun_b = self._sent_b
-            try:
-                if count:
-                    await loop.sendfile(transport, file, start + begun_b, count)
-            finally:
-                self._sent_b = max(file.tell() - start, begun_b)  # where sendfile stands, or stopped
-            if self._sent_b != begun_b + count:
+            until_b = min(self._sent_b + most_b, length)
+            await (self._encrypt(response, file, until_b) if self._request.secure else self._sendfile(file, until_b))
+            if self._sent_b != until_b:
                 raise OSError("the file became shorter while it was sent")
 
         if length < LARGE_B:
@@ -138,6 +133,29 @@ class _Sending:
             await send(length)
         finally:
             lane.leave()
+
+    async def _sendfile(self, file: io.FileIO, until_b: int) -> None:
+        """From the page cache to the socket."""
+        transport, start, begun_b = self._request.transport, self._selection.start, self._sent_b
+        if transport is None:
+            raise ConnectionResetError("the client is gone")
+        try:
+            if until_b > begun_b:
+                loop = asyncio.get_running_loop()
+                await loop.sendfile(transport, file, start + begun_b, until_b - begun_b)
+        finally:
+            self._sent_b = max(file.tell() - start, begun_b)  # where sendfile stands, or stopped
+
+    async def _encrypt(self, response: web.StreamResponse, file: io.FileIO, until_b: int) -> None:
+        """Through this process, as a TLS connection needs it; each block once the client has taken the one before."""
+        start = self._selection.start
+        while self._sent_b < until_b:
+            count = min(BLOCK_B, until_b - self._sent_b)
+            block = await asyncio.to_thread(os.pread, file.fileno(), count, start + self._sent_b)
+            if not block:
+                return
+            await response.write(block)
+            self._sent_b += len(block)
 
     async def _told(self, response: web.StreamResponse, body: Callable[[], Awaitable[None]]) -> web.StreamResponse:
         """Send a whole answer, with events around it."""

@@ -1,7 +1,8 @@
 """What a booted blade may say: join, how far it is, and that it wants to leave.
 
 Every message carries the boot's ticket in ``X-Labkit-Ticket`` and counts only from the address leased to that blade.
-Anything else is answered with 403, recorded, and told to the swarm desk, which then changes the join token.
+Anything else is answered with 403, recorded, and told to the swarm desk, which then changes the join token. In a lab
+that speaks TLS, what comes in clear is answered with 403 and recorded, whatever it carries; the desk hears nothing.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ LEAVE_WAIT_S = 75.0
 TOLD_TIMES = 20
 
 Ask = Callable[..., Awaitable[dict[str, Any]]]
+Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
 def desk(path: Path) -> Ask:
@@ -47,10 +49,31 @@ class PhoneHome:
         self._roster, self._ask = roster, ask
         self._tasks: set[asyncio.Task[None]] = set()
         self._late: dict[str, str] = {}
+        self._clear: dict[str, str] = {}
 
-    def handlers(self) -> dict[str, Callable[[web.Request], Awaitable[web.Response]]]:
+    def handlers(self) -> dict[str, Handler]:
         """The handlers by path."""
-        return {"/v1/join": self.join, "/v1/stage": self.stage, "/v1/leave": self.leave, "/v1/left": self.left}
+        own = {"/v1/join": self.join, "/v1/stage": self.stage, "/v1/leave": self.leave, "/v1/left": self.left}
+        is_sealed = self._roster.lab.network.tls
+        return {path: self._sealed(handler) if is_sealed else handler for path, handler in own.items()}
+
+    def _sealed(self, handler: Handler) -> Handler:
+        """A handler that hears what comes over TLS only."""
+
+        async def answer(request: web.Request) -> web.Response:
+            return await handler(request) if request.secure else self._in_clear(request)
+
+        return answer
+
+    def _in_clear(self, request: web.Request) -> web.Response:
+        """Refuse without a look at the ticket. It is told once a boot: a blade from before TLS asks again and again."""
+        boot, address = self._roster.boot_at(request.remote or ""), request.remote or ""
+        reason = f"it came in clear, and this lab hears blades at {self._roster.lab.network.home_root} only"
+        if boot is None or self._clear.get(boot.blade) != boot.id:
+            blade = boot.blade if boot is not None else ""
+            self._clear |= {boot.blade: boot.id} if boot is not None else {}
+            self._roster.emit(Ticket(blade=blade, state="refused", address=address, reason=reason))
+        return web.Response(status=403, text=f"{reason}\n")
 
     async def join(self, request: web.Request) -> web.Response:
         """The body of Docker's ``/swarm/join`` for this blade, until it has joined.

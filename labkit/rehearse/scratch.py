@@ -21,8 +21,8 @@ from labkit.chassis import network
 from labkit.errors import LabkitError
 from labkit.lab import DhcpMode, Lab
 from labkit.netboot.bootd import Bootd
+from labkit.netboot.ports import open_sockets
 from labkit.state import State
-from labkit.supervisor import open_sockets
 
 
 async def serve(lab: Lab, state: State) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 from labkit import labfile
 from labkit.events import Emitter
 from labkit.netboot.bootd import Bootd
+from labkit.netboot.ports import open_sockets
 from labkit.state import State
-from labkit.supervisor import open_sockets
 
 
 def main() -> None:

@@ -20,12 +20,13 @@ from typing import Any
 import docker.errors
 import pytest
 
-from labkit import authoring, client, events, hints, labfile, nginx, parts, supervisor, up
+from labkit import authoring, client, events, hints, labfile, nginx, parts, up
 from labkit.chassis import network, power
 from labkit.chassis.virtual import VirtualChassis
 from labkit.errors import LabkitError, SwarmError
 from labkit.images import ensure, store, tools
 from labkit.lab import Lab
+from labkit.netboot import ports
 from labkit.plan import BaseConfig, BootSecrets, plan
 from labkit.secret import Secret
 from labkit.stages import LabState, fold_all
@@ -285,7 +286,7 @@ CASES["config-missing"] = lambda patch: authoring.base_config(dataclasses.replac
 
 
 def bind(number: int) -> object:
-    raise supervisor._bind_error(OSError(number, ""), "dhcp", socket.SOCK_DGRAM, "0.0.0.0", 67, "eth1")
+    raise ports._bind_error(OSError(number, ""), "dhcp", socket.SOCK_DGRAM, "0.0.0.0", 67, "eth1")
 
 
 CASES["port-taken"] = lambda patch: bind(errno.EADDRINUSE)
