@@ -211,7 +211,8 @@ def _system(case: _Case) -> tuple[str, list[Cause]]:
         *_ticket(case),
         Cause("Ignition found a mistake in the config and stopped the boot", f"read {case.console}"),
         Cause("a unit of the config holds up the start of the system", f"read {case.console}"),
-        Cause(f"its request to {case.lab.network.http_root} does not arrive", DOCTOR),
+        Cause(f"its request to {case.lab.network.home_root} does not arrive", DOCTOR),
+        *_tls(case),
     ]
 
 
@@ -231,6 +232,13 @@ def _join(case: _Case) -> tuple[str, list[Cause]]:
             f"labkit ssh {name} date",
         ),
     ]
+
+
+def _tls(case: _Case) -> Iterator[Cause]:
+    root = case.lab.network.home_root
+    if case.lab.network.tls:
+        what = f"it does not believe the certificate of {root}: its clock is wrong, or its authority is another"
+        yield Cause(what, f"read {case.console}: it says so there, with what to do")
 
 
 def _ticket(case: _Case) -> Iterator[Cause]:

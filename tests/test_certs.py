@@ -1,10 +1,12 @@
-"""The lab's authority and its registry's certificate: made once, for one address, and good for a strict client."""
+"""The lab's authority and its servers' certificates: made once, for one address, and good for a strict client."""
 
 from __future__ import annotations
 
 import socket
 import ssl
+import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -48,8 +50,11 @@ def shake_hands(made: certs.Certificate, ca: Path, host: str) -> str:
         thread.join()
 
 
-def test_a_client_that_knows_the_authority_believes_the_registry(state: State) -> None:
-    made = certs.ensure_registry(state, "10.77.0.1")
+@pytest.mark.parametrize("ensure", [certs.ensure_registry, certs.ensure_boot_server])
+def test_a_client_that_knows_the_authority_believes_the_server(
+    state: State, ensure: Callable[[State, str], certs.Certificate]
+) -> None:
+    made = ensure(state, "10.77.0.1")
     assert shake_hands(made, state.ca, "10.77.0.1") == "good"
     assert "10.77.0.2" in shake_hands(made, state.ca, "10.77.0.2")
 
@@ -78,6 +83,43 @@ def test_keys_are_for_nobody_else_to_read(state: State) -> None:
         assert key.stat().st_mode & 0o777 == 0o600
     assert made.key.parent.stat().st_mode & 0o777 == 0o700
     assert sorted(path.name for path in made.key.parent.iterdir()) == ["tls.crt", "tls.key"]
+
+
+def verifies(made: certs.Certificate, ca: Path, *wanted: str) -> bool:
+    words = ["openssl", "verify", "-x509_strict", "-CAfile", str(ca), *wanted, str(made.certificate)]
+    return subprocess.run(words, capture_output=True, check=False).returncode == 0
+
+
+def test_a_blade_whose_clock_stands_at_2000_believes_them(state: State) -> None:
+    made = certs.ensure_boot_server(state, "10.77.0.1")
+    assert verifies(made, state.ca)
+    assert verifies(made, state.ca, "-attime", "949363200")  # 2000-02-01
+    assert not verifies(made, state.ca, "-attime", "915148800")  # 1999
+
+
+def test_each_is_made_again_before_it_expires(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The authority with its old key: who knows its old certificate only believes what it signs now."""
+    monkeypatch.setattr(certs, "DAYS", 29)
+    made = certs.ensure_boot_server(state, "10.77.0.1")
+    old, key = made.certificate.read_bytes(), (state.keys / "ca.key").read_bytes()
+    known = state.path / "known.crt"
+    known.write_bytes(state.ca.read_bytes())
+    monkeypatch.undo()
+    made = certs.ensure_boot_server(state, "10.77.0.1")
+    assert made.certificate.read_bytes() != old and state.ca.read_bytes() != known.read_bytes()
+    assert (state.keys / "ca.key").read_bytes() == key
+    assert verifies(made, state.ca) and verifies(made, known)
+    new = made.certificate.read_bytes()
+    assert certs.ensure_boot_server(state, "10.77.0.1").certificate.read_bytes() == new
+
+
+def test_a_broken_certificate_is_made_again(state: State) -> None:
+    made = certs.ensure_registry(state, "10.77.0.1")
+    for broken in (made.certificate, made.key, state.ca):
+        broken.write_text("")
+        if broken == made.key:
+            made.certificate.unlink()
+        assert shake_hands(certs.ensure_registry(state, "10.77.0.1"), state.ca, "10.77.0.1") == "good"
 
 
 def test_without_openssl_it_says_what_to_install(state: State, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,6 +92,14 @@ def test_real_labs(real: Lab) -> None:
         assert what in finding.what and fix in finding.fix, changed
 
 
+def test_with_tls_its_port_is_looked_at_too(real: Lab) -> None:
+    lab = replace(real, network=replace(real.network, tls=True, https_port=8443))
+    assert "TCP 8443" in next(one.what for one in examine(lab, WELL) if one.check == "ports")
+    held = Holder("tcp", 8443, "*", "nginx", 7)
+    assert only(lab, holders=(held,)).what == "TCP 8443 is held by nginx (process 7)"
+    assert only(lab, blocked=(("tcp", 8443, "drop", "INPUT 3"),)).check == "firewall"
+
+
 def test_a_proxy_beside_a_router(real: Lab) -> None:
     lab = replace(real, network=replace(real.network, dhcp=DhcpMode.PROXY))
     router, other = Answer("bios", "10.0.40.1", "10.0.40.77"), Answer("bios", "10.0.40.9", "10.0.40.78")

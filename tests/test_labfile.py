@@ -70,6 +70,13 @@ def test_the_shipped_lab_is_three_virtual_blades() -> None:
     assert lab.chassis.slots == 3
 
 
+def test_https_is_where_blades_speak_when_the_lab_has_it() -> None:
+    assert read(LAB).network.home_root == "http://10.77.0.1"
+    assert read(LAB + "network: {tls: on}\n").network.home_root == "https://10.77.0.1"
+    network = read(LAB + "network: {tls: true, https_port: 8443, http_port: 8080}\n").network
+    assert (network.http_root, network.home_root) == ("http://10.77.0.1:8080", "https://10.77.0.1:8443")
+
+
 def test_the_example_is_the_red_chassis(tmp_path: Path) -> None:
     (tmp_path / "key.pub").write_text(public_key() + "\n")
     text = (ROOT / "examples/red-chassis.yaml").read_text()
@@ -209,6 +216,12 @@ TWO = "blades:\n  - name: a\n  - name: b\n"
         (LAB + "swarm: {window_on_discover: maybe}\n", 3, 29, "maybe", "true"),
         (LAB + "lost_after: 5 min\n", 3, 1, "a lab has no key 'lost_after'", "under 'swarm:'"),
         (LAB + "network: {registry_port: 80}\n", 3, 26, "80 is already http_port", "different"),
+        (LAB + "network: {tls: maybe}\n", 3, 16, "maybe", "true or false"),
+        (LAB + "network: {https_port: 8443}\n", 3, 23, "without TLS there is no HTTPS", "tls: true"),
+        (LAB + "network: {tls: true, https_port: 80}\n", 3, 34, "80 is already http_port", "different"),
+        (LAB + "network: {tls: true, http_port: 443}\n", 3, 33, "443 is already https_port", "different"),
+        (LAB + "network: {tls: true, registry_port: 443}\n", 3, 37, "443 is already https_port", "different"),
+        (LAB + "tls: true\n", 3, 1, "a lab has no key 'tls'", "under 'network:'"),
         (LAB + "network: {dhcp: proxy}\n", 3, 17, "no other DHCP server to stand beside", "dhcp: server"),
         (LAB + "network: {dhcp: both}\n", 3, 17, "none of server, proxy", "write one of"),
         (real().replace("server:", "dhcp: proxy\n  pool: [10.0.40.50, 10.0.40.60]\n  server:"), 6, 9,

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -58,6 +59,24 @@ def test_a_blade_knows_the_authority_of_the_labs_registry(lab: Lab) -> None:
     assert known["contents"]["source"] == "data:,-----BEGIN%20CERTIFICATE-----%0A"
     assert "insecure" not in files["/etc/docker/daemon.json"]["contents"]["source"]
     assert not [path for path in files_of(config_of(boot(lab))) if "certs.d" in path]
+
+
+def test_with_tls_a_blade_speaks_https_and_knows_whom_to_believe(lab: Lab) -> None:
+    sealed = dataclasses.replace(lab, network=dataclasses.replace(lab.network, tls=True, https_port=8443))
+    ca = "-----BEGIN CERTIFICATE-----\n"
+    for blade in sealed.blades:
+        made = plan(sealed, blade, "b", BootSecrets(Secret(TICKET)), ca=ca)
+        files = files_of(config_of(made))
+        assert files["/etc/labkit/ca.crt"]["contents"]["source"] == "data:,-----BEGIN%20CERTIFICATE-----%0A"
+        script = unquote(files["/etc/labkit/lab.sh"]["contents"]["source"])
+        (line,) = (line for line in script.splitlines() if "/v1/" in line)
+        assert "--cacert /etc/labkit/ca.crt " in line and line.endswith('"https://10.77.0.1:8443/v1/$path"')
+        for name, file in resources(sealed, blade, made).items():  # loaders and kernels know no authority
+            assert not (isinstance(file, Rendered) and not file.secret and b"https:" in file.content), name
+    plain = files_of(config_of(plan(lab, lab.blades[0], "b", BootSecrets(Secret(TICKET)), ca=ca)))
+    assert "/etc/labkit/ca.crt" not in plain
+    script = unquote(plain["/etc/labkit/lab.sh"]["contents"]["source"])
+    assert '"http://10.77.0.1/v1/$path"' in script and "cacert" not in script
 
 
 def test_a_plan_is_repeatable(lab: Lab) -> None:

@@ -141,6 +141,14 @@ def test_the_boot_method_has_its_own_causes() -> None:
     assert not any("lpxelinux" in cause for cause in causes("ipxe", FETCHED))
 
 
+def test_over_tls_a_blade_may_not_believe_the_lab() -> None:
+    lab = replace(LAB, network=replace(LAB.network, tls=True))
+    for its, is_told in ((LAB, False), (lab, True)):
+        _, causes = explain(its, its.blades[0], fold_all(STARTED))
+        told = [cause for cause in causes if "does not believe the certificate of https://10.77.0.1" in cause.what]
+        assert bool(told) == is_told and all("labkit console blade1" in cause.fix for cause in told)
+
+
 def test_beside_a_router_another_server_is_no_cause() -> None:
     lab = replace(LAB, network=replace(LAB.network, dhcp=DhcpMode.PROXY))
     _, causes = explain(lab, lab.blades[0], fold_all([*ON, dhcp("DISCOVER", "OFFER")]))

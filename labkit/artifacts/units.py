@@ -18,6 +18,7 @@ HELLO_UNIT = "labkit-hello.service"
 FOLDER = "/etc/labkit"
 CA = f"{FOLDER}/ca.crt"
 """Where a blade has the certificate of the lab's authority, in a lab that speaks TLS."""
+CONSOLE = "/dev/console"
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,6 @@ def swarm_scripts(root: str) -> tuple[Script, ...]:
     """
     ca = CA if root.startswith("https://") else ""
     return tuple(
-        Script(f"{FOLDER}/{name}", 0o755, render_text(name, root=root, folder=FOLDER, ca=ca))
+        Script(f"{FOLDER}/{name}", 0o755, render_text(name, root=root, folder=FOLDER, ca=ca, console=CONSOLE))
         for name in ("lab.sh", "hello", "join", "leave")
     )

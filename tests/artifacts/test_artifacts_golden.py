@@ -196,6 +196,6 @@ def test_every_unit_runs_a_script_that_is_there() -> None:
 def test_scripts_are_shell(shell: str) -> None:
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed")
-    for script in swarm_scripts("http://10.77.0.1:8080"):
+    for script in (*swarm_scripts("http://10.77.0.1:8080"), *swarm_scripts("https://10.77.0.1")):
         done = subprocess.run([shell, "-n"], input=script.text, text=True, capture_output=True, check=False, timeout=10)
         assert (done.returncode, done.stderr) == (0, ""), script.path

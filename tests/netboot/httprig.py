@@ -1,21 +1,24 @@
-"""The HTTP server on loopback with a blade that is booting, and a swarm desk that remembers."""
+"""The HTTP server on loopback with a blade that is booting, and a swarm desk that remembers; with TLS where wanted."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 from aiohttp import web
 
+from labkit import certs
 from labkit.errors import ControlError
 from labkit.events import Transfer
 from labkit.netboot.httpd import Files, application
 from labkit.netboot.metrics import Counters
 from labkit.netboot.phonehome import HEADER, PhoneHome
+from labkit.state import State
 
 from .bench import Seen, make_lab, make_roster, on_loopback
 
@@ -43,10 +46,14 @@ class Desk:
 class Rig:
     """A server on loopback, with blade1 at 127.0.0.1 and booting."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, tls: bool = False) -> None:
         self.seen, self.desk = Seen(), Desk()
         self.counters = Counters()
-        self.roster = make_roster(folder, self.counters.counted(self.seen), on_loopback(make_lab()))
+        lab = on_loopback(make_lab())
+        lab = replace(lab, network=replace(lab.network, tls=tls))
+        self.state = State(folder / "state")
+        self.state.make()
+        self.roster = make_roster(folder, self.counters.counted(self.seen), lab)
         self.boot = self.roster.boots.begin("blade1", "power")
         image = folder / "vmlinuz"
         image.write_bytes(IMAGE)
@@ -56,7 +63,7 @@ class Rig:
         self.ticket = {HEADER: self.roster.boots.ticket(self.boot).reveal()}
 
     def run(self, talk: Callable[[aiohttp.ClientSession], Awaitable[None]]) -> None:
-        """Serve while a client talks. ``self.root`` is where."""
+        """Serve while a client talks. ``self.root`` is where, and with TLS ``self.private``, by ``self.state.ca``."""
 
         async def serving() -> None:
             app = application(self.files, self.home.handlers(), self.roster.emit, self.counters)
@@ -66,6 +73,11 @@ class Rig:
             await web.SockSite(runner, sock).start()
             self.port = sock.getsockname()[1]
             self.root = f"http://127.0.0.1:{self.port}"
+            if self.roster.lab.network.tls:
+                private = socket.create_server(("127.0.0.1", 0))
+                context = certs.server_context(certs.ensure_boot_server(self.state, "127.0.0.1"))
+                await web.SockSite(runner, private, ssl_context=context).start()
+                self.private = f"https://127.0.0.1:{private.getsockname()[1]}"
             try:
                 async with aiohttp.ClientSession() as client:
                     await talk(client)
