@@ -155,7 +155,7 @@ def _explain(options: argparse.Namespace) -> int:
     (blade,) = client.choose_blades(lab, [options.blade])
     plan, shelf = authoring.prepare(lab, _state(options), blade, "‹boot›", Secret("‹ticket›"))
     if options.before:
-        plan = plan_bare(blade)
+        plan = plan_bare(lab, blade)
         shelf = resources(lab, blade, plan)
     if options.tree:
         return _write_tree(options.tree, tree(lab, blade, plan), lab)

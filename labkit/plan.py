@@ -17,7 +17,7 @@ from labkit import ignition
 from labkit.artifacts import cpio, ipxe, pxelinux, units
 from labkit.errors import PlanError
 from labkit.lab import Blade, BootMethod, Flavour, Lab
-from labkit.netboot.loaders import FILES, LOADERS, Client, Firmware
+from labkit.netboot.loaders import ASKERS, FILES, SCRIPT, SECOND_PARTS, Client, first_asker, loader, named
 from labkit.secret import Secret
 
 
@@ -84,8 +84,6 @@ SHAPES: Mapping[Flavour, Shape] = {
     ),
 }
 
-NBP: Mapping[BootMethod, str] = {method: LOADERS[method, Client.PXE, Firmware.BIOS] for method in BootMethod}
-
 CONSOLE_HINT = "append console=tty0 console=ttyS1 coreos.autologin=tty0"
 
 
@@ -93,9 +91,9 @@ CONSOLE_HINT = "append console=tty0 console=ttyS1 coreos.autologin=tty0"
 class BootPlan:
     """Everything that decides one boot of one blade.
 
-    ``nbp`` is the boot file DHCP names to a BIOS PXE client; ``kernel`` and ``initrds`` are paths below the server's
-    root, the blade's own archive last; ``arguments`` is the kernel command line; ``ignition`` the config as JSON,
-    which holds the ticket, or None for a boot without a config.
+    ``nbp`` is the boot file that DHCP names to the blade's firmware when it asks first; ``kernel`` and ``initrds`` are
+    paths below the server's root, the blade's own archive last; ``arguments`` is the kernel command line; ``ignition``
+    the config as JSON, which holds the ticket, or None for a boot without a config.
     """
 
     blade: str
@@ -128,7 +126,7 @@ def plan(
         boot=boot,
         method=blade.boot,
         os=blade.os,
-        nbp=NBP[blade.boot],
+        nbp=_first_file(lab, blade),
         kernel=shape.kernel,
         initrds=(shape.image, shape.archive),
         arguments=tuple(arguments),
@@ -136,7 +134,7 @@ def plan(
     )
 
 
-def plan_bare(blade: Blade) -> BootPlan:
+def plan_bare(lab: Lab, blade: Blade) -> BootPlan:
     """The article's first step: kernel and image, no config, nobody can log in."""
     shape = SHAPES[blade.os]
     return BootPlan(
@@ -144,12 +142,17 @@ def plan_bare(blade: Blade) -> BootPlan:
         boot="",
         method=blade.boot,
         os=blade.os,
-        nbp=NBP[blade.boot],
+        nbp=_first_file(lab, blade),
         kernel=shape.kernel,
         initrds=(shape.image,),
         arguments=("coreos.first_boot=1",),
         ignition=None,
     )
+
+
+def _first_file(lab: Lab, blade: Blade) -> str:
+    client, firmware = first_asker(lab, blade)
+    return named(lab.network, client, loader(blade.boot, client, firmware) or "")
 
 
 def resources(lab: Lab, blade: Blade, plan: BootPlan) -> Mapping[str, Resource]:
@@ -192,14 +195,15 @@ def archive(config: Secret) -> bytes:
 def tree(lab: Lab, blade: Blade, plan: BootPlan) -> Mapping[str, Resource]:
     """The part of `resources` that lies in the article's ``/tftpboot``: one loader, one configuration, one system.
 
-    ``ldlinux.c32`` and ``boot.msg`` are not in the article's listing: PXELINUX has needed the first since version 5,
-    and his configuration shows the second.
+    The loader is the one for a PXE ROM of the blade's firmware, BIOS or UEFI. Its second part and ``boot.msg`` are not
+    in the article's listing: PXELINUX has needed the first since version 5, and his configuration shows the second.
     """
     shelf = resources(lab, blade, plan)
-    names = [plan.kernel, *plan.initrds, plan.nbp, "ldlinux.c32", "boot.msg", "pxelinux.cfg/default"]
-    if plan.method is BootMethod.IPXE:
-        names = [plan.kernel, *plan.initrds, plan.nbp, "boot.ipxe"]
-    return {name: shelf[name] for name in sorted(names)}
+    _, firmware = ASKERS[blade.firmware]
+    first = loader(plan.method, Client.PXE, firmware)
+    assert first is not None, "every method has a loader for a PXE ROM"
+    configuration = [SECOND_PARTS[first], "boot.msg", "pxelinux.cfg/default"] if first in SECOND_PARTS else [SCRIPT]
+    return {name: shelf[name] for name in sorted([plan.kernel, *plan.initrds, first, *configuration])}
 
 
 # --- the config ----------------------------------------------------------------------------------------------------

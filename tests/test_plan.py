@@ -13,8 +13,11 @@ import pytest
 from labkit import ignition, labfile
 from labkit.artifacts.cpio import unpack
 from labkit.errors import PlanError
-from labkit.lab import Lab
-from labkit.plan import BaseConfig, BootPlan, BootSecrets, Rendered, plan, plan_bare, resources
+from labkit.lab import ChassisKind, Lab
+from labkit.netboot.replies import boot_file_of
+from labkit.plan import BaseConfig, BootPlan, BootSecrets, Rendered, plan, plan_bare, resources, tree
+from labkit.rehearse.firmware import FIRMWARES, discover
+from labkit.rehearse.tried import default_firmware
 from labkit.secret import Secret
 
 TICKET = "0123456789abcdef0123456789abcdef"
@@ -112,10 +115,56 @@ def test_the_ticket_is_in_the_archive_only(lab: Lab, blade: str) -> None:
 
 
 def test_a_bare_boot_has_no_config(lab: Lab) -> None:
-    made = plan_bare(lab.blade("blade1"))
+    made = plan_bare(lab, lab.blade("blade1"))
     assert made.ignition is None and made.arguments == ("coreos.first_boot=1",)
     shelf = resources(lab, lab.blade("blade1"), made)
     assert not [name for name, file in shelf.items() if "oem" in name or (isinstance(file, Rendered) and file.secret)]
+
+
+FIRST_FILES = [
+    ("bios", "pxelinux", "pxelinux.0", "pxelinux.0"),
+    ("bios", "lpxelinux", "lpxelinux.0", "pxelinux.0"),
+    ("bios", "ipxe", "undionly.kpxe", "http://10.0.40.2/boot.ipxe"),
+    ("uefi", "pxelinux", "syslinux.efi", "syslinux.efi"),
+    ("uefi", "lpxelinux", "snponly.efi", "snponly.efi"),
+    ("uefi", "ipxe", "snponly.efi", "snponly.efi"),
+    ("uefi-http", "lpxelinux", "http://10.0.40.2/snponly.efi", "http://10.0.40.2/snponly.efi"),
+    ("uefi-http", "ipxe", "http://10.0.40.2/snponly.efi", "http://10.0.40.2/snponly.efi"),
+]
+"""Firmware, method, and what a real blade and a virtual one, whose BIOS has an iPXE ROM, are told first."""
+
+
+@pytest.mark.parametrize(("firmware", "method", "real", "virtual"), FIRST_FILES)
+def test_a_plan_names_what_the_firmware_is_told(firmware: str, method: str, real: str, virtual: str) -> None:
+    network = "network: {subnet: 10.0.40.0/24, server: 10.0.40.2, controller: 10.0.40.3}\n"
+    text = network + f"blades: [{{name: a, boot: {method}, firmware: {firmware}}}]\n"
+    lab = labfile.parse(text, Path("lab.yaml"))
+    for kind, told in ((ChassisKind.VIRTUAL, virtual), (ChassisKind.IPMI, real)):
+        its = dataclasses.replace(lab, chassis=dataclasses.replace(lab.chassis, kind=kind))
+        (blade,) = its.blades
+        assert boot(its, "a").nbp == plan_bare(its, blade).nbp == told
+        asked = discover(FIRMWARES[default_firmware(its, blade)], blade.macs[0], 1)
+        assert boot_file_of(asked, blade, its.network).file == told, "as DHCP answers"
+
+
+SYSTEM = {"labos/vmlinuz", "labos/labos.cpio", "labos/oem.cpio.gz"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "names"),
+    [
+        ("boot: pxelinux", {"pxelinux.0", "ldlinux.c32", "boot.msg", "pxelinux.cfg/default"}),
+        ("boot: lpxelinux", {"lpxelinux.0", "ldlinux.c32", "boot.msg", "pxelinux.cfg/default"}),
+        ("boot: ipxe", {"undionly.kpxe", "boot.ipxe"}),
+        ("boot: pxelinux, firmware: uefi", {"syslinux.efi", "ldlinux.e64", "boot.msg", "pxelinux.cfg/default"}),
+        ("boot: lpxelinux, firmware: uefi", {"snponly.efi", "boot.ipxe"}),
+        ("boot: ipxe, firmware: uefi", {"snponly.efi", "boot.ipxe"}),
+        ("boot: ipxe, firmware: uefi-http", {"snponly.efi", "boot.ipxe"}),
+    ],
+)
+def test_a_tree_has_the_loader_of_the_blades_firmware(keys: str, names: set[str]) -> None:
+    lab = labfile.parse(f"blades: [{{name: a, {keys}}}]\n", Path("lab.yaml"))
+    assert tree(lab, lab.blades[0], boot(lab, "a")).keys() == names | SYSTEM
 
 
 BASES = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 import re
 
-from labkit.lab import BootMethod
+from labkit.lab import Blade, BootMethod, ChassisKind, FirmwareKind, Lab, Network
 from labkit.netboot.dhcp import Option, Packet
 
 
@@ -47,6 +47,9 @@ FILES = {
 """The loaders and what they load of themselves: where Debian puts each, and in which package. ``ipxe.efi`` brings its
 own drivers; it is for firmware whose network ``snponly.efi`` cannot use."""
 
+SECOND_PARTS = {"pxelinux.0": "ldlinux.c32", "lpxelinux.0": "ldlinux.c32", "syslinux.efi": "ldlinux.e64"}
+"""The loaders that read ``pxelinux.cfg``, and the second part that each fetches first. The others become iPXE."""
+
 LOADERS: dict[tuple[BootMethod, Client, Firmware], str] = {
     (BootMethod.PXELINUX, Client.PXE, Firmware.BIOS): "pxelinux.0",
     (BootMethod.PXELINUX, Client.IPXE, Firmware.BIOS): "pxelinux.0",
@@ -76,6 +79,25 @@ syslinux.efi, over the firmware's own TCP, is slow and was seen to stand still.
 def loader(method: BootMethod, client: Client, firmware: Firmware) -> str | None:
     """The boot file of a client; None when the method has none for it, and for an operating system."""
     return LOADERS.get((method, client, firmware))
+
+
+ASKERS: dict[FirmwareKind, tuple[Client, Firmware]] = {
+    FirmwareKind.BIOS: (Client.PXE, Firmware.BIOS),
+    FirmwareKind.UEFI: (Client.PXE, Firmware.EFI_X64),
+    FirmwareKind.UEFI_HTTP: (Client.HTTP, Firmware.EFI_X64),
+}
+
+
+def first_asker(lab: Lab, blade: Blade) -> tuple[Client, Firmware]:
+    """Who asks first when a blade is switched on. A virtual BIOS leaves that to its card's ROM, an iPXE."""
+    client, firmware = ASKERS[blade.firmware]
+    is_ipxe = blade.firmware is FirmwareKind.BIOS and lab.chassis.kind is ChassisKind.VIRTUAL
+    return (Client.IPXE if is_ipxe else client), firmware
+
+
+def named(network: Network, client: Client, file: str) -> str:
+    """A boot file as DHCP names it to a client."""
+    return f"{network.http_root}/{file}" if is_url(client, file) else file
 
 
 def is_url(client: Client, file: str) -> bool:

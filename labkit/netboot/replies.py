@@ -55,7 +55,7 @@ def boot_file_of(asked: Packet, blade: Blade | None, network: Network) -> BootFi
     file = loaders.loader(blade.boot, client, firmware)
     if file is None:
         return BootFile(reason=f"boot method {blade.boot} has no loader for {client} clients with {firmware} firmware")
-    return BootFile(f"{network.http_root}/{file}" if loaders.is_url(client, file) else file)
+    return BootFile(loaders.named(network, client, file))
 
 
 def grant(

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from labkit import events, images, rpc
 from labkit.errors import ControlError, ImageError, ParameterError
 from labkit.images.store import digest_file
-from labkit.lab import Blade, ChassisKind, FirmwareKind, Lab, NetworkKind
+from labkit.lab import Blade, Lab, NetworkKind
+from labkit.netboot.loaders import Client, Firmware, first_asker
 from labkit.pictures.timeline import size
 from labkit.rehearse.firmware import FIRMWARES
 from labkit.rehearse.walk import Tried
@@ -71,13 +72,18 @@ def _line(step: Tried) -> str:
     return f"{step.step:7}{step.seconds:8.3f} s  {words}"
 
 
-VIRTUAL_FIRMWARE = {FirmwareKind.BIOS: "ipxe", FirmwareKind.UEFI: "uefi", FirmwareKind.UEFI_HTTP: "http"}
-"""What virtual blades say: SeaBIOS leaves the network to the card's ROM, which is iPXE."""
+SPEAKERS = {
+    (Client.PXE, Firmware.BIOS): "bios",
+    (Client.IPXE, Firmware.BIOS): "ipxe",
+    (Client.PXE, Firmware.EFI_X64): "uefi",
+    (Client.HTTP, Firmware.EFI_X64): "http",
+}
+"""Which of the walk's firmwares speaks as who."""
 
 
 def default_firmware(lab: Lab, blade: Blade) -> str:
-    """The firmware of a blade; of a real one it is not known, and most speak as a BIOS PXE ROM does."""
-    return VIRTUAL_FIRMWARE[blade.firmware] if lab.chassis.kind is ChassisKind.VIRTUAL else "bios"
+    """The firmware of a blade; a real one, of which nobody said more, is taken for a BIOS with a PXE ROM."""
+    return SPEAKERS[first_asker(lab, blade)]
 
 
 def rehearse(running: RunningLab, blade: Blade, *, firmware: str = "", if_on: str = "refuse") -> Rehearsal:

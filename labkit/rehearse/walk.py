@@ -19,6 +19,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from labkit.netboot.dhcp import Option
+from labkit.netboot.loaders import SECOND_PARTS
 from labkit.rehearse import checks, scripts, wire
 from labkit.rehearse.firmware import FIRMWARES, Firmware, second_stage
 from labkit.rehearse.scripts import Next
@@ -26,8 +27,6 @@ from labkit.rehearse.wire import Failed, Got, Leased
 
 LONGEST_CHAIN = 5
 IPXE_LOADERS = ("undionly", "ipxe", "snponly")
-PXELINUX_LOADERS = {"pxelinux.0": "ldlinux.c32", "lpxelinux.0": "ldlinux.c32", "syslinux.efi": "ldlinux.e64"}
-"""The loaders that read ``pxelinux.cfg``, and the second part that each fetches first."""
 
 
 @dataclass(frozen=True)
@@ -131,9 +130,9 @@ class Walk:
         yield _tried("loader", got, "")
         if not got.data:
             raise Failed(f"{got.path} is empty", "labkit images says which file it is")
-        if name in PXELINUX_LOADERS:
+        if name in SECOND_PARTS:
             folder = file.rpartition("/")[0]
-            return (yield from self._pxelinux(folder + "/" if folder else "", PXELINUX_LOADERS[name]))
+            return (yield from self._pxelinux(folder + "/" if folder else "", SECOND_PARTS[name]))
         if name.startswith(IPXE_LOADERS):
             return second_stage(kind)
         raise Failed(f"a rehearsal does not know what {name} does next", "labkit explain shows what it may fetch")

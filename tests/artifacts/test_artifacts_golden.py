@@ -144,7 +144,7 @@ def test_config_name() -> None:
 
 def test_the_article_before_its_config(article: Lab) -> None:
     blade = article.blades[0]
-    shelf = tree(article, blade, plan_bare(blade))
+    shelf = tree(article, blade, plan_bare(article, blade))
     assert shelf.keys() == ARTICLE_FILES | OUR_ADDITIONS
     assert images(shelf) == ARTICLE_FILES - {"pxelinux.cfg/default"} | {"ldlinux.c32"}
     assert texts(shelf)["pxelinux.cfg/default"] == ARTICLE_BEFORE

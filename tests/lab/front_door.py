@@ -18,6 +18,7 @@ LAB = """\
 name: tests
 network:
   subnet: 10.79.0.0/24
+  tls: true
 blades:
   - {name: blade1, boot: pxelinux}
   - {name: blade2, boot: ipxe, firmware: uefi}
