@@ -27,7 +27,7 @@ from labkit.rehearse.checks import CONFIG, BrokenFile, check_archive, check_conf
 from labkit.rehearse.firmware import FIRMWARES, discover, release, request, second_stage
 from labkit.rehearse.scripts import Next, ScriptError, config_names, read_ipxe, read_pxelinux
 from labkit.rehearse.tried import compared, default_firmware, explained, recorded, verdict
-from labkit.rehearse.walk import Tried
+from labkit.rehearse.walk import Task, Tried, Walk
 from labkit.secret import Secret
 
 MAC = "52:54:00:4d:00:01"
@@ -91,7 +91,25 @@ def test_our_own_configuration_is_understood(blade: str, root: str) -> None:
     menu = resources(LAB, which, made)["pxelinux.cfg/default"]
     assert isinstance(menu, Rendered)
     asked = read_pxelinux(menu.content.decode())
-    assert asked == Next(root + made.kernel, tuple(root + path for path in made.initrds))
+    assert asked == Next(root + made.kernel, tuple(root + path for path in made.initrds), display="boot.msg")
+
+
+def test_a_boot_goes_on_without_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As PXELINUX does; a rehearsal says so all the same."""
+
+    def fetch(path: str, *_: object) -> wire.Got:
+        if path.endswith(".msg"):
+            raise wire.Failed(f"tftp {path}: the server has no such file")
+        text = "default a\ndisplay hello.msg\nlabel a\nkernel k\n" if "pxelinux.cfg" in path else "x"
+        return wire.Got(text.encode(), "tftp", path, 0.0)
+
+    monkeypatch.setattr(wire, "fetch", fetch)
+    walked = Walk(Task(MAC, "bios", "10.77.0.1"), lambda address, router: None)._run(FIRMWARES["bios"], "b/pxelinux.0")
+    steps = list(walked)
+    assert [step.path for step in steps[:3]] == [
+        "b/pxelinux.0", "b/ldlinux.c32", "b/pxelinux.cfg/01-52-54-00-4d-00-01",
+    ]  # fmt: skip
+    assert steps[3].what == "no text to show: b/hello.msg" and "no such file" in steps[3].warning and len(steps) == 4
 
 
 def test_our_own_script_is_understood() -> None:

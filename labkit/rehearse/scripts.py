@@ -10,11 +10,12 @@ from ipaddress import IPv4Address
 
 @dataclass(frozen=True)
 class Next:
-    """What a configuration asks for: a kernel and its initrds; or ``chain``, another file to run."""
+    """What a configuration asks for: a text to show, a kernel and its initrds; or ``chain``, another file to run."""
 
     kernel: str = ""
     initrds: tuple[str, ...] = ()
     chain: str = ""
+    display: str = ""
 
 
 class ScriptError(ValueError):
@@ -30,12 +31,14 @@ def config_names(mac: str, address: IPv4Address, folder: str = "") -> Sequence[s
 
 def read_pxelinux(text: str) -> Next:
     """The default entry of a configuration (doc/syslinux.txt). Raises ScriptError without one."""
-    default, label, entries = "", "", {"": dict[str, str]()}
+    default, label, display, entries = "", "", "", {"": dict[str, str]()}
     for line in text.splitlines():
         word, _, rest = line.strip().partition(" ")
         word, rest = word.lower(), rest.strip()
         if word == "default":
             default = rest
+        elif word == "display":
+            display = rest
         elif word == "label":
             label = rest
             entries[label] = {}
@@ -47,7 +50,7 @@ def read_pxelinux(text: str) -> Next:
         raise ScriptError(f"no entry with a kernel; its default is {default!r}")
     appended = entry.get("append", "").split()
     given = entry.get("initrd") or next((word[7:] for word in appended if word.startswith("initrd=")), "")
-    return Next(kernel, tuple(given.split(",")) if given else ())
+    return Next(kernel, tuple(given.split(",")) if given else (), display=display)
 
 
 def read_ipxe(text: str, base: str = "") -> Next:

@@ -151,8 +151,17 @@ class Walk:
                 continue
             following = self._read(got, scripts.read_pxelinux)
             yield _tried("config", got, _asks(following))
+            if following.display:
+                yield self._show(folder + following.display)
             return following
         raise Failed(f"no configuration for this blade: {refused}", wire.FIX_MISSING)
+
+    def _show(self, path: str) -> Tried:
+        """A text that a loader shows. It boots without it."""
+        try:
+            return _tried("config", self._fetch(path), "a text to show")
+        except Failed as error:
+            return Tried("config", f"no text to show: {path}", warning=error.what)
 
     def _system(self, following: Next) -> Iterator[Tried]:
         got = self._fetch(following.kernel)
