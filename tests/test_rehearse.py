@@ -18,12 +18,21 @@ from labkit import events, labfile
 from labkit.artifacts import cpio
 from labkit.cli import main
 from labkit.events import BootStarted, Dhcp, Event, Transfer
-from labkit.lab import ChassisKind, FirmwareKind
+from labkit.lab import ChassisKind, FirmwareKind, Flavour
 from labkit.netboot import dhcp, loaders
 from labkit.netboot.dhcp import Message, Option, Packet
 from labkit.plan import BootSecrets, Rendered, plan, resources
 from labkit.rehearse import wire
-from labkit.rehearse.checks import CONFIG, BrokenFile, check_archive, check_config, check_kernel, zstd_needed
+from labkit.rehearse.checks import (
+    CONFIG,
+    BrokenFile,
+    Home,
+    check_archive,
+    check_config,
+    check_kernel,
+    home_of,
+    zstd_needed,
+)
 from labkit.rehearse.firmware import FIRMWARES, discover, release, request, second_stage
 from labkit.rehearse.scripts import Next, ScriptError, config_names, read_ipxe, read_pxelinux
 from labkit.rehearse.tried import compared, default_firmware, explained, recorded, verdict
@@ -172,6 +181,19 @@ def test_a_blades_own_archive_is_told_without_its_secrets() -> None:
     words = check_archive(cpio.pack_gz({CONFIG: json.dumps(config).encode()}))
     assert words.endswith("with an Ignition 3.3.0 config (1 file, 0 units)")
     assert "0123456789abcdef" not in words and "/t" not in words
+
+
+@pytest.mark.parametrize("boots", ["labos", "container-linux"])
+def test_where_a_blade_speaks_is_in_its_own_archive(boots: str) -> None:
+    blade = replace(LAB.blades[0], os=Flavour(boots))
+    sealed = replace(LAB, network=replace(LAB.network, tls=True))
+    for lab, root, ca in ((LAB, "http://10.77.0.1", ""), (sealed, "https://10.77.0.1", "PEM %\n")):
+        made = plan(lab, blade, "b1", BootSecrets(Secret("t")), ca="PEM %\n")
+        shelf = resources(lab, blade, made)[made.initrds[-1]]
+        assert isinstance(shelf, Rendered)
+        assert home_of(shelf.content) == Home(root, ca)
+    for archive in (cpio.pack({"init": b"x"}), cpio.pack_gz({CONFIG: b'{"storage": null}'}), b"\x28\xb5\x2f\xfd"):
+        assert home_of(archive) is None
 
 
 @pytest.mark.parametrize("data", [b"{", b"[]", b"{}", b'{"ignition": 3}'])

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import json
 import lzma
+import re
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
-from labkit.artifacts import cpio
+from labkit.artifacts import cpio, units
 
 GZIP, XZ, ZSTD = b"\x1f\x8b", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"
 BOOT_SECTOR_MAGIC_AT, VERSION_AT, SETUP_AT = 0x202, 0x20E, 0x200
@@ -51,6 +54,26 @@ def check_archive(data: bytes) -> str:
     words = f"{kind} of {_many(len(entries), 'entry')}"
     config = next((entry for entry in entries if entry.name == CONFIG), None)
     return words if config is None else f"{words} with {check_config(config.data)}"
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where a booted blade speaks to its lab: a URL, and over HTTPS the authority it believes, in PEM."""
+
+    root: str
+    ca: str = ""
+
+
+def home_of(data: bytes) -> Home | None:
+    """What a blade's own archive tells it of its lab; None for an archive that tells nothing. It was checked before."""
+    if data.startswith(ZSTD):
+        return None
+    found = [entry.data for entry in cpio.unpack(_decompress(data)) if entry.name == CONFIG]
+    files = (json.loads(found[0]).get("storage") or {}).get("files") or () if found else ()
+    texts = {str(one.get("path")): str((one.get("contents") or {}).get("source") or "") for one in files}
+    script, ca = (unquote(texts.get(path, "").removeprefix("data:,")) for path in (units.TALK, units.CA))
+    root = re.search(r'"(https?://[^"/]+)/v1/', script)
+    return Home(root[1], ca) if root else None
 
 
 def zstd_needed(data: bytes) -> bool:

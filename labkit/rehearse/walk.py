@@ -172,6 +172,15 @@ class Walk:
             if checks.zstd_needed(got.data):
                 words = _check_zstd(got)
             yield _tried("initrd", got, words)
+        home = checks.home_of(got.data) if following.initrds else None
+        if home is not None:
+            yield self._call_home(home)
+
+    def _call_home(self, home: checks.Home) -> Tried:
+        """Whether the lab hears the blade once it is up: where, and by which authority, its own archive says."""
+        got = wire.get(f"{home.root}/healthz", self._task.patience, home.ca)
+        believed = ", and the blade believes its certificate" if got.protocol == "https" else ""
+        return Tried("home", f"the lab answers at {home.root}{believed}", round(got.seconds, 3))
 
     def _fetch(self, path: str) -> Got:
         return wire.fetch(path, self._server, self._blksize_b, self._task.patience)

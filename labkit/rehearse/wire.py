@@ -11,6 +11,7 @@ import io
 import logging
 import secrets
 import socket
+import ssl
 import time
 import urllib.parse
 from collections.abc import Callable, Sequence
@@ -162,9 +163,7 @@ def fetch(url: str, server: IPv4Address, blksize_b: int, patience: float = 1.0) 
     """A URL over HTTP, or a path from a TFTP server. ``patience`` times the waiting. Raises Failed."""
     began = time.monotonic()
     if url.startswith("http://"):
-        parts = urllib.parse.urlsplit(url)
-        data = _http(parts.hostname or "", parts.port or 80, parts.path or "/", TRANSFER_S * patience)
-        return Got(data, "http", parts.path.lstrip("/"), time.monotonic() - began)
+        return get(url, patience)
     if "://" in url:
         scheme, _, rest = url.partition("://")
         if scheme != "tftp":
@@ -175,16 +174,38 @@ def fetch(url: str, server: IPv4Address, blksize_b: int, patience: float = 1.0) 
     return Got(data, "tftp", url.lstrip("/"), time.monotonic() - began)
 
 
-def _http(host: str, port: int, path: str, timeout_s: float) -> bytes:
-    where = f"http://{host}{'' if port == 80 else f':{port}'}{path}"
-    connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
+def get(url: str, patience: float = 1.0, ca: str = "") -> Got:
+    """A URL over HTTP, or over HTTPS from a server that the authority ``ca`` (PEM) vouches for. Raises Failed."""
+    began, parts = time.monotonic(), urllib.parse.urlsplit(url)
+    data = _ask_http(_connection(parts, TRANSFER_S * patience, ca), url, parts.path or "/")
+    return Got(data, parts.scheme, parts.path.lstrip("/"), time.monotonic() - began)
+
+
+def _connection(parts: urllib.parse.SplitResult, timeout_s: float, ca: str) -> http.client.HTTPConnection:
+    host = parts.hostname or ""
+    if parts.scheme != "https":
+        return http.client.HTTPConnection(host, parts.port or 80, timeout=timeout_s)
+    try:
+        trusting = ssl.create_default_context(cadata=ca)
+    except (ssl.SSLError, ValueError) as error:
+        raise Failed(f"{parts.geturl()}: the blade gets no authority to believe: {error}", FIX_BELIEF) from None
+    return http.client.HTTPSConnection(host, parts.port or 443, timeout=timeout_s, context=trusting)
+
+
+def _ask_http(connection: http.client.HTTPConnection, where: str, path: str) -> bytes:
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
         data = answer.read(LARGEST_FILE_B)
         wanted = answer.getheader("Content-Length")
+    except ssl.SSLCertVerificationError as error:
+        raise Failed(f"{where}: the blade would not believe this server: {error.verify_message}", FIX_BELIEF) from None
     except (OSError, http.client.HTTPException) as error:
-        what = f"no answer from TCP port {port} of {host}" if isinstance(error, OSError) else str(error)
+        what = (
+            f"no answer from TCP port {connection.port} of {connection.host}"
+            if isinstance(error, OSError)
+            else str(error)
+        )
         fix = "labkit doctor: a firewall, or the boot server is not there"
         raise Failed(f"{where}: {what} ({error})", fix) from None
     finally:
@@ -197,6 +218,7 @@ def _http(host: str, port: int, path: str, timeout_s: float) -> bytes:
     return data
 
 
+FIX_BELIEF = "labkit down, then labkit up: they make what is missing in keys/ of the state folder"
 FIX_MISSING = "labkit explain lists what this blade may fetch, labkit images which files are missing"
 
 

@@ -15,6 +15,7 @@ from labkit.artifacts.text import render_text
 from labkit.events import Phoned, Ticket, Transfer, Trouble
 from labkit.netboot.lane import Lane
 from labkit.netboot.phonehome import HEADER
+from labkit.rehearse import wire
 from labkit.state import State
 
 from .httprig import IMAGE, Rig
@@ -88,6 +89,23 @@ def test_another_labs_authority_is_not_believed(rig: Rig, tmp_path: Path) -> Non
 
     rig.run(talk)
     assert rig.desk.verbs() == [] and rig.seen.of(Ticket) == []
+
+
+def test_a_rehearsal_says_whom_a_blade_would_not_believe(rig: Rig, tmp_path: Path) -> None:
+    other = State(tmp_path / "other")
+    other.make()
+    wrong = certs.ensure_ca(other).certificate.read_text()
+
+    async def talk(client: aiohttp.ClientSession) -> None:
+        url = f"{rig.private}/healthz"
+        for ca, said in ((wrong, "would not believe this server"), ("nonsense", "no authority to believe")):
+            with pytest.raises(wire.Failed, match=said) as caught:
+                await asyncio.to_thread(wire.get, url, 1.0, ca)
+            assert url in caught.value.what and "labkit up" in caught.value.fix
+        got = await asyncio.to_thread(wire.get, url, 1.0, rig.state.ca.read_text())
+        assert (got.data, got.protocol, got.path) == (b"ok\n", "https", "healthz")
+
+    rig.run(talk)
 
 
 def test_a_ticket_in_clear_is_worth_nothing(rig: Rig) -> None:

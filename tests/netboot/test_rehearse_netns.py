@@ -140,6 +140,7 @@ def test_a_boot_is_walked_to_its_last_archive(stage: Stage, blade: str, firmware
     assert steps["labos/vmlinuz"].size_b == len(kernel())
     assert "an archive of 1 entry" in steps["labos/labos.cpio"].what
     assert "with an Ignition 3.3.0 config (" in steps["labos/oem.cpio.gz"].what
+    assert tried.steps[-1].what == "the lab answers at http://10.77.0.1"
     assert not tried.warnings
     assert stage.books() == before, "no boot begins and no lease is left"
     mine = [event for event in stage.stream()[since:] if event.blade == blade]
@@ -280,7 +281,7 @@ REAL = """
 name: rack
 os: container-linux
 boot: pxelinux
-network: {kind: interface, interface: eth1, subnet: 10.0.40.0/24, server: 10.0.40.2}
+network: {kind: interface, interface: eth1, subnet: 10.0.40.0/24, server: 10.0.40.2, tls: true}
 bmc: {user: ADMIN, password_file: bmc.password}
 blades:
   - {name: red1, slot: 1, macs: ["00:00:5e:00:53:10"], bmc: {address: 10.0.40.201}}
@@ -310,7 +311,8 @@ def test_a_real_lab_is_rehearsed_with_a_server_of_the_same_making(
     assert tried.ok == is_there, tried.what
     assert "10.0.40.11 from 10.0.40.2, boot file pxelinux.0" in tried.steps[0].what
     if is_there:
-        assert tried.steps[-1].path == "coreos/oem.cpio.gz" and "Ignition 2." in tried.steps[-1].what
+        assert tried.steps[-2].path == "coreos/oem.cpio.gz" and "Ignition 2." in tried.steps[-2].what
+        assert tried.steps[-1].what == "the lab answers at https://10.0.40.2, and the blade believes its certificate"
     else:
         assert "coreos_production_pxe_image.cpio.gz" in tried.what, tried
         assert tried.steps[-1].step == "kernel"
