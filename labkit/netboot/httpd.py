@@ -1,8 +1,8 @@
 """The HTTP server: the same files as over TFTP, and the way home for blades that have booted.
 
 GET and HEAD answer from `labkit.netboot.roster`; image files go from the page cache to the socket (sendfile), with
-ranges and conditions. The POSTs of `phonehome` carry the boot's ticket. The same
-is served over TLS where the lab has it; files are then read, encrypted and sent a block at a time.
+ranges and conditions. The POSTs of `phonehome` carry the boot's ticket. The same is served over TLS where the lab has
+it; files are then read, encrypted and sent a block at a time.
 
 When a whole rack is switched on, all blades want their large files at once. At most `MOST_LARGE` of them are then sent
 at full speed, the others in the order in which they asked: the first blades run early, and none gets so thin a share
@@ -147,7 +147,7 @@ class _Sending:
             self._sent_b = max(file.tell() - start, begun_b)  # where sendfile stands, or stopped
 
     async def _encrypt(self, response: web.StreamResponse, file: io.FileIO, until_b: int) -> None:
-        """Through this process, as a TLS connection needs it; each block once the client has taken the one before."""
+        """Through this process, as a TLS connection needs it; each block once there is room for it."""
         start = self._selection.start
         while self._sent_b < until_b:
             count = min(BLOCK_B, until_b - self._sent_b)
