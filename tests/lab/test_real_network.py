@@ -18,8 +18,9 @@ from pathlib import Path
 import pytest
 
 from labkit import images, labfile
+from labkit.swarm.engine import engine
 
-from ..swarm.fleet import Machine, sh
+from ..swarm.fleet import Machine, sh, until
 from . import rack
 from .front_door import FrontDoor
 
@@ -63,14 +64,14 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontDoor]:
         alone = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]  # so that its machines end with it
         background(stack, ["ip", "netns", "exec", f"{tag}b", *alone, *hardware])
         (folder / "own.crt").touch()
-        engine = OwnEngine(images.tree(), folder / "engine", tag, "server", tag, folder / "own.crt")
-        (engine.run / "work").mkdir()
-        (engine.run / "etc").mkdir()
-        stack.callback(engine.kill)
-        engine.on()
+        own = OwnEngine(images.tree(), folder / "engine", tag, "server", tag, folder / "own.crt")
+        (own.run / "work").mkdir()
+        (own.run / "etc").mkdir()
+        stack.callback(own.kill)
+        own.on()
         script = f"""
-            mount -t overlay overlay -o lowerdir=/etc,upperdir={engine.run}/etc,workdir={engine.run}/work /etc
-            mount -t tmpfs tmpfs /run && ln -s {engine.sock} /run/docker.sock
+            mount -t overlay overlay -o lowerdir=/etc,upperdir={own.run}/etc,workdir={own.run}/work /etc
+            mount -t tmpfs tmpfs /run && ln -s {own.sock} /run/docker.sock
             echo ready; exec sleep infinity"""
         words = ["nsenter", f"--net=/run/netns/{tag}", "unshare", "--mount", "sh", "-ec", script]
         machine = background(stack, words)
@@ -93,18 +94,31 @@ def background(stack: ExitStack, words: list[str]) -> subprocess.Popen[str]:
 
 @pytest.mark.soak
 def test_a_real_lab_from_doctor_to_nginx_and_away(door: FrontDoor) -> None:
+    """What README.md has people do with real blades, in its order."""
+    looked = door("doctor")
+    assert looked.returncode == 0, looked.stdout
     refused = door("up")
     assert refused.returncode != 0 and "--yes" in refused.stderr
-    looked = door("doctor")
-    print(looked.stdout)
     up = door("up", "--yes")
     assert up.returncode == 0, up.stderr
     rehearsed = door("rehearse", "red1")
     assert rehearsed.returncode == 0, rehearsed.stdout + rehearsed.stderr
     done = door("run", "--runs", str(door.folder / "runs"))
     assert done.returncode == 0, done.stdout + done.stderr
-    listed = {node["hostname"]: node for node in json.loads(door("swarm", "nodes", "--json").stdout)}
-    assert listed["red1"]["state"] == "ready"
-    print(done.stdout)
+    (row,) = (line.split() for line in done.stdout.splitlines() if line.startswith("red1"))
+    assert row[-1] == "200"
+    assert "on" in door("power", "status", "red1").stdout
+    assert door("power", "shutdown", "red1").returncode == 0
+    until(lambda: listed(door) == ["server"], 120)
+
+    own = Path(door.folder, "engine/run")
     assert door("down").returncode == 0
     assert door.leftovers() == []
+    assert not list(own.glob("etc/docker/certs.d/*")), "the trust in the lab's registry is taken back"
+    with engine(own / "docker.sock") as client:
+        assert client.info()["Swarm"]["LocalNodeState"] == "active", "the swarm is left alone"
+
+
+def listed(door: FrontDoor) -> list[str]:
+    """The swarm's nodes, by hostname."""
+    return sorted(node["hostname"] for node in json.loads(door("swarm", "nodes", "--json").stdout))
