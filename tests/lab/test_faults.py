@@ -28,7 +28,8 @@ METHODS = {
     "uefi-pxelinux": "boot: pxelinux, firmware: uefi",
     "lpxelinux": "boot: lpxelinux",
 }
-BOOT_S = 900.0
+BOOT_S = 1800.0
+"""SYSLINUX hears nothing more of a server that was killed, and starts anew only after some seven minutes of silence."""
 
 
 @contextmanager
