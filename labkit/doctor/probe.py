@@ -18,7 +18,7 @@ from labkit.doctor import firewall
 from labkit.doctor.facts import Holder, Image, Interface, Place
 from labkit.doctor.findings import ports
 from labkit.errors import ImageError, MachineError
-from labkit.images import labos, nginx, store
+from labkit.images import builders, store
 from labkit.images.served import catalogue
 from labkit.lab import Lab
 from labkit.netboot.loaders import FILES
@@ -105,7 +105,7 @@ def look_at_images(lab: Lab) -> tuple[Image, ...]:
     packages = " ".join(sorted({FILES[name][1] for name in missing}))
     wrong = f"not there: {', '.join(missing)}" if missing else ""
     found.append(Image("boot loaders", wrong, f"./lab setup, or apt-get install {packages}" if missing else ""))
-    for builder in (labos, nginx):
+    for builder in builders(lab):
         recipe = builder.recipe()
         try:
             store.verify(store.folder_of(store.cache_folder(), recipe))
