@@ -337,7 +337,12 @@ def test_the_newest_failure_counts() -> None:
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        ("No such image: i", "image missing: blade1 could not fetch i from its registry"),
+        ("No such image: i", "image missing: blade1 could not fetch 10.77.0.1:5000/i:1 from its registry"),
+        ('invalid mount config for type "bind": bind source path does not exist: /srv/page',
+         "no folder to bind: blade1 has no /srv/page; a bind is each node's own folder"),
+        ("error while mounting volume '/var/lib/docker/volumes/pages/_data': failed to mount local volume: "
+         "mount :/share:/var/lib/docker/volumes/pages/_data, data: addr=10.77.0.1,nfsvers=4.1: connection refused",
+         "volume not mounted: blade1 could not mount :/share: connection refused"),
         ("no suitable node (host-mode port already in use on 1 node)",
          "port taken: another service publishes it on 1 node"),
         ("no suitable node (insufficient resources on 2 nodes)",
@@ -354,7 +359,14 @@ def test_the_newest_failure_counts() -> None:
     ],
 )  # fmt: skip
 def test_the_engine_is_put_into_words(error: str, said: str) -> None:
-    assert explain_task(task(1, "failed", error=error), "i", "blade1") == said
+    assert explain_task(task(1, "failed", error=error), "10.77.0.1:5000/i:1", "blade1") == said
+
+
+@pytest.mark.parametrize("image", ["nginx", "nginx:1.25", "library/nginx"])
+def test_an_image_of_docker_hub_says_so(image: str) -> None:
+    assert "could not fetch " + image + " from Docker Hub: that needs internet" in explain_task(
+        task(1, "rejected", error="No such image: nginx"), image, "blade1"
+    )
 
 
 def test_a_replica_that_stopped_in_order_because_it_was_sick() -> None:
