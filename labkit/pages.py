@@ -14,23 +14,24 @@ from labkit.nginx import SITE, TARGET_PORT
 from labkit.swarm import registry, service
 from labkit.swarm.judge import ServiceState
 from labkit.swarm.probe import probe
-from labkit.swarm.spec import ConfigFile, HealthCheck, Mount, ServiceSpec, UpdatePolicy
+from labkit.swarm.spec import ConfigFile, Mount, ServiceSpec, UpdatePolicy
 
 NAME = "pages"
 FOLDER = "/var/www/html"
 FILE = "index.html"
-BIND = Mount(f"{FOLDER}/{FILE}", "bind", "/etc/hostname", read_only=True)
-"""A file that every blade has, and each has another one of."""
+BIND, SHARE = "/bind.txt", f"/share/{FILE}"
+"""Where the service answers with the file it has by a bind, and with the one from the lab's share."""
 
 
-def nfs_mount(lab: Lab) -> Mount:
-    """The lab's shared folder as nginx's: a volume that every blade mounts from the lab's server."""
-    return Mount(FOLDER, source="share", read_only=True, driver_options=shares.volume_options(lab))
+def mounts(lab: Lab, *, share: bool) -> tuple[Mount, ...]:
+    """A file that every blade has, and each has another one of; and the folder that all mount from the lab's server."""
+    bind = Mount(f"{FOLDER}{BIND}", "bind", "/etc/hostname", read_only=True)
+    nfs = Mount(f"{FOLDER}/share", source="share", read_only=True, driver_options=shares.volume_options(lab))
+    return (bind, nfs) if share else (bind,)
 
 
-def pages_spec(lab: Lab, mount: Mount, *, port: int) -> ServiceSpec:
+def pages_spec(lab: Lab, *, port: int, share: bool) -> ServiceSpec:
     """One nginx on every blade, which answers for itself: published in host mode, past the mesh."""
-    replaced = UpdatePolicy(parallelism=0, order="stop-first", monitor_s=1)
     return ServiceSpec(
         name=NAME,
         image=f"{lab.network.registry}/nginx:labkit",
@@ -38,26 +39,24 @@ def pages_spec(lab: Lab, mount: Mount, *, port: int) -> ServiceSpec:
         ports=((port, TARGET_PORT),),
         publish="host",
         configs=(ConfigFile("/etc/nginx/sites-enabled/default", SITE),),
-        mounts=(mount,),
-        health=HealthCheck(("/bin/wget", "-q", "-O", "/dev/null", "http://127.0.0.1/healthz"), every_s=2, retries=5),
-        update=replaced,
+        mounts=mounts(lab, share=share),
+        update=UpdatePolicy(parallelism=0, order="stop-first", monitor_s=1),
     )
 
 
 def ensure_pages(
     running: RunningLab,
-    mount: Mount,
     *,
     port: int,
     timeout_s: float = 300.0,
     progress: Callable[[ServiceState], None] | None = None,
 ) -> ServiceState:
-    """Have every blade serve what is on the mount, and wait until it does. Raises SwarmError with the reason."""
+    """Have every blade serve what is on the mounts, and wait until it does. Raises SwarmError with the reason."""
+    spec = pages_spec(running.lab, port=port, share=not why_not_shared(running))
     with running.engine() as engine:
-        spec = pages_spec(running.lab, mount, port=port)
         registry.ensure_image(engine, images.nginx_rootfs(), reference=spec.image, changes=images.NGINX_CHANGES)
         state = service.ensure_service(engine, spec)
-        return service.watch(engine, NAME, timeout_s, progress=progress, asked=state.asked)
+        return service.watch(engine, NAME, timeout_s, progress=progress, asked=state.asked, settle_s=0)
 
 
 def remove_pages(running: RunningLab) -> bool:
@@ -66,16 +65,21 @@ def remove_pages(running: RunningLab) -> bool:
         return service.remove_service(engine, NAME)
 
 
-def read_pages(running: RunningLab, port: int) -> dict[str, str]:
-    """What each joined blade answers, by its name. Raises SwarmError when one does not answer."""
+def read_pages(running: RunningLab, port: int, path: str, *, timeout_s: float = 30.0) -> dict[str, str]:
+    """What each joined blade answers, by its name. Raises SwarmError when one does not answer within ``timeout_s``."""
     state = running.stages()
     inside = {one.name: str(one.address) for one in running.lab.blades if state.blade(one.name).stage == "joined"}
-    answers = probe(inside, port)
-    for answer in answers:
-        if not answer.ok:
-            said = answer.error or str(answer.status)
-            raise SwarmError(f"{answer.blade} does not answer on port {port}: {said}", fix="labkit swarm nodes")
-    return {answer.blade: answer.body.strip() for answer in answers}
+    deadline = time.monotonic() + timeout_s
+    while True:
+        answers = probe(inside, port, path=path)
+        silent = [answer for answer in answers if not answer.ok]
+        if not silent:
+            return {answer.blade: answer.body.strip() for answer in answers}
+        if time.monotonic() > deadline:
+            said = silent[0].error or f"status {silent[0].status}"
+            what = f"{silent[0].blade} does not answer on port {port} for {path}: {said}"
+            raise SwarmError(what, fix="labkit swarm nodes shows who is in")
+        time.sleep(0.5)
 
 
 def why_not_shared(running: RunningLab) -> str:
@@ -98,11 +102,11 @@ def put_page(running: RunningLab, text: str) -> Path:
     return page
 
 
-def wait_pages(running: RunningLab, port: int, text: str, *, timeout_s: float = 15.0) -> float:
+def wait_page(running: RunningLab, port: int, text: str, *, timeout_s: float = 15.0) -> float:
     """Wait until every blade answers with this text; the seconds it took. Raises SwarmError when one does not."""
     began = time.monotonic()
     while True:
-        seen = read_pages(running, port)
+        seen = read_pages(running, port, SHARE)
         if set(seen.values()) == {text}:
             return time.monotonic() - began
         if time.monotonic() - began > timeout_s:

@@ -29,7 +29,7 @@ def ensure_images(lab: Lab, *, progress: Progress) -> list[str]:
     done = [*_loaders(lab)]
     if any(blade.os is Flavour.CONTAINER_LINUX for blade in lab.blades):
         done.append(_container_linux(lab))
-    return done + [_image(builder, progress) for builder in builders(lab)]
+    return done + [build(builder, progress) for builder in builders(lab)]
 
 
 def builders(lab: Lab) -> tuple[ModuleType, ...]:
@@ -37,7 +37,8 @@ def builders(lab: Lab) -> tuple[ModuleType, ...]:
     return (labos, nginx, ganesha) if lab.storage.share else (labos, nginx)
 
 
-def _image(builder: ModuleType, progress: Progress) -> str:
+def build(builder: ModuleType, progress: Progress) -> str:
+    """Have one image; a line that says whether it was there."""
     recipe: Recipe = builder.recipe()
     cache = store.cache_folder()
     folder = store.folder_of(cache, recipe)
