@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import requests
-from fleet import REGISTRY, SERVER, Fleet, until
 
 from labkit import certs, stores
 from labkit.state import State
@@ -19,6 +18,8 @@ from labkit.swarm.engine import api, engine
 from labkit.swarm.registry import ensure_image
 from labkit.swarm.shelf import judge_images, read_shelf
 from labkit.treeroot import cache_command, collect_command, registry_command
+
+from .fleet import REGISTRY, SERVER, Fleet, until
 
 pytestmark = pytest.mark.engine
 
