@@ -150,8 +150,9 @@ def test_a_secret_is_in_no_name_and_no_specification() -> None:
         {"SecretID": "s1", "SecretName": name,
          "File": {"Name": "/run/secrets/key", "UID": "0", "GID": "0", "Mode": 0o400}}]  # fmt: skip
     assert template["ContainerSpec"]["Mounts"] == [
-        {"Type": "volume", "Source": "pages", "Target": "/www", "ReadOnly": True, "VolumeOptions": {"DriverConfig": {
-            "Name": "local", "Options": {"type": "nfs", "o": "addr=10.77.0.1,vers=4.2", "device": ":/pages"}}}},
+        {"Type": "volume", "Source": "pages", "Target": "/www", "ReadOnly": True, "VolumeOptions": {
+            "NoCopy": True, "DriverConfig": {
+                "Name": "local", "Options": {"type": "nfs", "o": "addr=10.77.0.1,vers=4.2", "device": ":/pages"}}}},
         {"Type": "tmpfs", "Target": "/tmp", "ReadOnly": False},
     ]  # fmt: skip
     assert template["Placement"]["Preferences"] == [{"Spread": {"SpreadDescriptor": "node.labels.chassis"}}]
@@ -185,6 +186,7 @@ def test_a_service_as_a_compose_file() -> None:
     web = whole["services"]["web"]
     assert whole["version"] == "3.8" and whole["secrets"] == {secret_name(spec, KEY): {"external": True}}
     assert whole["configs"][page] == {"file": f"./{page}", **({"template_driver": "golang"} if PAGE.template else {})}
+    assert {"nocopy": True} in [volume.get("volume") for volume in web["volumes"]]
     assert whole["volumes"] == {"pages": {"driver": "local", "driver_opts": dict(NFS.driver_options)}}
     assert web["environment"] == ["PRICE=5$$"] and web["stop_signal"] == "SIGQUIT" and web["stop_grace_period"] == "10s"
     assert web["healthcheck"] == {
