@@ -84,6 +84,11 @@ def server_context(made: Certificate) -> ssl.SSLContext:
     return context
 
 
+def ensure_cache(state: State, address: str) -> Certificate:
+    """The certificate of the cache of another registry, likewise."""
+    return _ensure_server(state, "cache", address)
+
+
 def _ensure_server(state: State, name: str, address: str) -> Certificate:
     ca = ensure_ca(state)
     own = Certificate(state.keys / name / "tls.crt", state.keys / name / "tls.key")

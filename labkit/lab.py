@@ -168,6 +168,24 @@ class SwarmRules:
     window_on_discover: bool = True
 
 
+DOCKER_HUB = "https://registry-1.docker.io"
+
+
+@dataclass(frozen=True)
+class Storage:
+    """What the lab keeps for its blades beside its own images.
+
+    ``share``: whether a folder is served over NFS, ``folder`` which one (None is ``share/`` in the lab's state).
+    ``cache``: the registry whose images are fetched once for all blades, as a URL; empty for none. It answers on
+    ``cache_port``.
+    """
+
+    share: bool = False
+    folder: Path | None = None
+    cache: str = ""
+    cache_port: int = 5001
+
+
 @dataclass(frozen=True)
 class Lab:
     """A whole lab. ``path`` is the file it came from; ``ssh_keys`` are public keys, one line each."""
@@ -179,6 +197,22 @@ class Lab:
     blades: tuple[Blade, ...]
     ssh_keys: tuple[str, ...] = ()
     swarm: SwarmRules = SwarmRules()
+    storage: Storage = Storage()
+
+    @property
+    def cache_address(self) -> IPv4Address:
+        """Where the cache listens: beside the registry, in a virtual lab on the host's side of the way in.
+
+        Only there it can reach another network; the lab's own has no way out.
+        """
+        if self.network.kind is NetworkKind.VIRTUAL:
+            return self.network.subnet.broadcast_address - 1
+        return self.network.server
+
+    @property
+    def mirror(self) -> str:
+        """The cache as an engine's mirror, ``host:port``; empty where there is none."""
+        return f"{self.cache_address}:{self.storage.cache_port}" if self.storage.cache else ""
 
     def blade(self, name: str) -> Blade:
         """The blade of that name. Raises KeyError."""

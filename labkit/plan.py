@@ -256,11 +256,17 @@ def _overlay(lab: Lab, blade: Blade, boot: str, secrets: BootSecrets, version: s
         return body
 
     engine = {"labels": [f"blade={blade.name}", f"boot={boot}"]}
+    if lab.mirror:
+        engine["registry-mirrors"] = [f"https://{lab.mirror}"]
     files = [
         file("/etc/hostname", 0o644, blade.name + "\n"),
         file("/etc/docker/daemon.json", 0o644, json.dumps(engine, indent=2) + "\n"),
         file(f"{units.FOLDER}/ticket", 0o600, f"X-Labkit-Ticket: {secrets.ticket.reveal()}\n"),
-        *([file(f"/etc/docker/certs.d/{lab.network.registry}/ca.crt", 0o644, ca)] if ca else []),
+        *(
+            file(f"/etc/docker/certs.d/{host}/ca.crt", 0o644, ca)
+            for host in (lab.network.registry, lab.mirror)
+            if ca and host
+        ),
         *([file(units.CA, 0o644, ca)] if ca and lab.network.tls else []),
         *(file(script.path, script.mode, script.text) for script in units.swarm_scripts(lab.network.home_root)),
     ]

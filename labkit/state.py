@@ -23,7 +23,8 @@ class State:
 
     ``events.jsonl`` the stream; ``leases.json`` and ``boots.json`` the boot server's memory; ``keys/`` (mode 0700) what
     must not be read by others; ``run/`` sockets and process ids; ``logs/`` a log a part and a console a blade;
-    ``engine/`` the controller's Docker data; ``registry/`` the images blades pull.
+    ``engine/`` the controller's Docker data; ``registry/`` the images blades pull, ``cache/`` those of another
+    registry; ``share/`` the folder all blades see, ``nfs/`` what its server remembers.
     """
 
     path: Path

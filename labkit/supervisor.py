@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from labkit import events, images, labfile, rpc
+from labkit import events, images, labfile, rpc, stores
 from labkit.chassis import bmc, network, qemu
 from labkit.chassis.virtual import VirtualChassis, serial_port
 from labkit.doctor import visit
@@ -32,7 +32,7 @@ from labkit.parts import Part, PartSpec, confined
 from labkit.rehearse import stage
 from labkit.state import State, owner_of
 from labkit.stuck import Watch
-from labkit.treeroot import engine_command, registry_command
+from labkit.treeroot import engine_command
 
 WATCH_EVERY_S = 2.0
 
@@ -40,9 +40,10 @@ WATCH_EVERY_S = 2.0
 class Supervisor:
     """One lab, from network to the last part."""
 
-    def __init__(self, lab: Lab, state: State) -> None:
+    def __init__(self, lab: Lab, state: State, host_net: int | None = None) -> None:
         self.lab = lab
         self.state = state
+        self._host_net = host_net
         self.parts: dict[str, Part] = {}
         self.chassis: VirtualChassis | None = None
         self.down = asyncio.Event()
@@ -102,7 +103,7 @@ class Supervisor:
         if virtual_chassis:
             accelerator = qemu.find_accelerator(catalogue["labos/vmlinuz"])
             self.chassis = VirtualChassis(self.lab, self.state, accelerator, self.emit, self._new_boot)
-        specs = [self._bootd(), self._registry()]
+        specs = [self._bootd(), *stores.parts(self.lab, self.state, host_net=self._host_net)]
         if self.lab.network.kind is NetworkKind.VIRTUAL:
             specs.append(self._engine())
         if virtual_chassis:
@@ -183,19 +184,13 @@ class Supervisor:
 
         return PartSpec(
             name="engine",
-            command=engine_command(images.tree(), self.state, registry=self.lab.network.registry),
+            command=engine_command(
+                images.tree(), self.state, registry=self.lab.network.registry, mirror=self.lab.mirror
+            ),
             log=self.state.logs / "engine.log",
             after_start=plug_in,
             ready=ready,
             ready_s=60,
-        )
-
-    def _registry(self) -> PartSpec:
-        return PartSpec(
-            name="registry",
-            command=registry_command(images.tree(), self.state, address=self.lab.network.registry),
-            log=self.state.logs / "registry.log",
-            ready=lambda: answers_tcp(str(self.lab.network.server), self.lab.network.registry_port),
         )
 
     def _bmc(self, blade: Blade) -> PartSpec:
@@ -220,6 +215,7 @@ class Supervisor:
             "down": self._down,
             "slot_power": self._slot_power,
             "slot_set": self._slot_set,
+            "collect": self._collect,
             "rehearse": self._rehearse,
             "ask_dhcp": self._ask_dhcp,
         }
@@ -257,6 +253,14 @@ class Supervisor:
         await self._slots().press(int(request["slot"]), str(request["button"]), int(request["value"]))
         return {}
 
+    async def _collect(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Free what nothing in the registry names, which does not answer meanwhile → ``{"freed_b": bytes}``."""
+        await self.parts["registry"].stop()
+        try:
+            return {"freed_b": await stores.collect(self.lab, self.state)}
+        finally:
+            await self._start(stores.registry(self.lab, self.state))
+
     async def _rehearse(self, request: dict[str, Any]) -> dict[str, Any]:
         """Walk a blade's boot by packets: ``{"blade", "firmware"}`` → ``{"lines": [{"step", …}, …, {"ok", …}]}``."""
         blade = self.lab.blade(str(request["blade"]))
@@ -279,19 +283,9 @@ async def answers_unix(path: Path) -> bool:
     return True
 
 
-async def answers_tcp(host: str, port: int) -> bool:
-    """Whether somebody accepts connections on a TCP port."""
-    try:
-        _, writer = await asyncio.open_connection(host, port)
-    except OSError:
-        return False
-    writer.close()
-    return True
-
-
-async def supervise(lab: Lab, state: State, ready: int) -> None:
+async def supervise(lab: Lab, state: State, ready: int, host_net: int | None = None) -> None:
     """Run a lab until it is told to go down. ``ready`` is a descriptor that gets one JSON line: up, or why not."""
-    supervisor = Supervisor(lab, state)
+    supervisor = Supervisor(lab, state, host_net)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, supervisor.down.set)
@@ -313,10 +307,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--lab", type=Path, required=True)
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--ready", type=int, required=True)
+    parser.add_argument("--host-net", type=int, help="a descriptor of the network the lab was brought up from")
     options = parser.parse_args(arguments)
     if sys.stdin.readline() != "go\n":
         return 1  # whoever started us is gone, and with it the network we were to get
-    asyncio.run(supervise(labfile.load(options.lab), State(options.state), options.ready))
+    asyncio.run(supervise(labfile.load(options.lab), State(options.state), options.ready, options.host_net))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Running Docker and the registry from the blade OS's own tree, so that the host needs no Docker package.
+"""Running Docker, the registries and the NFS server from trees of ours, so that the host needs no package of them.
 
 Each runs in a mount namespace of its own (see ``in_tree.sh``); its data lies in the lab's state folder. The engine also
 gets a network and a host name of its own, as the separate machine that it plays.
@@ -8,22 +8,31 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from labkit.state import State
 
 SCRIPT = Path(__file__).with_name("in_tree.sh")
+CACHE = Path(__file__).with_name("cache.sh")
+REGISTRY = "/usr/bin/docker-registry"
+CONFIG = "/etc/registry.yml"
 
 
-def engine_command(tree: Path, state: State, *, registry: str) -> list[str]:
-    """The controller's dockerd. Waits on standard input until its network card is plugged in."""
+def engine_command(tree: Path, state: State, *, registry: str, mirror: str = "") -> list[str]:
+    """The controller's dockerd, with the lab's ``mirror`` of Docker Hub, ``host:port``, where there is one.
+
+    Waits on standard input until its network card is plugged in.
+    """
+    hosts = [registry, mirror] if mirror else [registry]
     return [
         *("unshare", "--mount", "--net", "--uts", "sh", str(SCRIPT), str(state.roots / "engine"), str(tree)),
         "--wait",
         *("--hostname", "controller"),
         *("--bind", str(state.path / "engine"), "/var/lib/docker"),
         *("--bind", str(state.run), "/run/labkit"),
-        *("--file", f"/etc/docker/certs.d/{registry}/ca.crt", state.ca.read_text()),
+        *(word for host in hosts for word in ("--file", f"/etc/docker/certs.d/{host}/ca.crt", state.ca.read_text())),
         *("--", "/usr/sbin/dockerd", "--host", "unix:///run/labkit/docker.sock", "--pidfile", "/run/dockerd.pid"),
+        *(("--registry-mirror", f"https://{mirror}") if mirror else ()),
     ]
 
 
@@ -32,16 +41,67 @@ def registry_command(tree: Path, state: State, *, address: str) -> list[str]:
 
     It speaks TLS only, with the certificate that `labkit.certs.ensure_registry` made.
     """
-    config = {
+    return [*_registry_root(tree, state, "registry", _registry_config(address)), "--", REGISTRY, "serve", CONFIG]
+
+
+def cache_command(tree: Path, state: State, *, address: str, upstream: str, resolver: str, net: str = "") -> list[str]:
+    """A second registry that fetches from ``upstream``, a URL, what it is asked for, and keeps it.
+
+    ``resolver`` is the text of a resolv.conf(5); ``net`` the path of a network namespace to run in, empty for ours.
+    """
+    kept = _registry_config(address)
+    kept["storage"]["maintenance"] = {"readonly": {"enabled": True}}
+    proxy = {**_registry_config(address), "proxy": {"remoteurl": upstream}}
+    return [
+        *(("nsenter", f"--net={net}") if net else ()),
+        *_registry_root(tree, state, "cache", proxy),
+        *("--file", "/etc/kept.yml", json.dumps(kept)),
+        *("--file", "/run/systemd/resolve/stub-resolv.conf", resolver),  # where /etc/resolv.conf points
+        *("--", "/bin/sh", "-c", CACHE.read_text(), "cache.sh", upstream, CONFIG, "/etc/kept.yml"),
+    ]
+
+
+def collect_command(tree: Path, state: State, *, address: str) -> list[str]:
+    """What removes the blobs of the registry that no manifest names. Nobody may push meanwhile."""
+    root = _registry_root(tree, state, "registry", _registry_config(address))
+    return [*root, "--", REGISTRY, "garbage-collect", CONFIG]
+
+
+def _registry_config(address: str) -> dict[str, Any]:
+    return {
         "version": 0.1,
         "log": {"level": "warn", "accesslog": {"disabled": True}},
         "storage": {"filesystem": {"rootdirectory": "/var/lib/registry"}, "delete": {"enabled": True}},
         "http": {"addr": address, "tls": {"certificate": "/run/tls/tls.crt", "key": "/run/tls/tls.key"}},
     }
+
+
+def _registry_root(tree: Path, state: State, name: str, config: dict[str, Any]) -> list[str]:
+    """The root of a registry that keeps its images in ``name/`` of the state and its certificate in ``keys/name/``."""
     return [
-        *("unshare", "--mount", "sh", str(SCRIPT), str(state.roots / "registry"), str(tree)),
-        *("--bind", str(state.path / "registry"), "/var/lib/registry"),
-        *("--bind", str(state.keys / "registry"), "/run/tls"),
-        *("--file", "/etc/registry.yml", json.dumps(config)),  # JSON is YAML
-        *("--", "/usr/bin/docker-registry", "serve", "/etc/registry.yml"),
+        *("unshare", "--mount", "sh", str(SCRIPT), str(state.roots / name), str(tree)),
+        *("--bind", str(state.path / name), "/var/lib/registry"),
+        *("--bind", str(state.keys / name), "/run/tls"),
+        *("--file", CONFIG, json.dumps(config)),  # JSON is YAML
+    ]
+
+
+def share_command(tree: Path, state: State, *, folder: Path, config: str) -> list[str]:
+    """The NFS server, of a ``folder``. What clients hold open it remembers in ``nfs/`` of the state."""
+    return [
+        *("unshare", "--mount", "sh", str(SCRIPT), str(state.roots / "share"), str(tree)),
+        *("--bind", str(state.path / "nfs"), "/var/lib/nfs/ganesha"),
+        *("--bind", str(folder), "/share"),
+        *("--file", "/etc/ganesha.conf", config),
+        *(
+            "--",
+            "/usr/bin/ganesha.nfsd",
+            "-F",
+            "-f",
+            "/etc/ganesha.conf",
+            "-L",
+            "/dev/stdout",
+            "-p",
+            "/run/ganesha.pid",
+        ),
     ]

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from labkit import certs, images, rpc
+from labkit import certs, images, rpc, stores
 from labkit.chassis import network, qemu
 from labkit.errors import ControlError, MachineError
 from labkit.lab import ChassisKind, FirmwareKind, Lab, NetworkKind
@@ -74,7 +74,9 @@ def up(lab: Lab, state: State, progress: Progress) -> bool:
     with _only_one(state):
         make_ssh_key(state)
         _remove_leftovers(state)
-        certs.ensure_registry(state, str(lab.network.server))
+        lacking = stores.ensure_stores(lab, state)
+        if lacking:
+            progress(lacking)
         if lab.network.kind is NetworkKind.INTERFACE:
             _trust_registry(lab, state, progress)
         progress("starting the lab's servers")
@@ -160,17 +162,20 @@ def _distrust_registry(state: State) -> bool:
 def _start(lab: Lab, state: State) -> None:
     virtual = lab.network.kind is NetworkKind.VIRTUAL
     ready_read, ready_write = os.pipe()
+    host_net = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     # unshare stays as the parent outside the process namespace: its pid is the one this machine knows the lab by.
     command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     command += ["--net"] if virtual else []
     command += [sys.executable, "-m", "labkit.supervisor", "--lab", str(lab.path), "--state", str(state.path)]
-    command += ["--ready", str(ready_write)]
+    command += ["--ready", str(ready_write), "--host-net", str(host_net)]
     log_path = state.logs / "supervisor.log"
     with log_path.open("ab") as log:
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=log, stderr=log, pass_fds=[ready_write], start_new_session=True
-        )
+            command, stdin=subprocess.PIPE, stdout=log, stderr=log, pass_fds=[ready_write, host_net],
+            start_new_session=True,
+        )  # fmt: skip
     os.close(ready_write)
+    os.close(host_net)
     try:
         write_json(state.pid, {"pid": process.pid, "started": _start_time(process.pid)})
         if virtual:

@@ -136,6 +136,15 @@ def test_virtual_labs(changed: dict[str, Any], check: str, state: str, what: str
     assert what in finding.what and fix in finding.fix
 
 
+@pytest.mark.parametrize(("said", "state"), [("share: true", "warning"), ("share: {folder}", "bad")])
+def test_a_folder_that_cannot_be_shared(said: str, state: str, tmp_path: Path) -> None:
+    text = f"blades: [{{name: blade1}}]\nstorage: {{{said.format(folder=tmp_path)}}}\n".replace("{{", "{")
+    lab = labfile.parse(text, tmp_path / "lab.yaml")
+    found = [one for one in examine(lab, replace(WELL, unservable="no file handles")) if one.check == "share"]
+    assert [(one.state, "no file handles" in one.what, "ext4" in one.fix) for one in found] == [(state, True, True)]
+    assert next(one for one in examine(lab, WELL) if one.check == "share").state == "ok"
+
+
 def test_what_is_no_trouble(real: Lab) -> None:
     mine = Answer("bios", "10.0.40.2", "10.0.40.100")
     elsewhere = Holder("udp", 67, "127.0.0.1", "dnsmasq", 1), Holder("tcp", 81, "0.0.0.0")

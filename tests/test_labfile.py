@@ -6,6 +6,7 @@ import base64
 import os
 import pwd
 import re
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from hypothesis import strategies as st
 
 from labkit import labfile
 from labkit.errors import LabFileError
-from labkit.lab import BootMethod, ChassisKind, FirmwareKind, Flavour, Lab, NetworkKind, Role, SwarmRules
+from labkit.lab import BootMethod, ChassisKind, FirmwareKind, Flavour, Lab, NetworkKind, Role, Storage, SwarmRules
 from labkit.labfile import TOP, blades, network, swarm
+from labkit.labfile.storage import STORAGE
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -215,6 +217,10 @@ TWO = "blades:\n  - name: a\n  - name: b\n"
         (LAB + "swarm: {window: 366 d}\n", 3, 17, "366 d is no sensible length of time", "365 d"),
         (LAB + "swarm: {window_on_discover: maybe}\n", 3, 29, "maybe", "true"),
         (LAB + "lost_after: 5 min\n", 3, 1, "a lab has no key 'lost_after'", "under 'swarm:'"),
+        (LAB + "storage: {share: nowhere}\n", 3, 18, "there is no folder", "share: true"),
+        (LAB + "storage: {cache: hub}\n", 3, 18, "not the address of a registry", "cache: true"),
+        (LAB + "storage: {cache_port: 5001}\n", 3, 23, "of no use", "cache: true"),
+        (LAB + "cache: true\n", 3, 1, "a lab has no key 'cache'", "under 'storage:'"),
         (LAB + "network: {registry_port: 80}\n", 3, 26, "80 is already http_port", "different"),
         (LAB + "network: {tls: maybe}\n", 3, 16, "maybe", "true or false"),
         (LAB + "network: {https_port: 8443}\n", 3, 23, "without TLS there is no HTTPS", "tls: true"),
@@ -314,6 +320,34 @@ def test_the_rules_of_the_swarm(said: str, rules: SwarmRules) -> None:
     assert labfile.parse(LAB + said, Path("lab.yaml")).swarm == rules
 
 
+@pytest.mark.parametrize(
+    ("said", "storage"),
+    [
+        ("", Storage()),
+        ("storage: {share: true}\n", Storage(share=True)),
+        ("storage: {share: off, cache: no}\n", Storage()),
+        ("storage: {cache: true}\n", Storage(cache="https://registry-1.docker.io")),
+        ("storage: {cache: 'http://10.77.0.254:5002/', cache_port: 5009}\n",
+         Storage(cache="http://10.77.0.254:5002", cache_port=5009)),
+    ],
+)  # fmt: skip
+def test_the_storage(said: str, storage: Storage) -> None:
+    assert labfile.parse(LAB + said, Path("lab.yaml")).storage == storage
+
+
+def test_a_shared_folder_is_named_from_the_lab_files_folder(tmp_path: Path) -> None:
+    (tmp_path / "pages").mkdir()
+    lab = labfile.parse(LAB + "storage: {share: pages}\n", tmp_path / "lab.yaml")
+    assert lab.storage == Storage(share=True, folder=tmp_path / "pages")
+
+
+def test_the_cache_listens_where_it_can_reach_its_registry() -> None:
+    lab = labfile.parse(LAB + "storage: {cache: true}\n", Path("lab.yaml"))
+    assert lab.mirror == "10.77.0.254:5001"
+    assert read("blades: [{name: blade1}]").mirror == ""
+    assert replace(lab, network=replace(lab.network, kind=NetworkKind.INTERFACE)).mirror == "10.77.0.1:5001"
+
+
 @pytest.mark.parametrize("kind", ["missing", "folder", "huge"])
 def test_a_file_that_cannot_be_read(kind: str, tmp_path: Path) -> None:
     path = tmp_path / kind
@@ -330,7 +364,7 @@ def test_a_file_that_cannot_be_read(kind: str, tmp_path: Path) -> None:
 
 # --- whatever is written ---------------------------------------------------------------------------------------------
 
-PARTS = (TOP, swarm.SWARM, network.NETWORK, network.CHASSIS, blades.BLADE, blades.BMC)
+PARTS = (TOP, swarm.SWARM, STORAGE, network.NETWORK, network.CHASSIS, blades.BLADE, blades.BMC)
 KEYS = sorted({"x", *(key for part in PARTS for key in part.keys)})
 SCALARS = st.sampled_from(
     "a b 1 0 51 virtual interface ipmi ~ no 10.77.0.0/24 10.77.0.11 10.0.0.0/29 0.0.0.0/8 255.255.255.248/29 "

@@ -13,7 +13,7 @@ import pytest
 from labkit import ignition, labfile
 from labkit.artifacts.cpio import unpack
 from labkit.errors import PlanError
-from labkit.lab import ChassisKind, Lab
+from labkit.lab import ChassisKind, Lab, Storage
 from labkit.netboot.replies import boot_file_of
 from labkit.plan import BaseConfig, BootPlan, BootSecrets, Rendered, plan, plan_bare, resources, tree
 from labkit.rehearse.firmware import FIRMWARES, discover
@@ -62,6 +62,17 @@ def test_a_blade_knows_the_authority_of_the_labs_registry(lab: Lab) -> None:
     assert known["contents"]["source"] == "data:,-----BEGIN%20CERTIFICATE-----%0A"
     assert "insecure" not in files["/etc/docker/daemon.json"]["contents"]["source"]
     assert not [path for path in files_of(config_of(boot(lab))) if "certs.d" in path]
+
+
+def test_a_blade_asks_the_labs_cache_first_and_trusts_it(lab: Lab) -> None:
+    cached = dataclasses.replace(lab, storage=Storage(cache="https://registry-1.docker.io"))
+    made = plan(cached, cached.blades[0], "b", BootSecrets(Secret(TICKET)), ca="-----BEGIN CERTIFICATE-----\n")
+    files = files_of(config_of(made))
+    daemon = json.loads(unquote(files["/etc/docker/daemon.json"]["contents"]["source"].removeprefix("data:,")))
+    assert daemon["registry-mirrors"] == [f"https://{cached.mirror}"]
+    assert f"/etc/docker/certs.d/{cached.mirror}/ca.crt" in files
+    plain = files_of(config_of(boot(lab)))["/etc/docker/daemon.json"]["contents"]["source"]
+    assert "mirror" not in plain
 
 
 def test_with_tls_a_blade_speaks_https_and_knows_whom_to_believe(lab: Lab) -> None:

@@ -70,6 +70,7 @@ class Facts:
     overlap: str = ""
     answers: tuple[Answer, ...] = ()
     images: tuple[Image, ...] = ()
+    unservable: str = ""
     engine: str = ""
     modules: tuple[str, ...] = ()
     now: float = 0.0

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Interface
 
+from labkit import shares
 from labkit.doctor.facts import Answer, Facts
 from labkit.lab import ChassisKind, Lab, NetworkKind
 
@@ -117,6 +118,17 @@ def _speed(lab: Lab, facts: Facts) -> Iterator[Finding]:
         yield Finding("speed", OK, "KVM runs the blades" if facts.kvm else slow)
 
 
+def _share(lab: Lab, facts: Facts) -> Iterator[Finding]:
+    if not lab.storage.share:
+        return
+    named = lab.storage.folder is not None
+    if facts.unservable:
+        what = f"{lab.storage.folder or 'share/ in the state folder'} cannot be shared over NFS: {facts.unservable}"
+        yield Finding("share", BAD if named else WARNING, what, shares.FIX)
+    else:
+        yield Finding("share", OK, "its file system can be served over NFS")
+
+
 def _images(lab: Lab, facts: Facts) -> Iterator[Finding]:
     for image in facts.images:
         if image.wrong:
@@ -184,6 +196,8 @@ def _ports(lab: Lab, facts: Facts) -> Iterator[Finding]:
         return
     mine = {"0.0.0.0", "*", "[::]", "::", str(lab.network.server), f"0.0.0.0%{lab.network.interface}"}
     wanted = [*ports(lab), ("tcp", lab.network.registry_port)]
+    wanted += [("tcp", lab.storage.cache_port)] if lab.storage.cache else []
+    wanted += [("tcp", shares.PORT)] if lab.storage.share else []
     taken = [one for one in facts.holders if (one.protocol, one.port) in wanted and one.address in mine]
     for holder in taken:
         who = f"{holder.program} (process {holder.pid})" if holder.program else "another program"
@@ -256,5 +270,5 @@ def _routers(lab: Lab, foreign: Sequence[Answer]) -> Iterator[Finding]:
 
 
 CHECKS: tuple[Callable[[Lab, Facts], Iterator[Finding]], ...] = (
-    _parts, _programs, _clock, _disk, _memory, _speed, _images, _engine, _interface, _ports, _firewall, _dhcp,
+    _parts, _programs, _clock, _disk, _memory, _speed, _images, _share, _engine, _interface, _ports, _firewall, _dhcp,
 )  # fmt: skip

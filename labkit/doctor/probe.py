@@ -13,12 +13,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import labkit
+from labkit import shares
 from labkit.chassis import network, qemu
 from labkit.doctor import firewall
 from labkit.doctor.facts import Holder, Image, Interface, Place
 from labkit.doctor.findings import ports
 from labkit.errors import ImageError, MachineError
-from labkit.images import labos, nginx, store
+from labkit.images import builders, store
 from labkit.images.served import catalogue
 from labkit.lab import Lab
 from labkit.netboot.loaders import FILES
@@ -105,7 +106,7 @@ def look_at_images(lab: Lab) -> tuple[Image, ...]:
     packages = " ".join(sorted({FILES[name][1] for name in missing}))
     wrong = f"not there: {', '.join(missing)}" if missing else ""
     found.append(Image("boot loaders", wrong, f"./lab setup, or apt-get install {packages}" if missing else ""))
-    for builder in (labos, nginx):
+    for builder in builders(lab):
         recipe = builder.recipe()
         try:
             store.verify(store.folder_of(store.cache_folder(), recipe))
@@ -118,6 +119,14 @@ def look_at_images(lab: Lab) -> tuple[Image, ...]:
         fix = "copy the files of a release there; ./lab images lists their names"
         found.append(Image("container-linux", f"not there: {', '.join(gone)}" if gone else "", fix if gone else ""))
     return tuple(found)
+
+
+def unservable(lab: Lab, state: State) -> str:
+    """Why the lab's shared folder, or the nearest one above that is there, cannot be served over NFS."""
+    if not lab.storage.share:
+        return ""
+    folder = shares.folder_of(lab, state).absolute()
+    return shares.unservable(next(place for place in (folder, *folder.parents) if place.is_dir()))
 
 
 def engine(path: Path) -> str:

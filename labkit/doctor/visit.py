@@ -64,6 +64,7 @@ def look(lab: Lab, state: State, progress: Progress) -> Facts:
         overlap=probe.overlap(lab, state) if is_virtual else "",
         answers=attempt("dhcp", lambda: _answers(lab, state, status is not None), ()),
         images=attempt("images", lambda: probe.look_at_images(lab), ()),
+        unservable=probe.unservable(lab, state),
         engine=attempt("engine", lambda: _engine(lab, state, status is not None), ""),
         modules=probe.modules(),
         now=time.time(),

@@ -9,13 +9,15 @@ from types import ModuleType
 from typing import Any
 
 from labkit.errors import ImageError, MachineError
-from labkit.images import labos, nginx, store
+from labkit.images import ganesha, labos, nginx, store
 from labkit.images.recipe import Recipe
 from labkit.images.served import catalogue, container_linux_folder
 from labkit.images.store import Progress
 from labkit.images.tools import check_tools
 from labkit.lab import Flavour, Lab
 from labkit.netboot.loaders import FILES
+
+ALL: tuple[ModuleType, ...] = (labos, nginx, ganesha)
 
 
 def ensure_images(lab: Lab, *, progress: Progress) -> list[str]:
@@ -27,10 +29,16 @@ def ensure_images(lab: Lab, *, progress: Progress) -> list[str]:
     done = [*_loaders(lab)]
     if any(blade.os is Flavour.CONTAINER_LINUX for blade in lab.blades):
         done.append(_container_linux(lab))
-    return done + [_image(builder, progress) for builder in (labos, nginx)]
+    return done + [build(builder, progress) for builder in builders(lab)]
 
 
-def _image(builder: ModuleType, progress: Progress) -> str:
+def builders(lab: Lab) -> tuple[ModuleType, ...]:
+    """What builds the images that a lab needs."""
+    return (labos, nginx, ganesha) if lab.storage.share else (labos, nginx)
+
+
+def build(builder: ModuleType, progress: Progress) -> str:
+    """Have one image; a line that says whether it was there."""
     recipe: Recipe = builder.recipe()
     cache = store.cache_folder()
     folder = store.folder_of(cache, recipe)
@@ -74,9 +82,11 @@ def _container_linux(lab: Lab) -> str:
 def verify_images(*, progress: Progress) -> list[str]:
     """Compare all that is built with what was recorded when it was. Raises ImageError at the first difference."""
     done = []
-    for builder in (labos, nginx):
+    for builder in ALL:
         recipe = builder.recipe()
         folder = store.folder_of(store.cache_folder(), recipe)
+        if builder is ganesha and not store.is_built(store.cache_folder(), recipe):
+            continue  # only some labs need it
         progress(f"{recipe.name}: reading {folder}")
         store.verify(folder)
         done.append(f"{recipe.name}: as built, {folder}")
@@ -86,11 +96,11 @@ def verify_images(*, progress: Progress) -> list[str]:
 def prune_images(*, progress: Progress) -> list[Path]:
     """Remove images of recipes that are no longer current, and what dead builds left. Not while a lab runs from one."""
     cache = store.cache_folder()
-    current = {store.folder_of(cache, builder.recipe()) for builder in (labos, nginx)}
+    current = {store.folder_of(cache, builder.recipe()) for builder in ALL}
     removed = []
     with store.locked(cache, progress):
         store.remove_dead_builds(cache)
-        for builder in (labos, nginx):
+        for builder in ALL:
             for folder in sorted((cache / builder.recipe().name).glob("*")):
                 if folder not in current:
                     progress(f"removing {folder}")

@@ -6,14 +6,13 @@ It is a root file system in a tar file, for ``docker import``; `CHANGES` says ho
 
 from __future__ import annotations
 
-import re
 import shutil
 import tarfile
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from labkit.errors import ImageError
+from labkit.images.closure import copy_closure
 from labkit.images.debian import in_tree, lay_files, make_tree
 from labkit.images.recipe import EPOCH_S, Recipe, read_files, read_sources
 from labkit.images.store import TREE, Progress
@@ -27,9 +26,9 @@ CHANGES = (
 )
 """Dockerfile lines for ``docker import --change``."""
 
-KEPT = ("usr/sbin/nginx", "etc/nginx/mime.types", "bin/busybox", "usr/lib/os-release")
+PROGRAMS = ("usr/sbin/nginx",)
+KEPT = ("etc/nginx/mime.types", "bin/busybox", "usr/lib/os-release")
 FOLDERS = ("dev", "proc", "sys", "run", "root", "etc/nginx/conf.d", "var/lib/nginx", "var/log/nginx")
-LOADER = "lib64/ld-linux-x86-64.so.2"
 LINKS = {"bin/sh": "busybox", "bin/ls": "busybox", "bin/cat": "busybox", "bin/ps": "busybox", "bin/wget": "busybox"}
 
 
@@ -40,7 +39,7 @@ def recipe() -> Recipe:
         variant="extract",
         packages=("nginx-light", "busybox-static", "base-files"),
         files=read_files(resources.files("labkit.images") / "files/nginx"),
-        builder=read_sources("nginx", "debian"),
+        builder=read_sources("nginx", "closure", "debian"),
     )
 
 
@@ -49,9 +48,7 @@ def make(recipe: Recipe, folder: Path, lock: int, progress: Progress) -> dict[st
     tree, root = folder / TREE, folder / "root"
     make_tree(recipe, tree, lock, progress)
     (tree / "proc").mkdir(exist_ok=True)
-    for name in (*KEPT, *libraries(in_tree(tree, lock, f"/{LOADER}", "--list", "/usr/sbin/nginx"))):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(tree / name, root / name)  # follows links: one file under the name that is asked for
+    copy_closure(tree, root, lock, programs=PROGRAMS, files=KEPT)
     for name in FOLDERS:
         (root / name).mkdir(parents=True, exist_ok=True)
     (root / "tmp").mkdir(mode=0o1777)
@@ -64,17 +61,6 @@ def make(recipe: Recipe, folder: Path, lock: int, progress: Progress) -> dict[st
     shutil.rmtree(tree)
     shutil.rmtree(root)
     return {"packages": {"nginx-light": version}}
-
-
-def libraries(listed: str) -> list[str]:
-    """The files in what the dynamic loader lists, without their leading slash; the loader itself with them.
-
-    Raises ImageError for a library that is missing.
-    """
-    missing = re.findall(r"(\S+) => not found", listed)
-    if missing:
-        raise ImageError(f"Debian's nginx lacks {', '.join(missing)}", fix="add its package in labkit/images/nginx.py")
-    return [LOADER, *re.findall(r"=> /(\S+)", listed)]
 
 
 def write_tar(root: Path, target: Path) -> None:

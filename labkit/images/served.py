@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from labkit.images import labos, nginx
+from labkit.images import ganesha, labos, nginx
 from labkit.images.store import TREE, cache_folder, folder_of, read_manifest
 from labkit.lab import Flavour, Lab
 from labkit.netboot.loaders import FILES
@@ -33,6 +33,11 @@ def catalogue(lab: Lab) -> dict[str, Path]:
 def tree() -> Path:
     """The blade OS as a folder to run the controller's engine and registry from; programs must not write into it."""
     return folder_of(cache_folder(), labos.recipe()) / TREE
+
+
+def ganesha_tree() -> Path:
+    """The NFS server as a folder to run it from; it must not write into it."""
+    return folder_of(cache_folder(), ganesha.recipe()) / TREE
 
 
 def nginx_rootfs() -> Path:

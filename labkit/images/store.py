@@ -4,6 +4,7 @@
 
     <cache>/labos/<digest>/      vmlinuz  labos.cpio  tree/  manifest.json
     <cache>/nginx/<digest>/      rootfs.tar  manifest.json
+    <cache>/ganesha/<digest>/    tree/  manifest.json
     <cache>/container-linux/     what a person put there
 
 An image is built in a folder beside its place and renamed when it is whole. Whoever builds holds the cache's lock, and

@@ -16,6 +16,7 @@ from labkit.labfile import marked, texts
 from labkit.labfile.blades import SHARED, Reader
 from labkit.labfile.marked import Kind, Notes, Section
 from labkit.labfile.network import read_chassis, read_network
+from labkit.labfile.storage import STORAGE, read_storage
 from labkit.labfile.swarm import SWARM, read_swarm
 
 __all__ = ["load", "parse"]
@@ -24,12 +25,13 @@ SIZE_LIMIT_B = 1 << 20
 
 TOP = Kind(
     "a lab",
-    ("name", "network", "chassis", "swarm", "ssh_keys", "bmc", "blades", *SHARED),
+    ("name", "network", "chassis", "swarm", "storage", "ssh_keys", "bmc", "blades", *SHARED),
     {
         **dict.fromkeys(("interface", "subnet", "server", "controller", "dhcp", "pool"), "under 'network:'"),
         **dict.fromkeys(("http_port", "registry_port", "tls", "https_port"), "under 'network:'"),
         **dict.fromkeys(("slot", "macs", "address"), "to each blade, under 'blades:'"),
         **dict.fromkeys(SWARM.keys, "under 'swarm:'"),
+        **dict.fromkeys(STORAGE.keys, "under 'storage:'"),
         "slots": "under 'chassis:'",
         "kind": "under 'network:' or 'chassis:'",
     },
@@ -75,6 +77,7 @@ def _read(data: bytes, path: Path) -> Lab:
         blades=tuple(blade for blade, _ in blades),
         ssh_keys=_ssh_keys(top, path, notes),
         swarm=read_swarm(top, notes),
+        storage=read_storage(top, net, path, notes),
     )
     notes.check()
     return lab

@@ -129,7 +129,8 @@ def _file(file: Mapping[str, Any], source: str) -> dict[str, Any]:
 
 def _mount(mount: Mapping[str, Any]) -> dict[str, Any]:
     body = {"type": mount["Type"], "source": mount.get("Source"), "target": mount["Target"]}
-    return _said({**body, "read_only": mount.get("ReadOnly") or None})
+    nocopy = (mount.get("VolumeOptions") or {}).get("NoCopy")
+    return _said({**body, "read_only": mount.get("ReadOnly") or None, "volume": {"nocopy": True} if nocopy else None})
 
 
 def _volume(mount: Mapping[str, Any]) -> dict[str, Any]:

@@ -182,7 +182,19 @@ Explain = Callable[[re.Match[str], str, str], str]
 _SIGNS: tuple[tuple[str, Explain], ...] = (
     (
         r"no such image|manifest unknown|manifest for .* not found|pull access denied",
-        lambda match, image, node: f"image missing: {node or 'the node'} could not fetch {image} from its registry",
+        lambda match, image, node: f"image missing: {node or 'the node'} could not fetch {image} from {_source(image)}",
+    ),
+    (
+        r"bind source path does not exist: (\S+)",
+        lambda match, image, node: (
+            f"no folder to bind: {node or 'the node'} has no {match[1]}; a bind is each node's own folder"
+        ),
+    ),
+    (
+        r"failed to mount local volume: mount (\S+?):/\S*?(?:, data: \S*)?: (.*)",
+        lambda match, image, node: (
+            f"volume not mounted: {node or 'the node'} could not mount {match[1] or 'it'}: {match[2]}"
+        ),
     ),
     (
         r"host-mode port already in use(?: on (\d+) nodes?)?",
@@ -212,6 +224,14 @@ _SIGNS: tuple[tuple[str, Explain], ...] = (
         lambda match, image, node: f"the replica{_at(node)} ended by itself",
     ),
 )
+
+
+def _source(image: str) -> str:
+    """Where an image comes from: a name whose first part is no host is one of Docker Hub's (distribution/reference)."""
+    host, slash, _ = image.partition("/")
+    if slash and ("." in host or ":" in host or host == "localhost"):
+        return "its registry"
+    return "Docker Hub: that needs internet, and in a virtual lab cache: true under storage: in lab.yaml"
 
 
 def _nodes(count: str | None) -> str:

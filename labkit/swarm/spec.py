@@ -76,7 +76,11 @@ class Mount:
         if self.source:
             body["Source"] = self.source
         if self.driver_options:
-            body["VolumeOptions"] = {"DriverConfig": {"Name": "local", "Options": dict(self.driver_options)}}
+            driver = {"Name": "local", "Options": dict(self.driver_options)}
+            body["VolumeOptions"] = {
+                "DriverConfig": driver,
+                "NoCopy": True,
+            }  # what is shared is not for an image to fill
         return body
 
 

@@ -12,7 +12,7 @@ from labkit import client, labfile, stages
 from labkit.errors import ParameterError, SwarmError
 from labkit.lab import Blade, Lab, NetworkKind
 from labkit.state import State
-from labkit.swarm import backup, cluster, compose, managers, service
+from labkit.swarm import backup, cluster, collect, compose, managers, service
 from labkit.swarm.node import Node
 from labkit.swarm.prune import judge_nodes
 from labkit.swarm.quorum import quorum
@@ -46,6 +46,8 @@ def add_verbs(parser: argparse.ArgumentParser) -> None:
     sub.add_argument("file", type=Path)
     sub = verb("restore", restore, "put a saved swarm state back (as root, the lab being down)")
     sub.add_argument("file", type=Path)
+    sub = verb("gc", collect_garbage, "make room in the lab's registry: images that no service needs go")
+    sub.add_argument("--yes", action="store_true", help="do it; without this only say what would go")
     sub = verb("export", export, "a service as files for docker stack deploy")
     sub.add_argument("service")
     sub.add_argument("folder", type=Path)
@@ -102,6 +104,19 @@ def prune(options: argparse.Namespace) -> int:
         print("every node is Ready: nothing to prune")
     elif not options.yes and any(verdict.goes for verdict in verdicts):
         print("nothing was removed; to do it: labkit swarm prune --yes")
+    return 0
+
+
+def collect_garbage(options: argparse.Namespace) -> int:
+    running = client.connect(options.lab, options.state)
+    verdicts = collect.look_over(running)
+    for verdict in verdicts:
+        print(f"{verdict.manifest} {'goes' if verdict.goes else 'stays'}: {verdict.why}")
+    if options.yes:
+        freed_b = collect.collect(running, verdicts)
+        print(f"{sum(verdict.goes for verdict in verdicts)} images deleted, {freed_b} bytes freed")
+    else:
+        print("nothing was deleted; to do it: labkit swarm gc --yes")
     return 0
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from labkit.artifacts import cpio
 from labkit.errors import ImageError
-from labkit.images import labos, nginx
+from labkit.images import ganesha, labos, nginx
+from labkit.images.closure import libraries
 from labkit.images.debian import drop, lay_files
 from labkit.images.recipe import Recipe, mode_of, read_list
 
@@ -48,7 +49,7 @@ def test_a_file_may_not_pass_for_a_setting() -> None:
     assert one.digest != other.digest
 
 
-@pytest.mark.parametrize("builder", [labos, nginx])
+@pytest.mark.parametrize("builder", [labos, nginx, ganesha])
 def test_the_real_recipes_are_stable_and_name_no_host(builder: object) -> None:
     recipe = builder.recipe()  # type: ignore[attr-defined]
     assert recipe.digest == builder.recipe().digest  # type: ignore[attr-defined]
@@ -137,9 +138,9 @@ def test_libraries_as_the_loader_lists_them() -> None:
 \tlibz.so.1 => /lib/x86_64-linux-gnu/libz.so.1 (0x00007fccb7cc5000)
 \t/lib64/ld-linux-x86-64.so.2 (0x00007fccb7fc1000)
 """
-    assert nginx.libraries(listed) == ["lib64/ld-linux-x86-64.so.2", "lib/x86_64-linux-gnu/libz.so.1"]
+    assert libraries(listed) == ["lib64/ld-linux-x86-64.so.2", "lib/x86_64-linux-gnu/libz.so.1"]
 
 
 def test_a_library_that_is_not_found_is_an_error() -> None:
     with pytest.raises(ImageError, match=r"libz\.so\.1"):
-        nginx.libraries("\tlibz.so.1 => not found\n")
+        libraries("\tlibz.so.1 => not found\n")

@@ -19,6 +19,8 @@ name: tests
 network:
   subnet: 10.79.0.0/24
   tls: true
+storage:
+  share: true
 blades:
   - {name: blade1, boot: pxelinux}
   - {name: blade2, boot: ipxe, firmware: uefi}

@@ -58,6 +58,7 @@ class Rooted:
 
     def __init__(self, tree: Path, folder: Path, net: str, name: str, cgroup: str, ca: Path) -> None:
         self.ca = ca
+        self.trusts: dict[str, Path] = {}
         self.tree, self.folder, self.net, self.name, self.cgroup = tree, folder, net, name, cgroup
         self.data = folder / "data"
         self.run = folder / "run"
@@ -67,6 +68,11 @@ class Rooted:
             place.mkdir(parents=True)
 
     def start(self, command: list[str], data_at: str) -> None:
+        folders = {host: f"root/etc/docker/certs.d/{host}" for host in self.trusts}
+        trust = "\n".join(
+            f"mkdir {folders[host]}; cp {shlex.quote(str(ca))} {folders[host]}/ca.crt"
+            for host, ca in self.trusts.items()
+        )
         script = f"""
             set -e
             cd {shlex.quote(str(self.folder / "root"))}
@@ -82,6 +88,7 @@ class Rooted:
             mount -t tmpfs tmpfs root/run
             mkdir -p root/run/host root{data_at} root/tmp root/etc/docker/certs.d/{REGISTRY}
             cp {shlex.quote(str(self.ca))} root/etc/docker/certs.d/{REGISTRY}/ca.crt
+            {trust}
             mount --bind {shlex.quote(str(self.data))} root{data_at}
             mount --bind {shlex.quote(str(self.run))} root/run/host
             hostname {self.name}
@@ -141,7 +148,7 @@ class Machine(Rooted):
         self.start(
             ["/usr/sbin/dockerd", "--pidfile=/run/dockerd.pid", "--host=unix:///run/host/docker.sock",
              f"--cgroup-parent=/{self.cgroup}", "--exec-opt=native.cgroupdriver=cgroupfs",
-             *labels],
+             *labels, *(f"--registry-mirror=https://{host}" for host in self.trusts)],
             "/var/lib/docker",
         )  # fmt: skip
         try:
@@ -178,6 +185,24 @@ class Fleet:
         self.blades = tuple(self._machine(tree, f"blade{n}", 10 + n) for n in (1, 2, 3))
         for blade in self.blades:
             blade.blade, blade.boot = blade.name, f"{blade.name}a"
+
+    @property
+    def net(self) -> str:
+        """The network namespace of the bridge, where the registry is."""
+        return self._tag
+
+    @property
+    def registry_data(self) -> Path:
+        return self._registry.data
+
+    def trust(self, host: str, ca: Path) -> None:
+        """From their next start, engines know a registry and ask it first for what is Docker Hub's."""
+        for machine in self.machines:
+            machine.trusts[host] = ca
+
+    def distrust(self) -> None:
+        for machine in self.machines:
+            machine.trusts.clear()
 
     @property
     def machines(self) -> tuple[Machine, ...]:

@@ -150,8 +150,9 @@ def test_a_secret_is_in_no_name_and_no_specification() -> None:
         {"SecretID": "s1", "SecretName": name,
          "File": {"Name": "/run/secrets/key", "UID": "0", "GID": "0", "Mode": 0o400}}]  # fmt: skip
     assert template["ContainerSpec"]["Mounts"] == [
-        {"Type": "volume", "Source": "pages", "Target": "/www", "ReadOnly": True, "VolumeOptions": {"DriverConfig": {
-            "Name": "local", "Options": {"type": "nfs", "o": "addr=10.77.0.1,vers=4.2", "device": ":/pages"}}}},
+        {"Type": "volume", "Source": "pages", "Target": "/www", "ReadOnly": True, "VolumeOptions": {
+            "NoCopy": True, "DriverConfig": {
+                "Name": "local", "Options": {"type": "nfs", "o": "addr=10.77.0.1,vers=4.2", "device": ":/pages"}}}},
         {"Type": "tmpfs", "Target": "/tmp", "ReadOnly": False},
     ]  # fmt: skip
     assert template["Placement"]["Preferences"] == [{"Spread": {"SpreadDescriptor": "node.labels.chassis"}}]
@@ -185,6 +186,7 @@ def test_a_service_as_a_compose_file() -> None:
     web = whole["services"]["web"]
     assert whole["version"] == "3.8" and whole["secrets"] == {secret_name(spec, KEY): {"external": True}}
     assert whole["configs"][page] == {"file": f"./{page}", **({"template_driver": "golang"} if PAGE.template else {})}
+    assert {"nocopy": True} in [volume.get("volume") for volume in web["volumes"]]
     assert whole["volumes"] == {"pages": {"driver": "local", "driver_opts": dict(NFS.driver_options)}}
     assert web["environment"] == ["PRICE=5$$"] and web["stop_signal"] == "SIGQUIT" and web["stop_grace_period"] == "10s"
     assert web["healthcheck"] == {
@@ -337,7 +339,12 @@ def test_the_newest_failure_counts() -> None:
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        ("No such image: i", "image missing: blade1 could not fetch i from its registry"),
+        ("No such image: i", "image missing: blade1 could not fetch 10.77.0.1:5000/i:1 from its registry"),
+        ('invalid mount config for type "bind": bind source path does not exist: /srv/page',
+         "no folder to bind: blade1 has no /srv/page; a bind is each node's own folder"),
+        ("error while mounting volume '/var/lib/docker/volumes/pages/_data': failed to mount local volume: "
+         "mount :/share:/var/lib/docker/volumes/pages/_data, data: addr=10.77.0.1,nfsvers=4.1: connection refused",
+         "volume not mounted: blade1 could not mount :/share: connection refused"),
         ("no suitable node (host-mode port already in use on 1 node)",
          "port taken: another service publishes it on 1 node"),
         ("no suitable node (insufficient resources on 2 nodes)",
@@ -354,7 +361,14 @@ def test_the_newest_failure_counts() -> None:
     ],
 )  # fmt: skip
 def test_the_engine_is_put_into_words(error: str, said: str) -> None:
-    assert explain_task(task(1, "failed", error=error), "i", "blade1") == said
+    assert explain_task(task(1, "failed", error=error), "10.77.0.1:5000/i:1", "blade1") == said
+
+
+@pytest.mark.parametrize("image", ["nginx", "nginx:1.25", "library/nginx"])
+def test_an_image_of_docker_hub_says_so(image: str) -> None:
+    assert "could not fetch " + image + " from Docker Hub: that needs internet" in explain_task(
+        task(1, "rejected", error="No such image: nginx"), image, "blade1"
+    )
 
 
 def test_a_replica_that_stopped_in_order_because_it_was_sick() -> None:

@@ -1,0 +1,49 @@
+"""The storage of a lab file: a folder shared over NFS, and a cache of another registry."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from labkit.lab import DOCKER_HUB, Storage
+from labkit.labfile import marked, texts
+from labkit.labfile.marked import Kind, Notes, Section, Wrong, short
+from labkit.labfile.network import Net
+
+STORAGE = Kind("storage", ("share", "cache", "cache_port"))
+YES, NO = ("true", "yes", "on"), ("false", "no", "off")
+
+
+def read_storage(top: Section, net: Net, path: Path, notes: Notes) -> Storage:
+    """What the lab keeps for its blades. ``path`` is the lab file, from whose folder a shared folder is named."""
+    section = Section(top.value("storage"), top.anchor, STORAGE, notes)
+    nothing: tuple[bool, Path | None] = (False, None)
+    share, folder = section.take("share", lambda text: _share(text, path), nothing)
+    cache = section.take("cache", _cache, "")
+    port = section.take("cache_port", marked.whole("a port", 1, 65535), Storage.cache_port)
+    if section.has("cache_port") and not cache and not section.bad("cache", "cache_port"):
+        section.note("cache_port", "without a cache its port is of no use", "write cache: true, or remove this line")
+    taken = {net.value.registry_port: "registry_port", net.value.http_port: "http_port"} if net.real else {}
+    if cache and port in taken and not section.bad("cache_port"):
+        section.note("cache_port", f"port {port} is already {taken[port]}", "give them different ports")
+    return Storage(share, folder, cache, port)
+
+
+def _share(text: str, lab: Path) -> tuple[bool, Path | None]:
+    """``true``, ``false``, or a folder that is there."""
+    if text.lower() in (*YES, *NO):
+        return text.lower() in YES, None
+    folder = texts.beside(text, lab)
+    if not folder.is_dir():
+        raise Wrong(f"there is no folder {folder}", "make it, or write share: true for a folder in the lab's own state")
+    return True, folder.resolve()
+
+
+def _cache(text: str) -> str:
+    """``true`` for Docker Hub, ``false``, or the URL of a registry."""
+    if text.lower() in (*YES, *NO):
+        return DOCKER_HUB if text.lower() in YES else ""
+    if not re.fullmatch(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?/?", text):
+        fix = f"write cache: true, which is {DOCKER_HUB}"
+        raise Wrong(f"{short(text)} is not the address of a registry", fix)
+    return text.rstrip("/")

@@ -1,0 +1,115 @@
+"""Chapter 4's second service: nginx on every blade, its page on a mount, to show what a mount is worth."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from labkit import images, shares
+from labkit.client import RunningLab
+from labkit.errors import SwarmError
+from labkit.lab import Lab
+from labkit.nginx import SITE, TARGET_PORT
+from labkit.swarm import registry, service
+from labkit.swarm.judge import ServiceState
+from labkit.swarm.probe import probe
+from labkit.swarm.spec import ConfigFile, Mount, ServiceSpec, UpdatePolicy
+
+NAME = "pages"
+FOLDER = "/var/www/html"
+FILE = "index.html"
+BIND, SHARE = "/bind.txt", f"/share/{FILE}"
+"""Where the service answers with the file it has by a bind, and with the one from the lab's share."""
+
+
+def mounts(lab: Lab, *, share: bool) -> tuple[Mount, ...]:
+    """A file that every blade has, and each has another one of; and the folder that all mount from the lab's server."""
+    bind = Mount(f"{FOLDER}{BIND}", "bind", "/etc/hostname", read_only=True)
+    nfs = Mount(f"{FOLDER}/share", source="share", read_only=True, driver_options=shares.volume_options(lab))
+    return (bind, nfs) if share else (bind,)
+
+
+def pages_spec(lab: Lab, *, port: int, share: bool) -> ServiceSpec:
+    """One nginx on every blade, which answers for itself: published in host mode, past the mesh."""
+    return ServiceSpec(
+        name=NAME,
+        image=f"{lab.network.registry}/nginx:labkit",
+        replicas=None,
+        ports=((port, TARGET_PORT),),
+        publish="host",
+        configs=(ConfigFile("/etc/nginx/sites-enabled/default", SITE),),
+        mounts=mounts(lab, share=share),
+        update=UpdatePolicy(parallelism=0, order="stop-first", monitor_s=1),
+    )
+
+
+def ensure_pages(
+    running: RunningLab,
+    *,
+    port: int,
+    timeout_s: float = 300.0,
+    progress: Callable[[ServiceState], None] | None = None,
+) -> ServiceState:
+    """Have every blade serve what is on the mounts, and wait until it does. Raises SwarmError with the reason."""
+    spec = pages_spec(running.lab, port=port, share=not why_not_shared(running))
+    with running.engine() as engine:
+        registry.ensure_image(engine, images.nginx_rootfs(), reference=spec.image, changes=images.NGINX_CHANGES)
+        state = service.ensure_service(engine, spec)
+        return service.watch(engine, NAME, timeout_s, progress=progress, asked=state.asked, settle_s=0)
+
+
+def remove_pages(running: RunningLab) -> bool:
+    """Remove the service; False when there was none."""
+    with running.engine() as engine:
+        return service.remove_service(engine, NAME)
+
+
+def read_pages(running: RunningLab, port: int, path: str, *, timeout_s: float = 30.0) -> dict[str, str]:
+    """What each joined blade answers, by its name. Raises SwarmError when one does not answer within ``timeout_s``."""
+    state = running.stages()
+    inside = {one.name: str(one.address) for one in running.lab.blades if state.blade(one.name).stage == "joined"}
+    deadline = time.monotonic() + timeout_s
+    while True:
+        answers = probe(inside, port, path=path)
+        silent = [answer for answer in answers if not answer.ok]
+        if not silent:
+            return {answer.blade: answer.body.strip() for answer in answers}
+        if time.monotonic() > deadline:
+            said = silent[0].error or f"status {silent[0].status}"
+            what = f"{silent[0].blade} does not answer on port {port} for {path}: {said}"
+            raise SwarmError(what, fix="labkit swarm nodes shows who is in")
+        time.sleep(0.5)
+
+
+def why_not_shared(running: RunningLab) -> str:
+    """Why this lab shares no folder; empty when it does."""
+    if not running.lab.storage.share:
+        return "this lab shares no folder: share: true under storage: in lab.yaml makes it one"
+    if running.status()["parts"].get("share"):
+        return ""
+    folder = shares.folder_of(running.lab, running.state)
+    return f"{folder} is not shared: {shares.unservable(folder) or 'its server does not run, see logs/share.log'}"
+
+
+def put_page(running: RunningLab, text: str) -> Path:
+    """Write the page in the shared folder, for everybody to read. It is replaced at once, never half there."""
+    page = shares.folder_of(running.lab, running.state) / FILE
+    fresh = page.with_name(f".{FILE}")
+    fresh.write_text(f"{text}\n", encoding="utf-8")
+    fresh.chmod(0o644)
+    fresh.replace(page)
+    return page
+
+
+def wait_page(running: RunningLab, port: int, text: str, *, timeout_s: float = 15.0) -> float:
+    """Wait until every blade answers with this text; the seconds it took. Raises SwarmError when one does not."""
+    began = time.monotonic()
+    while True:
+        seen = read_pages(running, port, SHARE)
+        if set(seen.values()) == {text}:
+            return time.monotonic() - began
+        if time.monotonic() - began > timeout_s:
+            old = ", ".join(f"{blade}: {words!r}" for blade, words in seen.items() if words != text)
+            raise SwarmError(f"not every blade has the new page after {timeout_s:g} s: {old}")
+        time.sleep(0.2)

@@ -1,0 +1,133 @@
+"""The parts of a lab that keep something for its blades: its registry, the cache of another one, the shared folder."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+from labkit import certs, images, shares
+from labkit.errors import MachineError, SwarmError
+from labkit.lab import Lab, NetworkKind
+from labkit.parts import PartSpec
+from labkit.state import State
+from labkit.treeroot import cache_command, collect_command, registry_command, share_command
+
+COLLECT_S = 300
+
+
+def ensure_stores(lab: Lab, state: State) -> str:
+    """Have certificates and folders of what `parts` runs. Returns why the lab's own share cannot be served, if so.
+
+    A folder that a person named and that cannot be served raises MachineError, with what to do.
+    """
+    certs.ensure_registry(state, str(lab.network.server))
+    if lab.storage.cache:
+        certs.ensure_cache(state, str(lab.cache_address))
+    if lab.storage.share:
+        try:
+            shares.ensure_folder(lab, state)
+        except MachineError as error:
+            if lab.storage.folder is not None:
+                raise
+            return f"without a shared folder: {error}"
+    return ""
+
+
+def parts(lab: Lab, state: State, *, host_net: int | None) -> Iterator[PartSpec]:
+    """The parts to run. ``host_net`` is a descriptor of the network the lab was brought up from, None for ours."""
+    yield registry(lab, state)
+    if lab.storage.cache:
+        yield _cache(lab, state, host_net)
+    if lab.storage.share and not shares.unservable(shares.folder_of(lab, state)):
+        yield _share(lab, state)
+
+
+def registry(lab: Lab, state: State) -> PartSpec:
+    """The lab's own registry."""
+    return PartSpec(
+        name="registry",
+        command=registry_command(images.tree(), state, address=lab.network.registry),
+        log=state.logs / "registry.log",
+        ready=lambda: answers_tcp(str(lab.network.server), lab.network.registry_port),
+    )
+
+
+def _cache(lab: Lab, state: State, host_net: int | None) -> PartSpec:
+    address = str(lab.cache_address)
+    outside = lab.network.kind is NetworkKind.VIRTUAL and host_net is not None
+    return PartSpec(
+        name="cache",
+        command=cache_command(
+            images.tree(),
+            state,
+            address=lab.mirror,
+            upstream=lab.storage.cache,
+            resolver=_text(Path("/etc/resolv.conf")),
+            net=f"/proc/self/fd/{host_net}" if outside else "",
+        ),
+        log=state.logs / "cache.log",
+        pass_fds=[host_net] if outside and host_net is not None else [],
+        ready=lambda: answers_tcp(address, lab.storage.cache_port),
+    )
+
+
+def _share(lab: Lab, state: State) -> PartSpec:
+    server = str(lab.network.server)
+    return PartSpec(
+        name="share",
+        command=share_command(
+            images.ganesha_tree(),
+            state,
+            folder=shares.folder_of(lab, state),
+            config=shares.render_config(server, lab.network.subnet),
+        ),
+        log=state.logs / "share.log",
+        ready=lambda: answers_tcp(server, shares.PORT),
+    )
+
+
+async def collect(lab: Lab, state: State) -> int:
+    """Remove what no manifest of the registry names; the bytes that freed. The registry must not run meanwhile.
+
+    A blob goes only once it is known that nothing needs it, so one that was cut off leaves a registry that works.
+    """
+    blobs = state.path / "registry" / "docker/registry/v2/blobs"
+    before = size_of(blobs)
+    command = collect_command(images.tree(), state, address=lab.network.registry)
+    with (state.logs / "registry.log").open("ab") as log:
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
+        )
+        try:
+            status = await asyncio.wait_for(process.wait(), COLLECT_S)
+        except TimeoutError:
+            process.kill()
+            status = await process.wait()
+    if status:
+        raise SwarmError(
+            f"the registry's garbage collection ended with status {status}", where=str(state.logs / "registry.log")
+        )
+    return before - size_of(blobs)
+
+
+def size_of(folder: Path) -> int:
+    """The bytes of all files below a folder, 0 where there is none."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+async def answers_tcp(host: str, port: int) -> bool:
+    """Whether somebody accepts connections on a TCP port."""
+    try:
+        _, writer = await asyncio.open_connection(host, port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
