@@ -67,6 +67,8 @@ def _draw(step: Step, lanes: Mapping[str, Lane], y: float) -> str:
     # The words stand at the arrow's tail, so that one who reads from the left knows who speaks.
     words = shorten(step.words, int((wide - 22) / LETTER_PX))
     told = text(x1 + 12, y - 5, words, size=11) if x2 > x1 else text(x1 - 12, y - 5, words, size=11, anchor="end")
+    if not step.strong:  # lanes that are passed on the way do not run through the letters
+        told = f'<g style="paint-order:stroke;stroke:{PAPER};stroke-width:4px;stroke-linejoin:round">{told}</g>'
     return when + back + arrow(x1, x2, y, stroke=INK if step.strong else DIM) + told
 
 

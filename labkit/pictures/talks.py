@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from labkit import events
@@ -192,7 +193,9 @@ def draw_absence(stream: Iterable[Event], blade: str) -> Picture:
     }  # fmt: skip
     before, story = _absence(list(stream), blade)
     held = {replica for replica, where in _places(before).items() if where == blade}
-    rows = [(event.time, said) for event in story for said in _gone(event, blade, held)]
+    own = {event.node for event in story if isinstance(event, events.Swarm) and event.blade == blade and event.node}
+    told = [event if getattr(event, "node", "") not in own else replace(event, blade=blade) for event in story]
+    rows = [(event.time, said) for event in told for said in _gone(event, blade, held)]
     return draw_steps(f"How {blade} went and came back", lanes, timed(story, rows), f"{blade} has not been away")
 
 

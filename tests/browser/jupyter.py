@@ -122,7 +122,7 @@ class Book:
         """Save the notebook; its file, once that has the outputs."""
         path = folder / self.name
         before = path.stat().st_mtime_ns
-        self.menu("File", "Save Notebook")
+        self.page.keyboard.press("Control+s")
         for _ in range(100):
             if path.stat().st_mtime_ns != before:
                 return path

@@ -150,6 +150,9 @@ def test_every_chapter_does_the_same_by_hand_and_headless(
     expect(book.page.locator("svg title", has_text=ALL_RAN)).to_be_attached()
     book.page.locator("svg", has_text=PROTOCOLS[chapter]).first.scroll_into_view_if_needed()
     in_both_themes(book, chapter)
+    for sheet in book.page.locator(".lk-sheet").all():  # an editor's marks lie under its text
+        text, marks = sheet.locator("textarea").bounding_box(), sheet.locator(".lk-marks").bounding_box()
+        assert text is not None and marks is not None and abs(text["y"] - marks["y"]) < 2
     saved = book.save(door.folder / "notebooks")
     book.page.close()
     by_hand = read_executed(saved, chapter)

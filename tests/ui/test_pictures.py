@@ -242,3 +242,9 @@ def test_a_serial_port_is_printed_without_its_control_sequences() -> None:
 def test_bricks_are_told_apart_by_signs() -> None:
     bricks = [Brick(state, state) for state in ("ran", "failed", "runs", "waits")]
     assert draw_bricks(bricks).text == "✓ ran  ✕ failed  ▶ runs  · waits"
+
+
+def test_many_bricks_take_rows_and_keep_their_words() -> None:
+    picture = draw_bricks([Brick(f"a section {number}") for number in range(9)])
+    assert [node.text for node in read(picture).iter(f"{SVG}text")] == [f"· a section {number}" for number in range(9)]
+    assert picture.height == 2 * draw_bricks([Brick("one")]).height

@@ -181,6 +181,15 @@ def test_an_orderly_leave_is_a_conversation() -> None:
     ]
 
 
+def test_a_node_whose_labels_are_not_known_yet_is_known_by_its_number() -> None:
+    """At the first look the engine's labels may be missing, and with them the blade's name."""
+    stream = [
+        dataclasses.replace(event, blade="", boot="") if getattr(event, "action", "") == "joined" else event
+        for event in before(BLADE1_IS_BACK)
+    ]
+    assert draw_absence(stream, "blade1") == draw_absence(before(BLADE1_IS_BACK), "blade1")
+
+
 def test_a_lost_blade_is_missed_replaced_and_retired() -> None:
     down = next(event for event in DAY_TWO if event.seq > BLADE1_IS_BACK and getattr(event, "action", "") == "lost")
     stream = before(down.seq)
