@@ -72,10 +72,25 @@ def ensure_nginx(
         state = service.ensure_service(engine, spec)
         if state.action != "found":
             running.emit(events.Service(name=NAME, action=state.action, detail=f"{replicas} replicas"))
-        done = service.watch(engine, NAME, timeout_s, progress=progress, asked=state.asked)
-        running.emit(events.Service(name=NAME, action="converged"))
-        for replica, blade in sorted(done.places.items()):
-            running.emit(events.Service(blade=blade, name=NAME, action="running", detail=replica))
+    return watch_nginx(running, timeout_s=timeout_s, progress=progress, asked=state.asked)
+
+
+def watch_nginx(
+    running: RunningLab,
+    *,
+    timeout_s: float = 300.0,
+    progress: Callable[[ServiceState], None] | None = None,
+    asked: str = "",
+) -> ServiceState:
+    """Wait until the service is whole, and put into the stream on which blades its replicas run.
+
+    ``asked`` is as in `labkit.swarm.service.watch`. Raises SwarmError with the reason when it does not become whole.
+    """
+    with running.engine() as engine:
+        done = service.watch(engine, NAME, timeout_s, progress=progress, asked=asked)
+    running.emit(events.Service(name=NAME, action="converged"))
+    for replica, blade in sorted(done.places.items()):
+        running.emit(events.Service(blade=blade, name=NAME, action="running", detail=replica))
     return done
 
 
@@ -86,7 +101,7 @@ def roll_back(
     with running.engine() as engine:
         state = service.roll_back(engine, NAME)
         running.emit(events.Service(name=NAME, action="rolled back"))
-        return service.watch(engine, NAME, timeout_s, progress=progress, asked=state.asked)
+    return watch_nginx(running, timeout_s=timeout_s, progress=progress, asked=state.asked)
 
 
 def ask_blades(running: RunningLab, port: int, *, rounds: int = 1, settle_s: float = 60.0) -> list[Answer]:

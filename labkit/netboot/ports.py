@@ -35,13 +35,13 @@ def open_sockets(lab: Lab) -> dict[str, socket.socket]:
     for name, kind, address, port in wanted:
         sock = socket.socket(socket.AF_INET, kind)
         sockets[name] = sock
-        if kind == socket.SOCK_DGRAM:  # an address alone would let in what came by another card (RFC 1122, 3.3.4.2)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, link.encode() + b"\0")
         if kind == socket.SOCK_STREAM:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         else:  # thirty blades may ask in the same instant: room for their packets while we are busy
             _make_room(sock)
         try:
+            if kind == socket.SOCK_DGRAM:  # an address alone lets in what came by another card (RFC 1122, 3.3.4.2)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, link.encode() + b"\0")
             sock.bind((address, port))
         except OSError as error:
             for opened in sockets.values():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from IPython.display import display
 from labkit import client, events, labfile, stages
 from labkit.lab import Blade, Lab
 from labkit.pictures import boots, words
+from labkit.pictures.requests import draw_requests
 from labkit.pictures.scene import fold_all
-from labkit.pictures.sequence import draw_sequence
 from labkit.pictures.spread import draw_spread
 from labkit.pictures.svg import esc, listing
+from labkit.pictures.talks import draw_absence, draw_config, draw_join, draw_sequence
 from labkit.pictures.topology import draw_topology
 from labkit.stuck import usual_times
 from labkit.swarm.probe import Answer
@@ -96,8 +97,31 @@ def show_spread(answers: Iterable[Answer], *, title: str = "Requests by replica"
 
 def show_sequence(running: client.RunningLab, blade: Blade) -> None:
     """What a blade and the lab said to each other in its latest boot."""
-    boot = running.stages().blade(blade.name).boot
-    display(draw_sequence(running.events(), blade.name, boot))
+    display(draw_sequence(running.events(), blade.name, _boot(running, blade)))
+
+
+def show_ignition(running: client.RunningLab, blade: Blade, config: Mapping[str, Any]) -> None:
+    """How a blade's config came to it in its latest boot, what Ignition wrote of it, and which units were heard of."""
+    display(draw_config(running.events(), blade.name, _boot(running, blade), config))
+
+
+def show_join(running: client.RunningLab, blade: Blade) -> None:
+    """How a blade joined the swarm in its latest boot."""
+    display(draw_join(running.events(), blade.name, _boot(running, blade)))
+
+
+def show_requests(answers: Iterable[Answer], port: int) -> None:
+    """The ways that requests took: to which blade's port, and on to which replica."""
+    display(draw_requests(answers, port))
+
+
+def show_absence(running: client.RunningLab, blade: Blade) -> None:
+    """How a blade went the last time, what became of its tasks, and how it came back."""
+    display(draw_absence(running.events(), blade.name))
+
+
+def _boot(running: client.RunningLab, blade: Blade) -> str:
+    return running.stages().blade(blade.name).boot
 
 
 def show_tail(running: client.RunningLab, blade: Blade, *, most: int = 12) -> None:

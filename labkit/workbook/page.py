@@ -25,6 +25,8 @@ details > summary { cursor: pointer; font-weight: 600; margin: 14px 0 }
 .cell-in pre { margin: 0; border-radius: 0 }
 .cell-out { margin: 4px 0 4px 3px; padding-left: 12px }
 .cell-out pre { background: none; padding: 4px 0; white-space: pre-wrap }
+blockquote { border-left: 3px solid var(--jp-border-color1); margin: 0 0 0 3px; padding: 1px 14px;
+  background: var(--jp-layout-color2); border-radius: 0 4px 4px 0 }
 .failed { border-left: 4px solid #c03a44; padding-left: 12px }
 button, input[type=range] { font: inherit; vertical-align: middle } input[type=range] { width: min(520px, 60vw) }
 """

@@ -118,6 +118,17 @@ class Book:
         self.menu("Kernel", "Restart Kernel…")
         self.page.locator(".jp-Dialog button", has_text="Restart").last.click()
 
+    def save(self, folder: Path) -> Path:
+        """Save the notebook; its file, once that has the outputs."""
+        path = folder / self.name
+        before = path.stat().st_mtime_ns
+        self.page.keyboard.press("Control+s")
+        for _ in range(100):
+            if path.stat().st_mtime_ns != before:
+                return path
+            self.page.wait_for_timeout(100)
+        raise AssertionError(f"{self.name} was not saved")
+
     def theme(self, name: str) -> None:
         """Switch the theme with the command palette."""
         self.page.keyboard.press("Control+Shift+C")

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 
 import pytest
 from playwright.sync_api import Browser, expect
 
-from labkit.workbook.chapters import BRING_UP
+from labkit import labfile
+from labkit.workbook.chapters import BRING_UP, source_of
+from labkit.workbook.record import artifact_digests
+from tests.lab.front_door import FRONT_DOOR, FrontDoor
 
+from .executed import ARTIFACTS, DIGESTS, asserts, read_executed, run_headless, shown_digests
 from .jupyter import DARK, LIGHT, Book, open_book
 
 pytestmark = pytest.mark.browser
+NOTEBOOKS = FRONT_DOOR.parent / "notebooks"
+PROTOCOLS = {
+    "01-pxe-setup": "said to each other", "02-ignition-authoring": "What Ignition wrote",
+    "03-swarm-bootstrap": "joined the swarm", "04-nginx-service": "The ways that the requests took",
+}  # fmt: skip
+"""Words of each chapter's sequence diagram."""
 ALL_RAN = re.compile(r"^(\d+) of \1 sections ran$")
 
 
@@ -37,7 +49,9 @@ def test_the_start_page_opens_by_itself(browser: Browser, address: str) -> None:
     page.close()
 
 
-def test_blades_boot_before_ones_eyes_and_a_restart_disturbs_nothing(browser: Browser, address: str) -> None:
+def test_blades_boot_before_ones_eyes_and_a_restart_disturbs_nothing(
+    browser: Browser, address: str, door: FrontDoor
+) -> None:
     book = open_book(browser, address, "01-pxe-setup.ipynb")
     page = book.page
     book.run_all()
@@ -58,12 +72,12 @@ def test_blades_boot_before_ones_eyes_and_a_restart_disturbs_nothing(browser: Br
     in_both_themes(book, "booted")
     page.locator("svg", has_text="said to each other").scroll_into_view_if_needed()
     book.shoot("sequence-light")
-    leave_a_blade_out(book)
+    leave_a_blade_out(book, door)
     page.close()
 
 
-def leave_a_blade_out(book: Book) -> None:
-    """Click a slot: its words change, and so does what the next cell works on."""
+def leave_a_blade_out(book: Book, door: FrontDoor) -> None:
+    """Click a slot: its words change, and so does what the next cell works on, as by a headless run's parameter."""
     page = book.page
     first = page.locator("button.labkit-slot", has_text="blade1")
     first.scroll_into_view_if_needed()
@@ -73,6 +87,9 @@ def leave_a_blade_out(book: Book) -> None:
     expect(page.locator(".labkit-said")).to_contain_text("Chosen: blade2.")
     in_both_themes(book, "chosen")
     expect(book.run_cell(2)).to_contain_text("BootPlan(blade='blade2'")
+    by_click = read_executed(book.save(door.folder / "notebooks"), "01-pxe-setup")
+    by_parameter = read_executed(run_headless(door, "01-pxe-setup", blades=["blade2"]), "01-pxe-setup")
+    assert by_click.artifacts["fadd58b9"] == by_parameter.artifacts["fadd58b9"]
 
 
 def test_a_role_is_changed_with_the_keyboard_alone(browser: Browser, address: str) -> None:
@@ -121,12 +138,32 @@ def test_three_errors_each_end_in_a_box(browser: Browser, address: str) -> None:
     page.close()
 
 
-@pytest.mark.parametrize("chapter", BRING_UP[1:])
-def test_every_chapter_runs_and_its_bricks_with_it(browser: Browser, address: str, chapter: str) -> None:
+@pytest.mark.parametrize("chapter", BRING_UP)
+def test_every_chapter_does_the_same_by_hand_and_headless(
+    browser: Browser, address: str, door: FrontDoor, chapter: str
+) -> None:
+    """The same choices, the same artifacts, and every check held, in the order of the page."""
+    shutil.copy(NOTEBOOKS / f"{chapter}.ipynb", door.folder / "notebooks")
     book = open_book(browser, address, f"{chapter}.ipynb")
     book.run_all()
     book.wait_ran(timeout_s=300)
     expect(book.page.locator("svg title", has_text=ALL_RAN)).to_be_attached()
-    book.shoot(f"{chapter}-light")
-    assert book.serious() == []
+    book.page.locator("svg", has_text=PROTOCOLS[chapter]).first.scroll_into_view_if_needed()
+    in_both_themes(book, chapter)
+    for sheet in book.page.locator(".lk-sheet").all():  # an editor's marks lie under its text
+        text, marks = sheet.locator("textarea").bounding_box(), sheet.locator(".lk-marks").bounding_box()
+        assert text is not None and marks is not None and abs(text["y"] - marks["y"]) < 2
+    saved = book.save(door.folder / "notebooks")
     book.page.close()
+    by_hand = read_executed(saved, chapter)
+    assert by_hand == read_executed(run_headless(door, chapter), chapter)
+    source = json.loads((NOTEBOOKS / f"{chapter}.ipynb").read_text())["cells"]
+    code = [cell for cell in source if cell["cell_type"] == "code"]
+    assert by_hand.order == [cell["id"] for cell in code]
+    assert by_hand.held == [check for cell in code for check in asserts(source_of(cell))] != []
+    assert by_hand.artifacts.keys() == set(ARTIFACTS[chapter])
+    assert by_hand.blades == {"blade1", "blade2"} and "blade1" in by_hand.choices[0]
+    # What run.json has is made outside of the notebooks, and knows neither the lab's key nor its authority.
+    lab = labfile.load(door.folder / "lab.yaml")
+    kept = artifact_digests(lab, lab.blades)
+    assert shown_digests(saved) == (kept["blade1"] if DIGESTS in ARTIFACTS[chapter] else {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network
@@ -178,3 +179,15 @@ def on_loopback(lab: Lab) -> Lab:
     """The lab with its first blade at 127.0.0.1, where a test's own client is."""
     first = replace(lab.blades[0], address=IPv4Address("127.0.0.1"))
     return replace(lab, blades=(first, *lab.blades[1:]))
+
+
+def choices(mac: str) -> list[IPv4Address]:
+    """The addresses of the pool in the order in which a card is given a free one."""
+    start = zlib.crc32(bytes.fromhex(mac.replace(":", "")))
+    return [POOL[0] + (start + step) % 3 for step in range(3)]
+
+
+FIRST, SECOND, THIRD = choices(STRANGER)
+
+
+WITH_POOL = make_lab(pool=POOL)

@@ -1,4 +1,8 @@
-"""A recorded lab: three blades that boot by iPXE, join, and run nginx. What the tests of pictures draw."""
+"""Recorded labs. What the tests of pictures draw.
+
+`STREAM`: three blades that boot by iPXE, join, and run nginx. `DAY_TWO`: another lab, whose blades leave in order and
+come back, and lose their power; without its DHCP messages and downloads.
+"""
 
 from __future__ import annotations
 
@@ -18,3 +22,4 @@ SERVING = [
     events.Service(name="web", action="running", blade="blade3", detail="web.2"),
     *(events.Service(name="web", action="answered", blade=name, detail="web.1", count=2) for name in NAMES),
 ]
+DAY_TWO = list(events.read(Path(__file__).with_name("day-two.jsonl")))

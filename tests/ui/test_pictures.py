@@ -17,8 +17,8 @@ from labkit.pictures.bricks import Brick, draw_bricks
 from labkit.pictures.chassis import draw_chassis
 from labkit.pictures.progress import draw_progress, time_left
 from labkit.pictures.scene import Scene, fold_all
-from labkit.pictures.sequence import draw_sequence, steps_of
 from labkit.pictures.spread import draw_spread
+from labkit.pictures.talks import draw_absence, draw_config, draw_join, draw_sequence
 from labkit.pictures.topology import draw_topology
 from labkit.pictures.words import in_words, printable, tail
 from labkit.stuck import usual_times
@@ -27,6 +27,7 @@ from .recorded import LAB, NAMES, RUNNING, SERVING, STREAM
 
 SVG = "{http://www.w3.org/2000/svg}"
 USUAL = usual_times((), LAB)
+CONFIG = {"systemd": {"units": [{"name": "docker-swarm-join.service"}]}}
 
 
 def all_pictures(stream: list[Event]) -> dict[str, Picture]:
@@ -38,6 +39,9 @@ def all_pictures(stream: list[Event]) -> dict[str, Picture]:
         "boots": draw_boots(NAMES, scene, USUAL, scene.now + 3),
         "topology": draw_topology(LAB, scene),
         "sequence": draw_sequence(stream, "blade1", boot),
+        "config": draw_config(stream, "blade1", boot, CONFIG),
+        "join": draw_join(stream, "blade1", boot),
+        "absence": draw_absence(stream, "blade1"),
         "spread": draw_spread({"web.1": 3, "web.2": 1}),
         "bricks": draw_bricks([Brick("One", "ran"), Brick("Two", "failed"), Brick("Three", "runs"), Brick("Four")]),
     }
@@ -175,15 +179,6 @@ def test_the_topology_shows_roles_replicas_and_answers() -> None:
     assert "no swarm yet" in draw_topology(LAB, Scene()).text
 
 
-def test_the_sequence_is_what_was_said() -> None:
-    boot = fold_all(RUNNING).stages.blade("blade1").boot
-    words = [step.words for step in steps_of(RUNNING, boot)]
-    assert words[0] == "DHCP DISCOVER (iPXE)"
-    assert "HTTP: the kernel, 14.2 MB" in words
-    assert words[-1] == "I am a node of the swarm"
-    assert steps_of(RUNNING, "") == steps_of(RUNNING, "another") == []
-
-
 def test_the_chassis_has_ten_slots_and_says_what_each_is() -> None:
     picture = draw_chassis(LAB, Scene().stages, chosen=["blade1"], roles={"blade1": Role.MANAGER})
     assert picture.text.splitlines() == [
@@ -247,3 +242,9 @@ def test_a_serial_port_is_printed_without_its_control_sequences() -> None:
 def test_bricks_are_told_apart_by_signs() -> None:
     bricks = [Brick(state, state) for state in ("ran", "failed", "runs", "waits")]
     assert draw_bricks(bricks).text == "✓ ran  ✕ failed  ▶ runs  · waits"
+
+
+def test_many_bricks_take_rows_and_keep_their_words() -> None:
+    picture = draw_bricks([Brick(f"a section {number}") for number in range(9)])
+    assert [node.text for node in read(picture).iter(f"{SVG}text")] == [f"· a section {number}" for number in range(9)]
+    assert picture.height == 2 * draw_bricks([Brick("one")]).height

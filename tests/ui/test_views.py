@@ -127,6 +127,18 @@ def test_pictures_of_a_running_lab(screen: Screen, running: client.RunningLab) -
     assert "web.1" in spread.text and "no answer" in spread.text
 
 
+def test_the_protocols_of_a_running_lab(screen: Screen, running: client.RunningLab) -> None:
+    views.show_ignition(running, blade(), {"storage": {"files": [{"path": "/etc/hostname"}]}})
+    views.show_join(running, blade())
+    views.show_requests([Answer("blade1", "a", 200, "web.1.blade2", 1.0)], 8080)
+    views.show_absence(running, blade())
+    ignition, join, requests, absence = (output[0] for output in screen.outputs)
+    assert "Ignition → the system: /etc/hostname" in ignition.text
+    assert "here is my ticket" in join.text
+    assert "GET / at blade1:8080" in requests.text
+    assert absence.text == "blade1 has not been away"
+
+
 def test_tails_of_a_running_lab(screen: Screen, running: client.RunningLab) -> None:
     running.state.console("blade1").write_bytes(b"\x1b[2Jstarting <kernel>\r\n\r\nblade1 login: core\r\n")
     views.show_tail(running, blade(), most=4)
