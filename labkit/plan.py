@@ -70,9 +70,16 @@ class Shape:
 
 
 SHAPES: Mapping[Flavour, Shape] = {
-    # AppArmor is in Debian's kernel but its parser is not in the image: containers would fail to start.
+    # AppArmor is in Debian's kernel but its parser is not in the image: containers would fail to start. A kernel whose
+    # system came broken starts the blade again, seconds later: PXELINUX takes what it has for the whole of a file when
+    # an HTTP server dies under it.
     Flavour.LABOS: Shape(
-        "labos", "labos/vmlinuz", "labos/labos.cpio", "labos/oem.cpio.gz", ("3.0.0", "3.3.0"), ("apparmor=0",)
+        "labos",
+        "labos/vmlinuz",
+        "labos/labos.cpio",
+        "labos/oem.cpio.gz",
+        ("3.0.0", "3.3.0"),
+        ("apparmor=0", "panic=20"),
     ),
     # The article's names, and the specs of Container Linux's last Ignition (0.33).
     Flavour.CONTAINER_LINUX: Shape(

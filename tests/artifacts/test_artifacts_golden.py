@@ -30,7 +30,8 @@ label labos
 menu default
 kernel http://10.77.0.1/labos/vmlinuz
 initrd http://10.77.0.1/labos/labos.cpio,http://10.77.0.1/labos/oem.cpio.gz
-append coreos.first_boot=1 coreos.config.url=oem:///raw.ign apparmor=0 console=tty0 console=ttyS1 coreos.autologin
+append coreos.first_boot=1 coreos.config.url=oem:///raw.ign apparmor=0 panic=20 console=tty0 console=ttyS1 \
+coreos.autologin
 """
 
 IPXE = """\
@@ -43,7 +44,7 @@ set tries:int32 0
 imgfree
 echo labkit: blade1 fetches from ${root}
 kernel ${root}/labos/vmlinuz initrd=labos.cpio initrd=oem.cpio.gz coreos.first_boot=1 \
-coreos.config.url=oem:///raw.ign apparmor=0 console=tty0 console=ttyS1 coreos.autologin || goto failed
+coreos.config.url=oem:///raw.ign apparmor=0 panic=20 console=tty0 console=ttyS1 coreos.autologin || goto failed
 initrd --name labos.cpio ${root}/labos/labos.cpio || goto failed
 initrd --name oem.cpio.gz ${root}/labos/oem.cpio.gz || goto failed
 boot || goto failed
