@@ -71,7 +71,8 @@ def judge_service(
 ) -> ServiceState:
     """The state of a service from the answer to ``GET /services/…``, its tasks and all nodes.
 
-    What ran on a node that is down does not count as running, though swarm lists it so until it has replaced it.
+    What ran on a node that is not Ready does not count as running, though swarm lists it so: of a node that is down
+    until it has replaced it there, of any other until it has heard of it (a new leader knows of none at first).
     Without ``asked`` it is taken for what somebody wants.
     """
     spec = raw["Spec"]
@@ -79,9 +80,10 @@ def judge_service(
     container = spec["TaskTemplate"]["ContainerSpec"]
     names = {node.id: node.blade or node.hostname for node in nodes}
     current = [task for task in tasks if task.wanted and dict(task.container) == container]
-    down = {node.id for node in nodes if node.state == "down"}
-    running = [task for task in current if task.state == "running" and task.node not in down]
-    lost = {names[task.node] for task in current if task.state == "running" and task.node in down}
+    silent = {node.id: node for node in nodes if not node.ready}
+    running = [task for task in current if task.state == "running" and task.node not in silent]
+    unheard = [silent[task.node] for task in current if task.state == "running" and task.node in silent]
+    lost = {names[node.id] for node in unheard if node.state == "down"}
     replicated = spec["Mode"].get("Replicated")
     state = ServiceState(
         id=raw["ID"],
@@ -99,6 +101,9 @@ def judge_service(
         return state
     if lost:
         return replace(state, reason=f"{', '.join(sorted(lost))} is down: what ran there is to start elsewhere")
+    if unheard:
+        waits = ", ".join(sorted({names[node.id] for node in unheard}))
+        return replace(state, reason=f"the swarm has not heard of {waits} yet, which may run what it ran before")
     return replace(state, reason=_explain(state, tasks, current, container, names))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -233,7 +234,7 @@ def test_compose_writes_lengths_of_time_exactly(nanoseconds: int | None, said: s
 # --- how it is doing
 
 
-NODES = [Node(id=f"n{n}", hostname=f"host{n}", blade=f"blade{n}") for n in (1, 2, 3)]
+NODES = [Node(id=f"n{n}", hostname=f"host{n}", blade=f"blade{n}", state="ready") for n in (1, 2, 3)]
 CONTAINER: dict[str, Any] = {"Image": "i"}
 
 
@@ -242,11 +243,13 @@ def task(number: int, state: str = "running", **more: Any) -> Task:
     return Task(**{"id": f"t{number}{state}", "state": state, **known, **more})
 
 
-def judged(*tasks: Task, replicas: int | None = 2, update: str = "", asked: str = "", down: str = "") -> ServiceState:
+def judged(*tasks: Task, replicas: int | None = 2, update: str = "", asked: str = "", down: str = "",
+           heard: Sequence[str] = ("blade1", "blade2", "blade3")) -> ServiceState:  # fmt: skip
     mode = {"Global": {}} if replicas is None else {"Replicated": {"Replicas": replicas}}
     raw = {"ID": "s", "Spec": {"Name": "web", "Mode": mode, "TaskTemplate": {"ContainerSpec": CONTAINER}},
            "UpdateStatus": {"State": update}}  # fmt: skip
     nodes = [replace(node, state="down") if node.blade == down else node for node in NODES]
+    nodes = [node if node.blade in heard else replace(node, state="unknown") for node in nodes]
     return judge_service(raw, tasks, nodes, action="found", asked=asked)
 
 
@@ -254,6 +257,12 @@ def test_what_ran_on_a_lost_blade_does_not_run() -> None:
     state = judged(task(1), task(2), down="blade2")
     assert (state.running, state.converged, dict(state.places)) == (1, False, {"web.1": "blade1"})
     assert state.reason == "blade2 is down: what ran there is to start elsewhere"
+
+
+def test_a_new_leader_does_not_know_yet_who_is_there() -> None:
+    state = judged(task(1), task(2), heard=("blade1",))
+    assert (state.running, state.converged, dict(state.places)) == (1, False, {"web.1": "blade1"})
+    assert state.reason == "the swarm has not heard of blade2 yet, which may run what it ran before"
 
 
 def test_all_replicas_run() -> None:
