@@ -24,6 +24,7 @@ from typing import TypeVar
 import docker
 
 from labkit import certs
+from labkit.errors import SwarmError
 from labkit.lab import Role
 from labkit.state import State
 from labkit.swarm import cluster
@@ -138,7 +139,11 @@ class Machine(Rooted):
 
     @property
     def client(self) -> docker.DockerClient:
-        return connect(self.sock, timeout_s=60)
+        try:
+            return connect(self.sock, timeout_s=60)
+        except SwarmError:
+            print(f"{self.name} (running: {self.running}) said last:\n{self.log.read_text()[-4000:]}")
+            raise
 
     def on(self, boot: str = "") -> None:
         """Start the engine and wait until it answers."""
