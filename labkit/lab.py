@@ -95,6 +95,11 @@ class Network:
         return self.dhcp is DhcpMode.PROXY
 
     @property
+    def host(self) -> IPv4Address:
+        """The address this machine has towards a virtual lab: the last of the subnet."""
+        return self.subnet.broadcast_address - 1
+
+    @property
     def http_root(self) -> str:
         """The URL blades fetch from, without a trailing slash."""
         return f"http://{self.server}" + ("" if self.http_port == 80 else f":{self.http_port}")
@@ -206,7 +211,7 @@ class Lab:
         Only there it can reach another network; the lab's own has no way out.
         """
         if self.network.kind is NetworkKind.VIRTUAL:
-            return self.network.subnet.broadcast_address - 1
+            return self.network.host
         return self.network.server
 
     @property

@@ -6,9 +6,12 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+import docker
+
 from labkit import events, images
 from labkit.client import RunningLab
 from labkit.errors import SwarmError
+from labkit.lab import Lab
 from labkit.swarm import registry, service
 from labkit.swarm.judge import ServiceState
 from labkit.swarm.probe import Answer, probe
@@ -34,6 +37,26 @@ def page(text: str) -> bytes:
     return f"<!doctype html><meta charset=utf-8><title>labkit</title><h1>{text}</h1>\n".encode()
 
 
+def image_of(lab: Lab) -> str:
+    """nginx in the lab's registry, as services name it."""
+    return f"{lab.network.registry}/nginx:labkit"
+
+
+def deploy(engine: docker.DockerClient, spec: ServiceSpec) -> ServiceState:
+    """Have the registry serve nginx, and ask the swarm for a service of it.
+
+    Raises ImageError where the image is not built, SwarmError.
+    """
+    registry.ensure_image(engine, images.nginx_rootfs(), reference=spec.image, changes=images.NGINX_CHANGES)
+    return service.ensure_service(engine, spec)
+
+
+def joined_addresses(running: RunningLab) -> dict[str, str]:
+    """The addresses of the blades that have joined, by name."""
+    state = running.stages()
+    return {one.name: str(one.address) for one in running.lab.blades if state.blade(one.name).stage == "joined"}
+
+
 def nginx_spec(running: RunningLab, *, replicas: int, port: int, text: str) -> ServiceSpec:
     """What the service shall be: page and site are swarm configs, so no blade needs a volume.
 
@@ -42,7 +65,7 @@ def nginx_spec(running: RunningLab, *, replicas: int, port: int, text: str) -> S
     """
     return ServiceSpec(
         name=NAME,
-        image=f"{running.lab.network.registry}/nginx:labkit",
+        image=image_of(running.lab),
         replicas=replicas,
         ports=((port, TARGET_PORT),),
         configs=(
@@ -67,9 +90,7 @@ def ensure_nginx(
     Raises ImageError where the image is not built, SwarmError with the reason when the service does not come up.
     """
     with running.engine() as engine:
-        spec = nginx_spec(running, replicas=replicas, port=port, text=text)
-        registry.ensure_image(engine, images.nginx_rootfs(), reference=spec.image, changes=images.NGINX_CHANGES)
-        state = service.ensure_service(engine, spec)
+        state = deploy(engine, nginx_spec(running, replicas=replicas, port=port, text=text))
         if state.action != "found":
             running.emit(events.Service(name=NAME, action=state.action, detail=f"{replicas} replicas"))
     return watch_nginx(running, timeout_s=timeout_s, progress=progress, asked=state.asked)
@@ -110,9 +131,7 @@ def ask_blades(running: RunningLab, port: int, *, rounds: int = 1, settle_s: flo
     A node without a replica learns of the port by gossip, some seconds after the replicas run: each blade has
     ``settle_s`` seconds to answer for the first time. Raises SwarmError when one does not answer then.
     """
-    state = running.stages()
-    inside = [blade for blade in running.lab.blades if state.blade(blade.name).stage == "joined"]
-    addresses = {blade.name: str(blade.address) for blade in inside}
+    addresses = joined_addresses(running)
     deadline = time.monotonic() + settle_s
     while not all(answer.ok for answer in probe(addresses, port)) and time.monotonic() < deadline:
         time.sleep(0.5)

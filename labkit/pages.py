@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from labkit import images, shares
+from labkit import shares
 from labkit.client import RunningLab
 from labkit.errors import SwarmError
 from labkit.lab import Lab
-from labkit.nginx import SITE, TARGET_PORT
-from labkit.swarm import registry, service
+from labkit.nginx import SITE, TARGET_PORT, deploy, image_of, joined_addresses
+from labkit.swarm import service
 from labkit.swarm.judge import ServiceState
 from labkit.swarm.probe import probe
 from labkit.swarm.spec import ConfigFile, Mount, ServiceSpec, UpdatePolicy
@@ -34,7 +34,7 @@ def pages_spec(lab: Lab, *, port: int, share: bool) -> ServiceSpec:
     """One nginx on every blade, which answers for itself: published in host mode, past the mesh."""
     return ServiceSpec(
         name=NAME,
-        image=f"{lab.network.registry}/nginx:labkit",
+        image=image_of(lab),
         replicas=None,
         ports=((port, TARGET_PORT),),
         publish="host",
@@ -54,8 +54,7 @@ def ensure_pages(
     """Have every blade serve what is on the mounts, and wait until it does. Raises SwarmError with the reason."""
     spec = pages_spec(running.lab, port=port, share=not why_not_shared(running))
     with running.engine() as engine:
-        registry.ensure_image(engine, images.nginx_rootfs(), reference=spec.image, changes=images.NGINX_CHANGES)
-        state = service.ensure_service(engine, spec)
+        state = deploy(engine, spec)
         return service.watch(engine, NAME, timeout_s, progress=progress, asked=state.asked, settle_s=0)
 
 
@@ -67,8 +66,7 @@ def remove_pages(running: RunningLab) -> bool:
 
 def read_pages(running: RunningLab, port: int, path: str, *, timeout_s: float = 30.0) -> dict[str, str]:
     """What each joined blade answers, by its name. Raises SwarmError when one does not answer within ``timeout_s``."""
-    state = running.stages()
-    inside = {one.name: str(one.address) for one in running.lab.blades if state.blade(one.name).stage == "joined"}
+    inside = joined_addresses(running)
     deadline = time.monotonic() + timeout_s
     while True:
         answers = probe(inside, port, path=path)

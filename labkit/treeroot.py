@@ -25,7 +25,7 @@ def engine_command(tree: Path, state: State, *, registry: str, mirror: str = "")
     """
     hosts = [registry, mirror] if mirror else [registry]
     return [
-        *("unshare", "--mount", "--net", "--uts", "sh", str(SCRIPT), str(state.roots / "engine"), str(tree)),
+        *_root(tree, state, "engine", "--net", "--uts"),
         "--wait",
         *("--hostname", "controller"),
         *("--bind", str(state.path / "engine"), "/var/lib/docker"),
@@ -79,7 +79,7 @@ def _registry_config(address: str) -> dict[str, Any]:
 def _registry_root(tree: Path, state: State, name: str, config: dict[str, Any]) -> list[str]:
     """The root of a registry that keeps its images in ``name/`` of the state and its certificate in ``keys/name/``."""
     return [
-        *("unshare", "--mount", "sh", str(SCRIPT), str(state.roots / name), str(tree)),
+        *_root(tree, state, name),
         *("--bind", str(state.path / name), "/var/lib/registry"),
         *("--bind", str(state.keys / name), "/run/tls"),
         *("--file", CONFIG, json.dumps(config)),  # JSON is YAML
@@ -89,19 +89,15 @@ def _registry_root(tree: Path, state: State, name: str, config: dict[str, Any]) 
 def share_command(tree: Path, state: State, *, folder: Path, config: str) -> list[str]:
     """The NFS server, of a ``folder``. What clients hold open it remembers in ``nfs/`` of the state."""
     return [
-        *("unshare", "--mount", "sh", str(SCRIPT), str(state.roots / "share"), str(tree)),
+        *_root(tree, state, "share"),
         *("--bind", str(state.path / "nfs"), "/var/lib/nfs/ganesha"),
         *("--bind", str(folder), "/share"),
         *("--file", "/etc/ganesha.conf", config),
-        *(
-            "--",
-            "/usr/bin/ganesha.nfsd",
-            "-F",
-            "-f",
-            "/etc/ganesha.conf",
-            "-L",
-            "/dev/stdout",
-            "-p",
-            "/run/ganesha.pid",
-        ),
+        *("--", "/usr/bin/ganesha.nfsd", "-F", "-f", "/etc/ganesha.conf"),
+        *("-L", "/dev/stdout", "-p", "/run/ganesha.pid"),
     ]
+
+
+def _root(tree: Path, state: State, name: str, *namespaces: str) -> list[str]:
+    """A part's own root in a tree, in a mount namespace and in those that unshare(1) is told of."""
+    return ["unshare", "--mount", *namespaces, "sh", str(SCRIPT), str(state.roots / name), str(tree)]

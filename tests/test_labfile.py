@@ -6,7 +6,6 @@ import base64
 import os
 import pwd
 import re
-from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from hypothesis import strategies as st
 
 from labkit import labfile
 from labkit.errors import LabFileError
-from labkit.lab import BootMethod, ChassisKind, FirmwareKind, Flavour, Lab, NetworkKind, Role, Storage, SwarmRules
+from labkit.lab import BootMethod, ChassisKind, FirmwareKind, Flavour, Lab, NetworkKind, Role, SwarmRules
 from labkit.labfile import TOP, blades, network, swarm
 from labkit.labfile.storage import STORAGE
 
@@ -318,34 +317,6 @@ def test_what_is_printed(tmp_path: Path) -> None:
 )
 def test_the_rules_of_the_swarm(said: str, rules: SwarmRules) -> None:
     assert labfile.parse(LAB + said, Path("lab.yaml")).swarm == rules
-
-
-@pytest.mark.parametrize(
-    ("said", "storage"),
-    [
-        ("", Storage()),
-        ("storage: {share: true}\n", Storage(share=True)),
-        ("storage: {share: off, cache: no}\n", Storage()),
-        ("storage: {cache: true}\n", Storage(cache="https://registry-1.docker.io")),
-        ("storage: {cache: 'http://10.77.0.254:5002/', cache_port: 5009}\n",
-         Storage(cache="http://10.77.0.254:5002", cache_port=5009)),
-    ],
-)  # fmt: skip
-def test_the_storage(said: str, storage: Storage) -> None:
-    assert labfile.parse(LAB + said, Path("lab.yaml")).storage == storage
-
-
-def test_a_shared_folder_is_named_from_the_lab_files_folder(tmp_path: Path) -> None:
-    (tmp_path / "pages").mkdir()
-    lab = labfile.parse(LAB + "storage: {share: pages}\n", tmp_path / "lab.yaml")
-    assert lab.storage == Storage(share=True, folder=tmp_path / "pages")
-
-
-def test_the_cache_listens_where_it_can_reach_its_registry() -> None:
-    lab = labfile.parse(LAB + "storage: {cache: true}\n", Path("lab.yaml"))
-    assert lab.mirror == "10.77.0.254:5001"
-    assert read("blades: [{name: blade1}]").mirror == ""
-    assert replace(lab, network=replace(lab.network, kind=NetworkKind.INTERFACE)).mirror == "10.77.0.1:5001"
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "huge"])

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from labkit.errors import MachineError
@@ -45,11 +45,6 @@ def tap_name(slot: int) -> str:
     return f"slot{slot}"
 
 
-def host_address(lab: Lab) -> IPv4Address:
-    """The address this machine has towards the lab: the last of the subnet."""
-    return lab.network.subnet.broadcast_address - 1
-
-
 def host_link(tag: str) -> str:
     """The host's end of the way in. Interface names have at most 15 characters (IFNAMSIZ, netdevice(7))."""
     return f"lab{tag}"
@@ -64,8 +59,8 @@ def make_way_in(lab: Lab, tag: str, pid: int) -> None:
     run_ip(f"link add {host_link(tag)} type veth peer name {UPLINK} netns {pid}")
     run_ip(
         f"link set {host_link(tag)} up",
-        f"addr add {host_address(lab)}/32 dev {host_link(tag)}",
-        f"route add {lab.network.subnet} via {lab.network.server} dev {host_link(tag)} onlink src {host_address(lab)}",
+        f"addr add {lab.network.host}/32 dev {host_link(tag)}",
+        f"route add {lab.network.subnet} via {lab.network.server} dev {host_link(tag)} onlink src {lab.network.host}",
     )
 
 
@@ -122,7 +117,7 @@ def make_bridge(lab: Lab, bmc_addresses: list[str]) -> None:
         f"addr add {lab.network.server}/{subnet.prefixlen} brd + dev {BRIDGE}",
         *(f"addr add {address}/32 dev {BRIDGE}" for address in bmc_addresses),
         f"link set {UPLINK} up",
-        f"route add {host_address(lab)}/32 dev {UPLINK}",
+        f"route add {lab.network.host}/32 dev {UPLINK}",
     )
     # Blades take the host for a neighbour, since its address lies in their subnet: answer for it.
     for name, value in ((f"conf/{BRIDGE}/proxy_arp", "1"), ("ip_forward", "1")):

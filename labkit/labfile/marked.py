@@ -283,13 +283,13 @@ def _nearest(text: str, known: Collection[str]) -> str:
     return f"did you mean {str(near[0])!r}?" if near else f"write one of {', '.join(known)}"
 
 
+BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+
+
 def boolean(text: str) -> bool:
     """``true`` or ``false``, and YAML's other words for them."""
-    word = text.lower()
-    if word in ("true", "yes", "on"):
-        return True
-    if word in ("false", "no", "off"):
-        return False
+    if text.lower() in BOOLEANS:
+        return BOOLEANS[text.lower()]
     raise Wrong(f"{short(text)} is neither true nor false", "write true or false")
 
 

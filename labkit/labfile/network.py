@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
 
 from labkit.lab import Blade, Chassis, ChassisKind, DhcpMode, Network, NetworkKind
@@ -23,10 +23,10 @@ CHASSIS = Kind("chassis", ("kind", "slots", "name"))
 
 
 class Net:
-    """The network, and who has which address in it."""
+    """The network, who has which address in it, and the ports of its server by number, each with its key."""
 
-    def __init__(self, value: Network, section: Section) -> None:
-        self.value = value
+    def __init__(self, value: Network, section: Section, ports: Mapping[int, str]) -> None:
+        self.value, self.ports = value, ports
         self.real = value.kind is NetworkKind.INTERFACE
         self.sound = not section.bad("kind", "subnet")
         self._section = section
@@ -86,8 +86,7 @@ def read_network(top: Section, notes: Notes) -> Net:
         https_port=section.take("https_port", port, 443),
     )
     _check_proxy(value, section)
-    _check_ports(value, section)
-    net = Net(value, section)
+    net = Net(value, section, _check_ports(value, section))
     net.claim(server, "the server", section, "server")
     if alone or value.controller != server:
         net.claim(value.controller, "the controller", section, "controller")
@@ -106,8 +105,8 @@ def _check_proxy(network: Network, section: Section) -> None:
         section.note("pool", what, "remove this line, or write dhcp: server")
 
 
-def _check_ports(network: Network, section: Section) -> None:
-    """Note two ports that are the same, and one that nobody listens on."""
+def _check_ports(network: Network, section: Section) -> dict[int, str]:
+    """Note two ports that are the same, and one that nobody listens on; the ports, each with its key."""
     if section.has("https_port") and not network.tls and not section.bad("tls"):
         what = "without TLS there is no HTTPS, and its port is of no use"
         section.note("https_port", what, "write tls: true, or remove this line")
@@ -119,6 +118,7 @@ def _check_ports(network: Network, section: Section) -> None:
         if other != key and not section.bad(key, other):
             at, taken_by = (key, other) if section.has(key) else (other, key)
             section.note(at, f"port {port} is already {taken_by}", "give them different ports")
+    return owners
 
 
 def _virtual(section: Section) -> tuple[IPv4Network, IPv4Address, str]:

@@ -11,7 +11,6 @@ from labkit.labfile.marked import Kind, Notes, Section, Wrong, short
 from labkit.labfile.network import Net
 
 STORAGE = Kind("storage", ("share", "cache", "cache_port"))
-YES, NO = ("true", "yes", "on"), ("false", "no", "off")
 
 
 def read_storage(top: Section, net: Net, path: Path, notes: Notes) -> Storage:
@@ -23,16 +22,15 @@ def read_storage(top: Section, net: Net, path: Path, notes: Notes) -> Storage:
     port = section.take("cache_port", marked.whole("a port", 1, 65535), Storage.cache_port)
     if section.has("cache_port") and not cache and not section.bad("cache", "cache_port"):
         section.note("cache_port", "without a cache its port is of no use", "write cache: true, or remove this line")
-    taken = {net.value.registry_port: "registry_port", net.value.http_port: "http_port"} if net.real else {}
-    if cache and port in taken and not section.bad("cache_port"):
-        section.note("cache_port", f"port {port} is already {taken[port]}", "give them different ports")
+    if net.real and cache and port in net.ports and not section.bad("cache_port"):
+        section.note("cache_port", f"port {port} is already {net.ports[port]}", "give them different ports")
     return Storage(share, folder, cache, port)
 
 
 def _share(text: str, lab: Path) -> tuple[bool, Path | None]:
     """``true``, ``false``, or a folder that is there."""
-    if text.lower() in (*YES, *NO):
-        return text.lower() in YES, None
+    if text.lower() in marked.BOOLEANS:
+        return marked.boolean(text), None
     folder = texts.beside(text, lab)
     if not folder.is_dir():
         raise Wrong(f"there is no folder {folder}", "make it, or write share: true for a folder in the lab's own state")
@@ -41,8 +39,8 @@ def _share(text: str, lab: Path) -> tuple[bool, Path | None]:
 
 def _cache(text: str) -> str:
     """``true`` for Docker Hub, ``false``, or the URL of a registry."""
-    if text.lower() in (*YES, *NO):
-        return DOCKER_HUB if text.lower() in YES else ""
+    if text.lower() in marked.BOOLEANS:
+        return DOCKER_HUB if marked.boolean(text) else ""
     if not re.fullmatch(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?/?", text):
         fix = f"write cache: true, which is {DOCKER_HUB}"
         raise Wrong(f"{short(text)} is not the address of a registry", fix)

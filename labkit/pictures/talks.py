@@ -28,14 +28,18 @@ MOST_FILES = 14
 def draw_sequence(stream: Iterable[Event], blade: str, boot: str) -> Picture:
     """Chapter 1: blade, boot server and swarm, in one boot."""
     lanes = {"blade": Lane(140, blade), "server": Lane(540, "boot server"), "desk": Lane(750, "swarm")}
-    mine = [event for event in stream if event.boot == boot and event.boot]
-    return draw_steps(f"What {blade} and the lab said to each other", lanes, steps_of(mine, boot), NOT_YET)
+    return draw_steps(f"What {blade} and the lab said to each other", lanes, steps_of(stream, boot), NOT_YET)
 
 
 def steps_of(stream: Iterable[Event], boot: str) -> list[Step]:
     """The steps of one boot. Downloads are one step each, told when they end; what repeats is told once."""
-    mine = [event for event in stream if event.boot == boot and event.boot]
+    mine = _of(stream, boot)
     return timed(mine, ((event.time, said) for event in mine for said in _boot(event)))
+
+
+def _of(stream: Iterable[Event], boot: str) -> list[Event]:
+    """The events of one boot; none without one."""
+    return [event for event in stream if event.boot == boot and event.boot]
 
 
 def timed(story: Iterable[Event], rows: Iterable[tuple[float, Said]]) -> list[Step]:
@@ -87,7 +91,7 @@ def draw_config(stream: Iterable[Event], blade: str, boot: str, config: Mapping[
     system that phones home has it all.
     """
     lanes = {"server": Lane(140, "boot server"), "initrd": Lane(440, "Ignition"), "system": Lane(740, "the system")}
-    mine = [event for event in stream if event.boot == boot and event.boot]
+    mine = _of(stream, boot)
     rows = sorted(_config_rows(mine, config), key=lambda row: row[0])
     return draw_steps(f"What Ignition wrote on {blade}, and what came of it", lanes, timed(mine, rows), NOT_YET)
 

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from labkit import events, rpc
 from labkit.errors import ControlError
@@ -81,6 +81,12 @@ class Net:
         self.inside(self.server, "ip", "link", "set", "br0", "up")
         self.process: subprocess.Popen[bytes] | None = None
         self.others: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
     def _space(self, name: str) -> str:
         space = f"{self.tag}{name}"

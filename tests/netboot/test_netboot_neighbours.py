@@ -144,12 +144,9 @@ def test_a_proxy_without_a_loader_is_silent() -> None:
 
 @pytest.fixture(scope="module")
 def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Net]:
-    net = Net(tmp_path_factory.mktemp("advertise"))
-    try:
+    with Net(tmp_path_factory.mktemp("advertise")) as net:
         net.start()
         yield net
-    finally:
-        net.close()
 
 
 @pytest.mark.netns

@@ -26,12 +26,9 @@ pytestmark = pytest.mark.netns
 
 @pytest.fixture(scope="module")
 def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Net]:
-    net = Net(tmp_path_factory.mktemp("netns"))
-    try:
+    with Net(tmp_path_factory.mktemp("netns")) as net:
         net.start()
         yield net
-    finally:
-        net.close()
 
 
 @pytest.fixture(scope="module")

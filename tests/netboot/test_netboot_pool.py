@@ -36,12 +36,9 @@ MACHINES = 1000
 
 @pytest.fixture(scope="module")
 def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Net]:
-    net = Net(tmp_path_factory.mktemp("pool"), LAB)
-    try:
+    with Net(tmp_path_factory.mktemp("pool"), LAB) as net:
         net.start()
         yield net
-    finally:
-        net.close()
 
 
 def first_choice(mac: str) -> IPv4Address:

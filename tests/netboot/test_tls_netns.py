@@ -23,12 +23,9 @@ pytestmark = pytest.mark.netns
 
 @pytest.fixture(scope="module")
 def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Net]:
-    net = Net(tmp_path_factory.mktemp("tls"), LAB + "network: {tls: true, https_port: 8443}\n")
-    try:
+    with Net(tmp_path_factory.mktemp("tls"), LAB + "network: {tls: true, https_port: 8443}\n") as net:
         net.start()
         yield net
-    finally:
-        net.close()
 
 
 @pytest.fixture(scope="module")
