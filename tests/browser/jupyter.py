@@ -119,15 +119,17 @@ class Book:
         self.page.locator(".jp-Dialog button", has_text="Restart").last.click()
 
     def save(self, folder: Path) -> Path:
-        """Save the notebook; its file, once that has the outputs."""
-        path = folder / self.name
-        before = path.stat().st_mtime_ns
-        self.page.keyboard.press("Control+s")
-        for _ in range(100):
-            if path.stat().st_mtime_ns != before:
-                return path
-            self.page.wait_for_timeout(100)
-        raise AssertionError(f"{self.name} was not saved")
+        """Save the notebook; its file, once the server says that all of it is written.
+
+        The server empties the file before it writes it, so the file's own times tell too early.
+        """
+        with self.page.expect_request(
+            lambda asked: asked.method == "PUT" and asked.url.split("?")[0].endswith(self.name)
+        ) as put:
+            self.page.keyboard.press("Control+s")
+        answer = put.value.response()
+        assert answer is not None and answer.ok, f"{self.name} was not saved: {answer}"
+        return folder / self.name
 
     def theme(self, name: str) -> None:
         """Switch the theme with the command palette."""
