@@ -24,7 +24,8 @@ class Answer:
     """What came back through one node.
 
     ``status`` is the HTTP status, 0 when there was no answer: then ``error`` says why. ``replica`` is who answered, as
-    far as the answer says so; ``ms`` is milliseconds from connecting to the end of the body.
+    far as the answer says so; ``ms`` is milliseconds from connecting to the end of the body, ``began_s`` the moment of
+    connecting in seconds of `time.monotonic`.
     """
 
     blade: str
@@ -34,6 +35,7 @@ class Answer:
     ms: float
     body: str = ""
     error: str = ""
+    began_s: float = 0.0
 
     @property
     def ok(self) -> bool:
@@ -98,24 +100,21 @@ def tally(answers: Sequence[Answer]) -> str:
 
 def ask(blade: str, address: str, port: int, *, path: str = "/", timeout_s: float = 5.0) -> Answer:
     """One request to one address."""
-    started = time.monotonic()
+    began_s = time.monotonic()
     connection = http.client.HTTPConnection(address, port, timeout=timeout_s)
+    status, replica, body, error = 0, "", "", ""
     try:
         connection.request("GET", path, headers={"Connection": "close"})
         response = connection.getresponse()
         body = response.read(BODY_LIMIT_B).decode(errors="replace")
-        replica = response.getheader(REPLICA_HEADER, "")
-        return Answer(blade, address, response.status, replica, _since(started), body)
+        status, replica = response.status, response.getheader(REPLICA_HEADER, "")
     except TimeoutError:
-        return Answer(blade, address, 0, "", _since(started), error=f"no answer within {timeout_s:g} s")
-    except OSError as error:
-        said = os.strerror(error.errno) if error.errno else str(error)
-        return Answer(blade, address, 0, "", _since(started), error=said)
-    except http.client.HTTPException as error:
-        return Answer(blade, address, 0, "", _since(started), error=f"not an HTTP answer ({error!r})")
+        error = f"no answer within {timeout_s:g} s"
+    except OSError as failure:
+        error = os.strerror(failure.errno) if failure.errno else str(failure)
+    except http.client.HTTPException as failure:
+        error = f"not an HTTP answer ({failure!r})"
     finally:
         connection.close()
-
-
-def _since(started: float) -> float:
-    return round((time.monotonic() - started) * 1000, 1)
+    ms = round((time.monotonic() - began_s) * 1000, 1)
+    return Answer(blade, address, status, replica, ms, body, error, began_s)
