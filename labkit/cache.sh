@@ -7,7 +7,8 @@ upstream=$1 proxy=$2 kept=$3
 
 is_there() { curl --silent --output /dev/null --max-time 5 "$upstream/v2/"; }
 serve() {
-    docker-registry serve "$1" &
+    # With us: what is left behind would keep the port, and would never look for UPSTREAM again.
+    setpriv --pdeathsig KILL docker-registry serve "$1" &
     server=$!
 }
 trap 'kill "$server"; wait; exit 0' TERM INT

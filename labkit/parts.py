@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,6 +56,7 @@ class Part:
         self._emit = emit
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
+        self._hold = asyncio.Lock()
 
     @property
     def pid(self) -> int:
@@ -97,6 +98,25 @@ class Part:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+
+    @contextlib.asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """It does not run for as long as the block lasts, and runs again after it, however that ended.
+
+        One block waits for the other. Raises MachineError when it does not start; it is tried again from then on.
+        """
+        async with self._hold:
+            await self.stop()
+            try:
+                yield
+            finally:
+                self._stopping = False
+                try:
+                    await self.start()
+                except (OSError, MachineError) as error:
+                    self._emit(PartEvent(part=self.spec.name, state="died", detail=str(error)))
+                    self._task = asyncio.create_task(self._keep())
+                    raise
 
     async def _spawn(self) -> None:
         waits = self.spec.after_start is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from labkit.errors import MachineError, SwarmError
 from labkit.lab import Lab, NetworkKind
 from labkit.parts import PartSpec
 from labkit.state import State
+from labkit.swarm import links
 from labkit.treeroot import cache_command, collect_command, registry_command, share_command
 
 COLLECT_S = 300
@@ -90,25 +92,45 @@ def _share(lab: Lab, state: State) -> PartSpec:
 async def collect(lab: Lab, state: State) -> int:
     """Remove what no manifest of the registry names; the bytes that freed. The registry must not run meanwhile.
 
-    A blob goes only once it is known that nothing needs it, so one that was cut off leaves a registry that works.
+    A blob goes only once it is known that nothing needs it, so one that was cut off leaves a registry that works, and
+    the next one does the rest. Raises SwarmError.
     """
-    blobs = state.path / "registry" / "docker/registry/v2/blobs"
+    data = state.path / "registry"
+    blobs = data / links.ROOT / "blobs"
+    if not blobs.is_dir():
+        return 0  # nothing was ever pushed, and the program takes that for a mistake
     before = size_of(blobs)
+    try:
+        links.mend(data)
+    except OSError as error:
+        raise SwarmError(
+            f"cannot be removed: {error.strerror}", where=str(error.filename), fix=f"{data} has to be writable"
+        ) from None
+    status = await _run_collection(lab, state)
+    if status:
+        raise SwarmError(
+            f"the registry's garbage collection ended with status {status}; every image that is needed is still there",
+            where=str(state.logs / "registry.log"),
+            fix="labkit swarm gc --yes once more does what is left; the end of that log says why it ended",
+        )
+    return before - size_of(blobs)
+
+
+async def _run_collection(lab: Lab, state: State) -> int:
+    """The exit status of the program that collects. However this ends, it does not run on beside the registry."""
     command = collect_command(images.tree(), state, address=lab.network.registry)
     with (state.logs / "registry.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
             *command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
         )
-        try:
-            status = await asyncio.wait_for(process.wait(), COLLECT_S)
-        except TimeoutError:
+    try:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), COLLECT_S)
+    finally:
+        if process.returncode is None:
             process.kill()
-            status = await process.wait()
-    if status:
-        raise SwarmError(
-            f"the registry's garbage collection ended with status {status}", where=str(state.logs / "registry.log")
-        )
-    return before - size_of(blobs)
+        status = await process.wait()
+    return status
 
 
 def size_of(folder: Path) -> int:

@@ -255,11 +255,8 @@ class Supervisor:
 
     async def _collect(self, request: dict[str, Any]) -> dict[str, Any]:
         """Free what nothing in the registry names, which does not answer meanwhile → ``{"freed_b": bytes}``."""
-        await self.parts["registry"].stop()
-        try:
+        async with self.parts["registry"].held():
             return {"freed_b": await stores.collect(self.lab, self.state)}
-        finally:
-            await self._start(stores.registry(self.lab, self.state))
 
     async def _rehearse(self, request: dict[str, Any]) -> dict[str, Any]:
         """Walk a blade's boot by packets: ``{"blade", "firmware"}`` → ``{"lines": [{"step", …}, …, {"ok", …}]}``."""

@@ -19,6 +19,7 @@ from labkit import certs, images, rpc, stores
 from labkit.chassis import network, qemu
 from labkit.errors import ControlError, MachineError
 from labkit.lab import ChassisKind, FirmwareKind, Lab, NetworkKind
+from labkit.netboot import ports
 from labkit.state import State, owner_of, write_json
 
 Progress = Callable[[str], None]
@@ -69,6 +70,7 @@ def up(lab: Lab, state: State, progress: Progress) -> bool:
             fix="run it with sudo",
         )
     check_programs(lab)
+    ports.check_stores(lab)
     images.ensure_images(lab, progress=progress)
     state.make()
     with _only_one(state):
@@ -136,22 +138,24 @@ def make_ssh_key(state: State) -> None:
 
 
 def _trust_registry(lab: Lab, state: State, progress: Progress) -> None:
-    """Let this machine's own engine know the lab's authority, for the lab's registry alone; `down` takes that back."""
-    target = TRUSTED / lab.network.registry / "ca.crt"
-    progress(f"letting this machine's Docker trust the lab's registry: {target}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(certs.ensure_ca(state).certificate.read_bytes())
-    write_json(state.trusted, {"file": str(target)})
+    """Let this machine's own engine know the lab's authority, for what the lab serves alone; `down` takes it back."""
+    targets = [TRUSTED / host / "ca.crt" for host in (lab.network.registry, lab.mirror) if host]
+    write_json(state.trusted, {"files": [str(target) for target in targets]})
+    for target in targets:
+        progress(f"letting this machine's Docker trust what the lab serves: {target}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(certs.ensure_ca(state).certificate.read_bytes())
 
 
 def _distrust_registry(state: State) -> bool:
     try:
-        target = Path(json.loads(state.trusted.read_text())["file"])
+        targets = [Path(name) for name in json.loads(state.trusted.read_text())["files"]]
     except (OSError, ValueError, KeyError):
         return False
-    target.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # somebody else's file is beside it
-        target.parent.rmdir()
+    for target in targets:
+        target.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # somebody else's file is beside it
+            target.parent.rmdir()
     state.trusted.unlink()
     return True
 

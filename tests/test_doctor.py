@@ -16,7 +16,7 @@ from labkit.doctor.ask import frame, payload
 from labkit.doctor.facts import Answer, Facts, Holder, Image, Interface, Place
 from labkit.doctor.findings import BAD, OK, SKIPPED, WARNING, Finding, examine, is_well, render
 from labkit.doctor.firewall import Chains, Packet, Rule, Verdict, judge, read_iptables, read_nftables
-from labkit.lab import DhcpMode, Lab
+from labkit.lab import DhcpMode, Lab, Storage
 
 VIRTUAL = labfile.parse("name: lab\nblades:\n  - name: blade1\n  - name: blade2\n", Path("lab.yaml"))
 REAL_TEXT = """
@@ -98,6 +98,36 @@ def test_with_tls_its_port_is_looked_at_too(real: Lab) -> None:
     held = Holder("tcp", 8443, "*", "nginx", 7)
     assert only(lab, holders=(held,)).what == "TCP 8443 is held by nginx (process 7)"
     assert only(lab, blocked=(("tcp", 8443, "drop", "INPUT 3"),)).check == "firewall"
+
+
+CACHED = Storage(cache="https://registry-1.docker.io")
+
+
+def test_what_the_lab_keeps_has_ports_too(real: Lab) -> None:
+    lab = replace(real, storage=replace(CACHED, share=True))
+    wanted = "UDP 67, UDP 69, TCP 80, TCP 5000, TCP 2049, TCP 5001 are free"
+    assert wanted in [one.what for one in examine(lab, WELL)]
+    nfsd = only(lab, holders=(Holder("tcp", 2049, "[::]"),))  # the kernel's has no process
+    assert (nfsd.check, nfsd.state, nfsd.what) == ("ports", BAD, "TCP 2049 is held by another program")
+    assert "systemctl stop nfs-server" in nfsd.fix and "write share: false under storage:" in nfsd.fix
+    other = only(lab, holders=(Holder("tcp", 5001, "10.0.40.2", "app", 7),))
+    assert other.fix == "systemctl stop app, or set storage.cache_port in lab.yaml"
+    virtual, held = replace(VIRTUAL, storage=CACHED), Holder("tcp", 5001, "0.0.0.0", "app", 7)
+    assert only(virtual, holders=(held, Holder("tcp", 5000, "0.0.0.0"))).what == "TCP 5001 is held by app (process 7)"
+
+
+def test_the_machines_own_engine_asks_the_cache_or_is_told_how(real: Lab) -> None:
+    lab = replace(real, storage=CACHED)
+    found = examine(lab, replace(WELL, mirrors=("https://10.0.40.2:5001/",)))
+    assert {one.state for one in found} == {OK} and "cache" in {one.check for one in found}
+    for mirrors, line in (
+        ((), '"registry-mirrors": ["https://10.0.40.2:5001"]'),
+        (("https://mine/",), '"registry-mirrors": ["https://10.0.40.2:5001", "https://mine"]'),
+    ):
+        finding = only(lab, mirrors=mirrors)
+        assert (finding.check, finding.state) == ("cache", WARNING) and "fetches every image itself" in finding.what
+        assert f"{line} into /etc/docker/daemon.json" in finding.fix and f"{{{line}}}" in finding.fix
+        assert finding.fix.endswith("systemctl reload docker")
 
 
 def test_a_proxy_beside_a_router(real: Lab) -> None:

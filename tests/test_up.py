@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import socket
+import threading
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
@@ -13,9 +15,10 @@ from labkit import cli, labfile, up
 from labkit.chassis.network import check_subnet
 from labkit.client import choose_blades, ensure_lab
 from labkit.errors import LabkitError, MachineError, ParameterError
-from labkit.netboot.ports import open_sockets
+from labkit.netboot.ports import IP_FREEBIND, check_stores, open_sockets, store_ports
 from labkit.state import State
 
+CLONE_NEWNET = 0x40000000
 VIRTUAL = "blades: [{name: blade1}, {name: blade2}]\n"
 REAL = """\
 network: {kind: interface, interface: lo, subnet: 10.81.0.0/24, server: 10.81.0.1}
@@ -48,6 +51,61 @@ def test_a_port_in_use_is_named(tmp_path: Path, kind: socket.SocketKind, port: i
             other.listen()
         with pytest.raises(MachineError, match=f"port {port} .* on lo: another program has this port"):
             open_sockets(dataclasses.replace(lab, network=network))
+
+
+@pytest.mark.netns
+@pytest.mark.parametrize("address", ["::", "0.0.0.0", "10.81.0.1"])
+def test_a_port_of_what_it_keeps_is_in_use(tmp_path: Path, address: str) -> None:
+    """Whichever address somebody has it at, and whether the lab's own is there yet or not."""
+    lab = labfile.parse(f"{REAL}storage: {{share: true, cache: true, cache_port: 5009}}\n", tmp_path / "lab.yaml")
+    said: dict[int, MachineError] = {}
+
+    def elsewhere() -> None:
+        assert ctypes.CDLL(None).unshare(CLONE_NEWNET) == 0
+        check_stores(lab)
+        for port in (2049, 5000, 5009):
+            with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as other:
+                other.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
+                other.bind((address, port))
+                other.listen()
+                with pytest.raises(MachineError, match="another program has this port") as error:
+                    check_stores(lab)
+            said[port] = error.value
+            check_stores(lab)
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert [said[port].where for port in sorted(said)] == [
+        "TCP port 2049 (share) at 10.81.0.1",
+        "TCP port 5000 (registry) at 10.81.0.1",
+        "TCP port 5009 (cache) at 10.81.0.1",
+    ]
+    assert "systemctl stop nfs-server" in said[2049].fix
+    assert said[2049].fix.endswith("or write share: false under storage: in lab.yaml")
+    assert said[5000].fix == "stop it (ss -lnp 'sport = :5000' names it), or set network.registry_port in lab.yaml"
+    assert "storage.cache_port" in said[5009].fix
+
+
+def test_of_a_virtual_lab_only_the_cache_is_on_this_machines_own_network() -> None:
+    virtual = labfile.parse(f"{VIRTUAL}storage: {{share: true, cache: true}}\n", Path("lab.yaml"))
+    assert [(one.port, one.address) for one in store_ports(virtual)] == [(5001, "10.77.0.254")]
+
+
+def test_the_machines_engine_trusts_registry_and_cache_until_the_lab_is_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(up, "TRUSTED", tmp_path / "certs.d")
+    lab, state = labfile.parse(f"{REAL}storage: {{cache: true}}\n", tmp_path / "lab.yaml"), State(tmp_path / "state")
+    state.make()
+    up._trust_registry(lab, state, quiet)
+    given = [tmp_path / f"certs.d/10.81.0.1:{port}/ca.crt" for port in (5000, 5001)]
+    assert {path.read_bytes() for path in given} == {state.ca.read_bytes()}
+    mine = given[1].with_name("mine.crt")
+    mine.touch()
+    assert up._distrust_registry(state)
+    assert sorted(path for path in (tmp_path / "certs.d").rglob("*")) == [mine.parent, mine]
+    assert not up._distrust_registry(state)
 
 
 def test_without_root_it_says_why_root_is_needed(

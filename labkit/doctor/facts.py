@@ -58,6 +58,7 @@ class Place:
 class Facts:
     """All of it. ``not_looked`` names what could not be looked at, and why.
 
+    ``mirrors`` are the URLs that the engine asks before Docker Hub, None where that does not matter or is not known.
     ``now`` and ``newest_file`` are wall-clock seconds; ``synchronised`` is None where the kernel does not say.
     """
 
@@ -72,6 +73,7 @@ class Facts:
     images: tuple[Image, ...] = ()
     unservable: str = ""
     engine: str = ""
+    mirrors: tuple[str, ...] | None = None
     modules: tuple[str, ...] = ()
     now: float = 0.0
     newest_file: float = 0.0

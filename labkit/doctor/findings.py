@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from ipaddress import IPv4Interface
 from labkit import shares
 from labkit.doctor.facts import Answer, Facts
 from labkit.lab import ChassisKind, Lab, NetworkKind
+from labkit.netboot.ports import stop_words, store_ports
 
 OK, WARNING, BAD, SKIPPED = "ok", "warning", "bad", "skipped"
 CACHE_MIB, STATE_MIB = 2000, 1500
@@ -158,6 +160,23 @@ def _engine(lab: Lab, facts: Facts) -> Iterator[Finding]:
         yield Finding("engine", state, what, f"modprobe {name}; else install this kernel's modules")
 
 
+def _cache(lab: Lab, facts: Facts) -> Iterator[Finding]:
+    """Whether a real lab's manager, an engine whose settings are its owner's, asks the lab's cache."""
+    if facts.mirrors is None:
+        return
+    mirror = f"https://{lab.mirror}"
+    others = [url.rstrip("/") for url in facts.mirrors]
+    if mirror in others:
+        yield Finding("cache", OK, "this machine's Docker asks the lab's cache first")
+        return
+    line = f'"registry-mirrors": {json.dumps([mirror, *others])}'
+    what = "this machine's Docker does not know the lab's cache: it fetches every image itself"
+    fix = (
+        f"write {line} into /etc/docker/daemon.json; if there is no such file, {{{line}}}; then systemctl reload docker"
+    )
+    yield Finding("cache", WARNING, what, fix)
+
+
 # --- the network ------------------------------------------------------------------------------------------------------
 
 
@@ -192,17 +211,19 @@ def _interface(lab: Lab, facts: Facts) -> Iterator[Finding]:
 
 
 def _ports(lab: Lab, facts: Facts) -> Iterator[Finding]:
-    if lab.network.kind is NetworkKind.VIRTUAL or facts.is_up or "ports" in facts.not_looked:
+    stores = {("tcp", one.port): one.instead for one in store_ports(lab)}
+    wanted = [*(ports(lab) if lab.network.kind is NetworkKind.INTERFACE else ()), *stores]
+    if not wanted or facts.is_up or "ports" in facts.not_looked:
         return
-    mine = {"0.0.0.0", "*", "[::]", "::", str(lab.network.server), f"0.0.0.0%{lab.network.interface}"}
-    wanted = [*ports(lab), ("tcp", lab.network.registry_port)]
-    wanted += [("tcp", lab.storage.cache_port)] if lab.storage.cache else []
-    wanted += [("tcp", shares.PORT)] if lab.storage.share else []
+    mine = {"0.0.0.0", "*", "[::]", "::", f"0.0.0.0%{lab.network.interface}"}
+    mine |= {str(lab.network.server), str(lab.cache_address)}
     taken = [one for one in facts.holders if (one.protocol, one.port) in wanted and one.address in mine]
     for holder in taken:
         who = f"{holder.program} (process {holder.pid})" if holder.program else "another program"
-        stop = f"systemctl stop {holder.program}" if holder.program else f"ss -lnp 'sport = :{holder.port}' names it"
-        yield Finding("ports", BAD, f"{holder.protocol.upper()} {holder.port} is held by {who}", stop)
+        stop = f"systemctl stop {holder.program}" if holder.program else stop_words(holder.port)
+        instead = stores.get((holder.protocol, holder.port))
+        fix = f"{stop}, or {instead}" if instead else stop
+        yield Finding("ports", BAD, f"{holder.protocol.upper()} {holder.port} is held by {who}", fix)
     if not taken:
         yield Finding("ports", OK, ", ".join(f"{protocol.upper()} {port}" for protocol, port in wanted) + " are free")
 
@@ -270,5 +291,6 @@ def _routers(lab: Lab, foreign: Sequence[Answer]) -> Iterator[Finding]:
 
 
 CHECKS: tuple[Callable[[Lab, Facts], Iterator[Finding]], ...] = (
-    _parts, _programs, _clock, _disk, _memory, _speed, _images, _share, _engine, _interface, _ports, _firewall, _dhcp,
+    _parts, _programs, _clock, _disk, _memory, _speed, _images, _share, _engine, _cache, _interface, _ports,
+    _firewall, _dhcp,
 )  # fmt: skip

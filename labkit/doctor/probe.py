@@ -132,16 +132,31 @@ def unservable(lab: Lab, state: State) -> str:
 def engine(path: Path) -> str:
     """Why a Docker engine does not answer at a socket; empty when it does (Engine API, /_ping)."""
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-            sock.settimeout(5)
-            sock.connect(str(path))
-            sock.sendall(b"GET /_ping HTTP/1.0\r\nHost: engine\r\n\r\n")
-            head = sock.recv(4096)
+        head = _ask_engine(path, "/_ping")
     except PermissionError:
         raise NotLooked(f"{path} may not be opened by this user") from None
     except OSError as error:
         return f"{path}: {error.strerror or error}"
     return "" if b" 200 " in head.split(b"\r\n")[0] else f"{path}: {head[:60]!r}"
+
+
+def mirrors(path: Path) -> tuple[str, ...] | None:
+    """The URLs that an engine asks before Docker Hub (Engine API, /info); None where it does not say."""
+    try:
+        said = json.loads(_ask_engine(path, "/info").partition(b"\r\n\r\n")[2])
+        return tuple(said["RegistryConfig"]["Mirrors"] or ())
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _ask_engine(path: Path, what: str) -> bytes:
+    """An engine's whole answer. Raises OSError."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.settimeout(5)
+        sock.connect(str(path))
+        sock.sendall(f"GET {what} HTTP/1.0\r\nHost: engine\r\n\r\n".encode())
+        with sock.makefile("rb") as stream:
+            return stream.read()
 
 
 def modules() -> tuple[str, ...]:

@@ -1,4 +1,8 @@
-"""The boot server's ports: opened by root on the lab's interface only, and handed to a server without privileges."""
+"""The lab's ports.
+
+Those of the boot server are opened by root, on the lab's interface only, and handed to a server without privileges.
+What else the lab runs opens its own; whether somebody has them already is asked before anything starts.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,61 @@ import contextlib
 import errno
 import os
 import socket
+from dataclasses import dataclass
 
+from labkit import shares
 from labkit.chassis import network
 from labkit.errors import MachineError
 from labkit.lab import Lab, NetworkKind
 from labkit.netboot import advertise, neighbours
 
 SO_RCVBUFFORCE = 33  # asm-generic/socket.h
+IP_FREEBIND = 15  # linux/in.h
+SETTING = "set {} in lab.yaml"
+
+
+@dataclass(frozen=True)
+class StorePort:
+    """A TCP port of what the lab keeps for its blades, and what to do where somebody else needs it."""
+
+    name: str
+    port: int
+    address: str
+    instead: str
+
+
+def store_ports(lab: Lab) -> tuple[StorePort, ...]:
+    """Those on a network that is not the lab's own: all of a real lab's, and of a virtual one the cache's, if any."""
+    server, storage = str(lab.network.server), lab.storage
+    found = []
+    if lab.network.kind is NetworkKind.INTERFACE:
+        found.append(StorePort("registry", lab.network.registry_port, server, SETTING.format("network.registry_port")))
+        if storage.share:
+            found.append(StorePort("share", shares.PORT, server, "write share: false under storage: in lab.yaml"))
+    if storage.cache:
+        address = str(lab.cache_address)
+        found.append(StorePort("cache", storage.cache_port, address, SETTING.format("storage.cache_port")))
+    return tuple(found)
+
+
+def stop_words(port: int) -> str:
+    """How to find and stop who has a TCP or UDP port. The kernel's own NFS server is listed without a name."""
+    if port == shares.PORT:
+        return "stop it: systemctl stop nfs-server, if it is this machine's own NFS server"
+    return f"stop it (ss -lnp 'sport = :{port}' names it)"
+
+
+def check_stores(lab: Lab) -> None:
+    """Raise MachineError naming the port that is taken and what to do. The addresses need not be there yet."""
+    for one in store_ports(lab):
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what ended a moment ago is no obstacle
+            sock.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
+            try:
+                sock.bind((one.address, one.port))
+            except OSError as error:
+                where = f"TCP port {one.port} ({one.name}) at {one.address}"
+                raise _bind_error(error, where, one.address, one.port, lab.network.interface, one.instead) from None
 
 
 def open_sockets(lab: Lab) -> dict[str, socket.socket]:
@@ -46,7 +98,10 @@ def open_sockets(lab: Lab) -> dict[str, socket.socket]:
         except OSError as error:
             for opened in sockets.values():
                 opened.close()
-            raise _bind_error(error, name, kind, address, port, link) from None
+            protocol = "TCP" if kind == socket.SOCK_STREAM else "UDP"
+            where = f"{protocol} port {port} ({name}) on {link}"
+            instead = SETTING.format(f"network.{name}_port") if name in ("http", "https") else ""
+            raise _bind_error(error, where, address, port, link, instead) from None
         if kind == socket.SOCK_STREAM:
             sock.listen(256)
         sock.setblocking(False)
@@ -65,15 +120,10 @@ def _make_room(sock: socket.socket) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
 
 
-def _bind_error(error: OSError, name: str, kind: int, address: str, port: int, link: str) -> MachineError:
-    protocol = "TCP" if kind == socket.SOCK_STREAM else "UDP"
-    where = f"{protocol} port {port} ({name}) on {link}"
+def _bind_error(error: OSError, where: str, address: str, port: int, link: str, instead: str) -> MachineError:
     if error.errno == errno.EADDRINUSE:
-        return MachineError(
-            "another program has this port", where=where,
-            fix=f"stop it (ss -lnp 'sport = :{port}' names it)"
-            + (f", or set network.{name}_port in lab.yaml" if name in ("http", "https") else ""),
-        )  # fmt: skip
+        fix = stop_words(port) + (f", or {instead}" if instead else "")
+        return MachineError("another program has this port", where=where, fix=fix)
     if error.errno == errno.EADDRNOTAVAIL:
         return MachineError(
             f"{address} is not an address of this machine", where=where,

@@ -35,14 +35,15 @@ def collect(running: RunningLab, verdicts: Iterable[Verdict]) -> int:
     """Delete the images that go, and free what no other names; the number of bytes that were freed.
 
     The registry is away for a second or two meanwhile: a pull then is tried again by the swarm, a push has to be made
-    again. Raises SwarmError or ControlError; whatever was done by then leaves a registry that works.
+    again. Raises SwarmError or ControlError; whatever was done by then leaves a registry that works, and `collect`
+    called again does the rest. A list of images goes before its parts, so that none is ever left without them.
     """
     with requests.Session() as session:
         session.trust_env = False  # a proxy for the internet knows nothing of the lab
         session.verify = str(running.state.ca)
-        for verdict in verdicts:
-            if verdict.goes:
-                _delete(session, running.lab.network.registry, verdict.manifest)
+        going = [verdict.manifest for verdict in verdicts if verdict.goes]
+        for manifest in sorted(going, key=lambda one: not one.parts):
+            _delete(session, running.lab.network.registry, manifest)
     return int(rpc.call(running.state.control, "collect", timeout_s=COLLECT_S)["freed_b"])
 
 

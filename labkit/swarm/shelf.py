@@ -1,11 +1,7 @@
 """What lies in the lab's registry, and what of it nobody needs any more.
 
-The judging is pure. The reading is of the registry's own files (Distribution, ``registry/storage/paths.go``), since its
-API does not list manifests that have lost their tag::
-
-    repositories/<name>/_manifests/revisions/sha256/<digest>/link
-    repositories/<name>/_manifests/tags/<tag>/current/link          holds sha256:<digest>
-    blobs/sha256/<first two digits>/<digest>/data
+The judging is pure. The reading is of the registry's own files (`labkit.swarm.links` says how they lie), since its API
+does not list manifests that have lost their tag.
 """
 
 from __future__ import annotations
@@ -16,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from labkit.swarm.links import ROOT
 from labkit.swarm.registry import MARK
-
-ROOT = Path("docker/registry/v2")
 
 
 @dataclass(frozen=True)

@@ -111,3 +111,28 @@ def test_without_a_link(net: Net) -> None:
     assert status == 1
     assert "br0 is down" in found["interface"][0]["what"] and found["interface"][0]["fix"] == "ip link set br0 up"
     assert found["dhcp"][0]["state"] == "skipped"
+
+
+HOLD = """
+import socket
+server = socket.create_server(("::", 2049), family=socket.AF_INET6, dualstack_ipv6=True)
+print("ready", flush=True)
+input()
+"""
+
+
+def test_another_nfs_server_is_refused_by_up_with_what_to_do(net: Net) -> None:
+    path = net.folder / "lab.yaml"
+    path.write_text(f"{LAB}storage: {{share: true}}\n")
+    words = ["ip", "netns", "exec", net.server, sys.executable]
+    labkit = [*words, "-m", "labkit", "--lab", str(path), "--state", str(net.folder / "state")]
+    with subprocess.Popen([*words, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        try:
+            assert other.stdout is not None and other.stdout.readline() == "ready\n"
+            up = subprocess.run([*labkit, "up", "--yes"], capture_output=True, text=True, timeout=60, check=False)
+        finally:
+            other.kill()
+            subprocess.run([*labkit, "down"], capture_output=True, timeout=60, check=False)
+    assert up.returncode == 1 and "TCP port 2049 (share) at 10.77.0.1: another program has this port" in up.stderr
+    assert "systemctl stop nfs-server" in up.stderr and "write share: false" in up.stderr
+    assert not (net.folder / "state").exists(), "nothing was begun"

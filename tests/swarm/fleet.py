@@ -112,14 +112,19 @@ class Rooted:
             return
         children: list[int] = []
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
-            children = [int(pid) for pid in listed.split()]
+            children = self.inner()
             for pid in children:
                 os.kill(pid, signal.SIGKILL)
         if not children:
             process.kill()
         process.wait()  # unshare(1) ends when process 1 of its namespace has, and that when all in it have
         self._process = None
+
+    def inner(self) -> list[int]:
+        """Process 1 of its namespace, as this machine knows it."""
+        assert self._process is not None
+        listed = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text()
+        return [int(pid) for pid in listed.split()]
 
     @property
     def running(self) -> bool:

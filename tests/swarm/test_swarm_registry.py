@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 import requests
 
 from labkit import certs, stores
+from labkit.doctor import probe
+from labkit.errors import SwarmError
 from labkit.state import State
 from labkit.swarm.engine import api, engine
 from labkit.swarm.registry import ensure_image
@@ -24,6 +27,7 @@ from .fleet import REGISTRY, SERVER, Fleet, until
 pytestmark = pytest.mark.engine
 
 MIRROR = f"{SERVER}:5001"
+HUB = f"{SERVER}:5002"
 
 
 def get(state: State, host: str, path: str) -> requests.Response:
@@ -45,6 +49,10 @@ class Server:
         self.process.terminate()
         self.process.wait(20)
 
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(20)
+
 
 @pytest.fixture
 def state(tmp_path: Path) -> State:
@@ -53,13 +61,16 @@ def state(tmp_path: Path) -> State:
     return state
 
 
+def start_cache(fleet: Fleet, tree: Path, state: State) -> Server:
+    command = cache_command(tree, state, address=MIRROR, upstream=f"http://{HUB}", resolver="")
+    return Server(fleet, command, state.logs / "cache.log")
+
+
 @pytest.fixture
 def cache(fleet: Fleet, tree: Path, state: State) -> Iterator[State]:
     """A cache of the fleet's registry, which plays Docker Hub."""
     certs.ensure_cache(state, SERVER)
-    upstream = f"http://{SERVER}:5002"
-    command = cache_command(tree, state, address=MIRROR, upstream=upstream, resolver="")
-    server = Server(fleet, command, state.logs / "cache.log")
+    server = start_cache(fleet, tree, state)
     try:
         yield state
     finally:
@@ -69,21 +80,27 @@ def cache(fleet: Fleet, tree: Path, state: State) -> Iterator[State]:
 
 @pytest.fixture
 def hub(fleet: Fleet, tree: Path, web: str, tmp_path: Path) -> Iterator[Server]:
-    """The data of the fleet's registry, as ``library/web``, over plain HTTP."""
+    """The data of the fleet's registry, as ``library/web``, over plain HTTP; ``web:2`` is the same image."""
     data = tmp_path / "hub"
     shutil.copytree(fleet.registry_data, data)
     repositories = data / "docker/registry/v2/repositories"
     (repositories / "library").mkdir()
     (repositories / "web").rename(repositories / "library/web")
+    tags = repositories / "library/web/_manifests/tags"
+    shutil.copytree(tags / "1", tags / "2")
     config = {
-        "version": 0.1, "log": {"level": "error"}, "http": {"addr": f"{SERVER}:5002"},
+        "version": 0.1, "log": {"level": "error"}, "http": {"addr": HUB},
         "storage": {"filesystem": {"rootdirectory": str(data)}},
     }  # fmt: skip
     (tmp_path / "hub.yml").write_text(json.dumps(config))
-    program = str(tree / "usr/bin/docker-registry")
-    server = Server(fleet, [program, "serve", str(tmp_path / "hub.yml")], tmp_path / "hub.log")
+    server = start_hub(fleet, tree, tmp_path)
     yield server
     server.stop()
+
+
+def start_hub(fleet: Fleet, tree: Path, folder: Path) -> Server:
+    program = str(tree / "usr/bin/docker-registry")
+    return Server(fleet, [program, "serve", str(folder / "hub.yml")], folder / "hub.log")
 
 
 def test_an_image_is_fetched_once_for_all(fleet: Fleet, hub: Server, cache: State) -> None:
@@ -103,6 +120,57 @@ def test_an_image_is_fetched_once_for_all(fleet: Fleet, hub: Server, cache: Stat
             api(client).pull(f"{REGISTRY}/web", tag="1")
     finally:
         fleet.distrust()
+
+
+def test_a_cache_that_starts_without_its_origin_serves_what_it_has(
+    fleet: Fleet, tree: Path, hub: Server, state: State, tmp_path: Path
+) -> None:
+    """Killed, and started again while its origin is away: what was fetched can be pulled, the rest is refused in words.
+
+    Once the origin is back, so is the rest, without a restart.
+    """
+    certs.ensure_cache(state, SERVER)
+    cache, blade = start_cache(fleet, tree, state), fleet.blade("blade1")
+    fleet.trust(MIRROR, state.ca)
+    try:
+        until(lambda: fleet.inside(lambda: answers(state, MIRROR, "/v2/library/web/manifests/1")), 30)
+        blade.reboot("blade1k")
+        with engine(blade.sock) as client:
+            api(client).pull("web", tag="1")
+        hub.stop()
+        cache.kill()
+        cache = start_cache(fleet, tree, state)
+        until(lambda: fleet.inside(lambda: answers(state, MIRROR, "/v2/")), 30)
+        blade.reboot("blade1n")
+        with pytest.raises(SwarmError) as refused, engine(blade.sock) as client:
+            api(client).pull("web", tag="1")
+            assert api(client).inspect_image("web:1")["RepoDigests"]
+            api(client).pull("web", tag="2")
+        print(refused.value)
+        assert "registry-1.docker.io" in refused.value.what
+        log = (state.logs / "cache.log").read_text()
+        assert f"http://{HUB} cannot be reached: only what was fetched before is served" in log
+        hub = start_hub(fleet, tree, tmp_path)
+        until(lambda: fleet.inside(lambda: answers(state, MIRROR, "/v2/library/web/manifests/2")), 30)
+        with engine(blade.sock) as client:
+            api(client).pull("web", tag="2")
+    finally:
+        fleet.distrust()
+        cache.stop()
+        hub.stop()
+        print((state.logs / "cache.log").read_text()[-2000:])
+
+
+def test_an_engine_is_told_of_the_cache_while_it_runs(fleet: Fleet) -> None:
+    """What the doctor has people write, with the reload it names (systemd sends SIGHUP): nothing is restarted."""
+    fleet.blade("blade2").reboot("blade2d")
+    blade = fleet.blade("blade2")
+    assert probe.mirrors(blade.sock) == ()
+    (pid,) = blade.inner()
+    Path(f"/proc/{pid}/root/etc/docker/daemon.json").write_text(f'{{"registry-mirrors": ["https://{MIRROR}"]}}')
+    os.kill(pid, signal.SIGHUP)
+    until(lambda: probe.mirrors(blade.sock) == (f"https://{MIRROR}/",), 10)
+    assert probe.mirrors(blade.sock.with_name("nothing")) is None
 
 
 def answers(state: State, host: str, path: str) -> bool:

@@ -10,7 +10,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labkit.swarm.shelf import ROOT, Manifest, judge_images, read_shelf, used_images
+from labkit.swarm.links import ROOT
+from labkit.swarm.shelf import Manifest, judge_images, read_shelf, used_images
 
 OLD = Manifest("web", "sha256:aa", 1, ("content-1",))
 MID = Manifest("web", "sha256:bb", 2, ("content-2",))

@@ -1,0 +1,119 @@
+"""The lab's registry alone, on loopback, and images of a few bytes for it, pushed and pulled as an engine does."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import socket
+import subprocess
+from collections.abc import Sequence
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import requests
+
+from labkit import certs, labfile, stores
+from labkit.lab import Lab
+from labkit.state import State
+from labkit.swarm.links import ROOT
+
+from .fleet import until
+
+LAB = """\
+network: {kind: interface, interface: lo, subnet: 10.81.0.0/24, server: 10.81.0.1}
+bmc: {user: admin, password_file: bmc.password}
+blades:
+  - {name: blade1, slot: 1, macs: ["52:54:00:00:00:01"], bmc: {address: 10.81.0.201}}
+"""
+IMAGE = "application/vnd.docker.distribution.manifest.v2+json"
+
+
+def loopback_lab(folder: Path) -> Lab:
+    """A lab whose registry is at a free port of 127.0.0.1."""
+    lab = labfile.parse(LAB, folder / "lab.yaml")
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    return dataclasses.replace(
+        lab, network=dataclasses.replace(lab.network, server=IPv4Address("127.0.0.1"), registry_port=port)
+    )
+
+
+class Rig:
+    """A registry that is started, killed, and looked at from outside and inside."""
+
+    def __init__(self, folder: Path) -> None:
+        self.lab, self.state = loopback_lab(folder), State(folder / "state")
+        self.state.make()
+        certs.ensure_registry(self.state, "127.0.0.1")
+        self.session = requests.Session()
+        self.session.trust_env, self.session.verify = False, str(self.state.ca)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def data(self) -> Path:
+        return self.state.path / "registry" / ROOT
+
+    def url(self, path: str) -> str:
+        return f"https://{self.lab.network.registry}/v2/{path}"
+
+    def start(self) -> None:
+        spec = stores.registry(self.lab, self.state)
+        with spec.log.open("ab") as log:
+            self.process = subprocess.Popen(spec.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        until(self.answers)
+
+    def kill(self) -> None:
+        """As `kill -9` does."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def answers(self) -> bool:
+        try:
+            return self.session.get(self.url(""), timeout=5).ok
+        except requests.RequestException:
+            return False
+
+    def push(self, tag: str, layers: Sequence[bytes]) -> str:
+        """An image of these layers as ``app:tag``; its digest."""
+        config, *rest = [self._blob(layer) for layer in (json.dumps({"tag": tag}).encode(), *layers)]
+        body = json.dumps({"schemaVersion": 2, "mediaType": IMAGE, "config": config, "layers": rest}).encode()
+        url = self.url(f"app/manifests/{tag}")
+        answer = self.session.put(url, data=body, headers={"Content-Type": IMAGE}, timeout=20)
+        assert answer.status_code == 201, answer.text
+        return digest_of(body)
+
+    def _blob(self, data: bytes) -> dict[str, object]:
+        digest = digest_of(data)
+        if not self.session.head(self.url(f"app/blobs/{digest}"), timeout=20).ok:
+            place = self.session.post(self.url("app/blobs/uploads/"), timeout=20).headers["Location"]
+            answer = self.session.put(f"{place}&digest={digest}", data=data, timeout=20)
+            assert answer.status_code == 201, answer.text
+        return {"mediaType": "application/octet-stream", "size": len(data), "digest": digest}
+
+    def pull(self, tag: str) -> set[str]:
+        """The digests of all that ``app:tag`` is made of, each of which was fetched whole."""
+        manifest = self.session.get(self.url(f"app/manifests/{tag}"), headers={"Accept": IMAGE}, timeout=20)
+        assert manifest.ok, manifest.text
+        found = {digest_of(manifest.content)}
+        for one in (manifest.json()["config"], *manifest.json()["layers"]):
+            blob = self.session.get(self.url(f"app/blobs/{one['digest']}"), timeout=20)
+            assert blob.ok and digest_of(blob.content) == one["digest"]
+            found.add(one["digest"])
+        return found
+
+    def delete(self, digest: str) -> int:
+        return self.session.delete(self.url(f"app/manifests/{digest}"), timeout=60).status_code
+
+    def tags(self) -> set[str]:
+        return set(self.session.get(self.url("app/tags/list"), timeout=20).json()["tags"])
+
+    def blobs(self) -> set[str]:
+        """What lies there, by digest."""
+        return {f"sha256:{path.parent.name}" for path in self.data.glob("blobs/sha256/*/*/data")}
+
+
+def digest_of(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
