@@ -19,7 +19,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from labkit.errors import LabkitError, MachineError
@@ -187,7 +187,7 @@ class BootBook:
         """Put on disk what is not there yet, a boot a line. Raises OSError."""
         with self._lock:
             if self._is_unsaved:
-                rows = ",\n".join(json.dumps(asdict(one)) for one in self._boots.values())
+                rows = ",\n".join(json.dumps(vars(one)) for one in self._boots.values())
                 write_whole(self._path, f'{{"v": {SCHEMA}, "boots": [\n{rows}\n]}}\n')
                 self._is_unsaved = False
 

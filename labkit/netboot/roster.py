@@ -148,11 +148,11 @@ class Roster:
         if not event.blade and isinstance(event, Transfer) and event.address:
             blade = self.blade_at(event.address)
             event = replace(event, blade=blade.name) if blade is not None else event
-        if event.blade and not event.boot and self._rehearsals.of(event.blade) is not None:
-            event = replace(event, boot=REHEARSAL)
-        elif event.blade and not event.boot:
+        if event.blade and not event.boot:
             boot = self.boots.current(event.blade)
-            event = replace(event, boot=boot.id) if boot is not None else event
+            identity = boot.id if boot is not None else ""
+            is_rehearsed = self._rehearsals.of(event.blade) is not None
+            event = replace(event, boot=REHEARSAL if is_rehearsed else identity, time=event.time or time.time())
         with self._lock:
             if event.blade or self._has_room(event, time.monotonic()):
                 self._emit(event)
