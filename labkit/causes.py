@@ -47,8 +47,9 @@ def _everywhere(case: _Case) -> Iterator[Cause]:
     """What holds up any step."""
     for part in sorted(case.state.dead & {"bootd", "swarmd", "engine"}):
         yield Cause(f"{part}, a part of the lab, has died and not come back", f"read its log, {part}.log in .lab/logs")
-    if case.now.trouble:
-        yield Cause(case.now.trouble, "correct that, then switch the blade off and on again")
+    trouble = case.now.troubled
+    if trouble is not None:
+        yield Cause(trouble.detail, trouble.fix or "correct that, then switch the blade off and on again")
 
 
 # --- firmware and DHCP ------------------------------------------------------------------------------------------------
@@ -236,7 +237,7 @@ def _join(case: _Case) -> tuple[str, list[Cause]]:
 
 def _tls(case: _Case) -> Iterator[Cause]:
     root = case.lab.network.home_root
-    if case.lab.network.tls:
+    if case.lab.network.tls and not case.now.is_unbelieving:
         what = f"it does not believe the certificate of {root}: its clock is wrong, or its authority is another"
         yield Cause(what, f"read {case.console}: it says so there, with what to do")
 

@@ -25,6 +25,8 @@ from typing import Any, ClassVar
 SCHEMA = 1
 REHEARSAL = "rehearsal"
 """What stands for a boot's identity in the events of a rehearsal: packets were exchanged, and no blade ran."""
+TLS = "tls"
+"""The part of a `Trouble` that says why a blade would not speak to the lab over HTTPS."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,11 +193,12 @@ class UnknownMachine(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Trouble(Event):
-    """Something went wrong that no other kind says."""
+    """Something went wrong that no other kind says; ``fix`` may say what to do about it."""
 
     kind = "trouble"
     part: str
     detail: str
+    fix: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -222,6 +222,8 @@ def _look(blade: BladeState, state: LabState) -> Hint | None:
         return _SEEN["ticket-refused"]
     if "does not transpile" in blade.trouble or "Ignition" in blade.trouble:
         return _SEEN["plan-failed"]
+    if blade.is_unbelieving:
+        return _SEEN["clock-wrong" if "clock" in blade.trouble else "not-believed"]
     if "declined" in blade.trouble:
         return _SEEN["address-taken"]
     if not blade.dhcp:
@@ -270,6 +272,12 @@ _SEEN = {
              "Read the console: ./lab console with --log.", CONFIG),
         Hint("ticket-refused", "A ticket is good for one blade, one boot and one address. This one was none of that.",
              "Switch the blade off and on again: a new boot gets a new ticket.", TICKETS),
+        Hint("not-believed", "With tls: true a blade speaks to the lab over HTTPS, and hangs up when it cannot check "
+             "who answers: the lab's authority came with its archive, and the lab has another one since.",
+             "Switch the blade off and on again: a new boot brings today's authority.", TICKETS),
+        Hint("clock-wrong", "Certificates are good from one day to another, and this blade's clock is on neither side "
+             "of today's: so it believes no certificate and hands in no ticket.",
+             "Set its clock in the firmware setup, to UTC. If it is wrong each time, its battery is empty.", TICKETS),
         Hint("waits-for-swarm", "The blade is up and waits: there is no swarm to join yet.", "Run chapter 3.", TICKETS),
     )
 }  # fmt: skip

@@ -109,13 +109,23 @@ class BladeState:
     mac: str = ""
     sent_b: int = 0
     doing: str = ""
-    trouble: str = ""
     fetched: Mapping[str, Fetched] = field(default_factory=dict)
     fetching: Mapping[str, events.Transfer] = field(default_factory=dict)
     refused: tuple[events.Transfer, ...] = ()
     asked: events.Dhcp | None = None
     ticket: events.Ticket | None = None
     stuck: events.Stuck | None = None
+    troubled: events.Trouble | None = None
+
+    @property
+    def trouble(self) -> str:
+        """What went wrong last, in words."""
+        return self.troubled.detail if self.troubled is not None else ""
+
+    @property
+    def is_unbelieving(self) -> bool:
+        """Whether it could not speak to the lab over HTTPS when it last tried."""
+        return self.troubled is not None and self.troubled.part == events.TLS
 
     @property
     def stage(self) -> str:
@@ -266,7 +276,7 @@ def _fold_blade(old: BladeState, event: Event) -> BladeState:
         case events.Leave():
             return replace(old, heard=event.time, doing=f"leave: {event.step}")
         case events.Trouble():
-            return replace(old, trouble=event.detail)
+            return replace(old, troubled=event)
         case events.Stuck():
             return replace(old, stuck=event)
         case _:
@@ -317,6 +327,7 @@ def _fold_phoned(old: BladeState, event: events.Phoned) -> BladeState:
     return replace(
         old, init=old.init or init, ignition=old.ignition or ignition, os=old.os or event.time,
         joined=old.joined or (event.time if event.stage == "joined" else 0.0), heard=event.time,
+        troubled=None if old.is_unbelieving else old.troubled,
         address=event.address or old.address, doing="joined the swarm" if event.stage == "joined" else "the OS is up",
     )  # fmt: skip
 
@@ -335,7 +346,8 @@ def summary(blade: BladeState) -> dict[str, Any]:
         }
         for step in blade.steps()
     ]
-    return {**plain, "stage": blade.stage, "step": blade.step, "total_s": round(blade.total_s, 3), "steps": steps}
+    told = {"trouble": blade.trouble, "stage": blade.stage, "step": blade.step}
+    return {**plain, **told, "total_s": round(blade.total_s, 3), "steps": steps}
 
 
 def grid(head: list[str], rows: list[list[str]]) -> str:

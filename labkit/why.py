@@ -85,8 +85,9 @@ def evidence(stream: Iterable[Event], boot: BladeState) -> tuple[str, ...]:
 
 def _off(blade: Blade, boot: BladeState, seen: tuple[str, ...]) -> Why:
     on = f"labkit power on {blade.name}; labkit rehearse {blade.name} tries its boot without"
-    if boot.trouble:
-        return Why(blade.name, "off", False, f"it is off, and could not boot: {boot.trouble}", "correct that", seen)
+    if boot.troubled is not None:
+        fix = boot.troubled.fix or "correct that"
+        return Why(blade.name, "off", False, f"it is off, and could not boot: {boot.trouble}", fix, seen)
     where = f"it is off ({boot.doing})" if boot.boot else "it is off, and was not switched on since the lab is up"
     return Why(blade.name, "off", True, where, on, seen)
 

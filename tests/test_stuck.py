@@ -24,6 +24,7 @@ from labkit.events import (
     UnknownMachine,
 )
 from labkit.lab import ChassisKind, DhcpMode, Lab
+from labkit.netboot import tls
 from labkit.stages import fold_all
 from labkit.stuck import (
     PATIENCE,
@@ -147,6 +148,16 @@ def test_over_tls_a_blade_may_not_believe_the_lab() -> None:
         _, causes = explain(its, its.blades[0], fold_all(STARTED))
         told = [cause for cause in causes if "does not believe the certificate of https://10.77.0.1" in cause.what]
         assert bool(told) == is_told and all("labkit console blade1" in cause.fix for cause in told)
+
+
+def test_a_blade_that_hung_up_on_the_lab_is_told_first_until_it_is_heard() -> None:
+    lab = replace(LAB, network=replace(LAB.network, tls=True))
+    hung_up = [*STARTED, replace(tls.explain("blade1", "SSLV3_ALERT_CERTIFICATE_EXPIRED"), boot="b1", time=300)]
+    _, causes = explain(lab, lab.blades[0], fold_all(hung_up))
+    assert "its clock is years ahead" in causes[0].what and "set its clock" in causes[0].fix
+    assert not any("does not believe the certificate" in cause.what for cause in causes), "it is known why"
+    heard = fold_all([*hung_up, Phoned(blade="blade1", boot="b1", time=310, stage="os")])
+    assert heard.blade("blade1").trouble == ""
 
 
 def test_beside_a_router_another_server_is_no_cause() -> None:

@@ -9,6 +9,7 @@ network alive while it ran; ours is ordered *after* them, and systemd stops unit
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 from labkit.artifacts.text import render_text
 
@@ -39,11 +40,13 @@ class Script:
     text: str
 
 
+@cache
 def swarm_units() -> tuple[UnitFile, ...]:
     """The units: say hello, join, leave."""
     return tuple(UnitFile(name, render_text(name, folder=FOLDER)) for name in (HELLO_UNIT, JOIN_UNIT, LEAVE_UNIT))
 
 
+@cache
 def swarm_scripts(root: str) -> tuple[Script, ...]:
     """The scripts the units run, which speak to the lab below the URL ``root``; over HTTPS they believe its authority.
 

@@ -46,6 +46,7 @@ from labkit.netboot.neighbours import Prober
 from labkit.netboot.phonehome import PhoneHome, desk
 from labkit.netboot.roster import Roster
 from labkit.netboot.tftpd import TftpServer
+from labkit.netboot.tls import Handshakes, TlsSite
 from labkit.state import State
 
 HELPERS = 64
@@ -86,11 +87,11 @@ class Bootd:
         home = PhoneHome(self.roster, desk(state.swarmd))
         app = application(files, home.handlers(), self.roster.emit, counters)
         self._http = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_S)
-        self._sites: dict[str, ssl.SSLContext | None] = {"http": None}
+        self._context: ssl.SSLContext | None = None
         if lab.network.tls:
             made = certs.ensure_boot_server(state, str(lab.network.server))
-            self._sites["https"] = certs.server_context(made)
-        for name in self._sites:
+            self._context = certs.server_context(made)
+        for name in ("http", "https") if lab.network.tls else ("http",):
             sockets[name].setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, HTTP_DEAD_MS)
 
     async def serve(self, until: asyncio.Event) -> None:
@@ -102,8 +103,10 @@ class Bootd:
         if self._advertiser is not None:
             self._advertiser.start(loop)
         await self._http.setup()
-        for name, context in self._sites.items():
-            await web.SockSite(self._http, self._sockets[name], ssl_context=context).start()
+        await web.SockSite(self._http, self._sockets["http"]).start()
+        if self._context is not None:
+            failed = Handshakes(self.roster).failed
+            await TlsSite(self._http, self._sockets["https"], self._context, failed).start()
         control = await rpc.serve(rpc.listen(self._state.bootd), self._verbs())
         await until.wait()
         control.close()

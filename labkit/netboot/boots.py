@@ -19,14 +19,14 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from labkit.errors import LabkitError, MachineError
 from labkit.lab import Blade, Lab
 from labkit.plan import BootPlan, Resource
 from labkit.secret import Secret
-from labkit.state import remove_unfinished, write_json
+from labkit.state import remove_unfinished, write_whole
 
 SCHEMA = 1
 
@@ -77,6 +77,7 @@ class BootBook:
         names = {blade.name for blade in lab.blades}
         self._boots = {name: boot for name, boot in _load(path).items() if name in names}
         self._frozen: dict[str, Frozen] = {}
+        self._is_unsaved = False
 
     def current(self, blade: str) -> Boot | None:
         """The blade's current boot."""
@@ -89,21 +90,28 @@ class BootBook:
 
     def begin(self, blade: str, cause: str, now: float | None = None) -> Boot:
         """Begin a new boot; the one before it is over, and its ticket with it."""
-        begun = time.time() if now is None else now
         with self._lock:
-            opened = begun if self._welcome(self._boots.get(blade), cause, begun) else 0.0
-            boot = Boot(
-                self._lab.blade(blade).name, secrets.token_hex(4), cause, round(begun, 3), opened=round(opened, 3)
-            )
-            self._frozen.pop(blade, None)
-            self._put(boot)
+            boot = self._begin(blade, cause, time.time() if now is None else now)
+            self.save()
+        return boot
+
+    def _begin(self, blade: str, cause: str, begun: float) -> Boot:
+        opened = begun if self._welcome(self._boots.get(blade), cause, begun) else 0.0
+        boot = Boot(self._lab.blade(blade).name, secrets.token_hex(4), cause, round(begun, 3), opened=round(opened, 3))
+        self._frozen.pop(blade, None)
+        self._boots[blade] = boot
+        self._is_unsaved = True
         return boot
 
     def sought(self, blade: str) -> Boot | None:
-        """The blade's firmware looks for a boot server: the boot that begins so, None where the current one goes on."""
+        """The blade's firmware looks for a boot server: the boot that begins so, None where the current one goes on.
+
+        It is on disk after the next `save`, and its blade must not hear of it before: a rack that is switched on costs
+        one writing.
+        """
         with self._lock:
             boot = self._boots.get(blade)
-            return self.begin(blade, "pxe") if boot is None or boot.kernel else None
+            return self._begin(blade, "pxe", time.time()) if boot is None or boot.kernel else None
 
     def asked(self, blade: str, path: str) -> None:
         """Note that a boot asks for a file. After the kernel, the next look for a boot server is another boot's."""
@@ -172,7 +180,16 @@ class BootBook:
 
     def _put(self, boot: Boot) -> None:
         self._boots[boot.blade] = boot
-        write_json(self._path, {"v": SCHEMA, "boots": [asdict(one) for one in self._boots.values()]})
+        self._is_unsaved = True
+        self.save()
+
+    def save(self) -> None:
+        """Put on disk what is not there yet, a boot a line. Raises OSError."""
+        with self._lock:
+            if self._is_unsaved:
+                rows = ",\n".join(json.dumps(vars(one)) for one in self._boots.values())
+                write_whole(self._path, f'{{"v": {SCHEMA}, "boots": [\n{rows}\n]}}\n')
+                self._is_unsaved = False
 
 
 def _load(path: Path) -> dict[str, Boot]:

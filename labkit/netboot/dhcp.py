@@ -25,6 +25,7 @@ import enum
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from ipaddress import IPv4Address
 
 COOKIE = bytes((99, 130, 83, 99))
@@ -111,7 +112,7 @@ class Packet:
     file: bytes = b""
     options: Mapping[int, bytes] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def mac(self) -> str:
         """The hardware address, lower-case with colons."""
         return self.chaddr.hex(":")

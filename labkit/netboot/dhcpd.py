@@ -18,6 +18,8 @@ from labkit.netboot.roster import Roster
 
 LARGEST_DATAGRAM_B = 4096
 MOST_AT_ONCE = 64
+PLAN_AFTER_S = 0.05
+"""A boot that began is planned when its blade asks for a file, or after this time, when a whole rack has its leases."""
 
 
 class DhcpServer:
@@ -33,6 +35,7 @@ class DhcpServer:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         self._sock, self._boot, self._roster, self._prober = sock, boot, roster, prober
         self._asking: set[str] = set()
+        self._planning: asyncio.Handle | None = None
         for one in self._sockets():
             one.setblocking(False)
 
@@ -41,6 +44,7 @@ class DhcpServer:
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to listen."""
+        self._loop = loop
         for sock in self._sockets():
             loop.add_reader(sock.fileno(), self._readable, sock)
         if self._prober is not None:
@@ -52,6 +56,8 @@ class DhcpServer:
             loop.remove_reader(sock.fileno())
         if self._prober is not None:
             self._prober.stop()
+        if self._planning is not None:
+            self._planning.cancel()
 
     def _readable(self, sock: socket.socket) -> None:
         """Answer what has arrived. A storm of requests costs one writing of the leases, not one each."""
@@ -73,6 +79,12 @@ class DhcpServer:
             return
         for reply in replies:
             self._send(sock, reply)
+        if self._planning is None:
+            self._planning = self._loop.call_later(PLAN_AFTER_S, self._plan)
+
+    def _plan(self) -> None:
+        """Plan one boot, and look for messages before the next: planning takes longer than an answer."""
+        self._planning = self._loop.call_soon(self._plan) if self._roster.plan_next() else None
 
     def _answer(self, data: bytes, peer: Peer | None) -> tuple[Reply, ...]:
         """The replies to one datagram. None ends the server."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
+from typing import Any
 
 from labkit.lab import Blade, Network
 from labkit.netboot import dhcp, loaders
@@ -78,9 +79,10 @@ def grant(
     options[Option.BROADCAST] = network.subnet.broadcast_address.packed
     if blade is not None:
         options[Option.HOST_NAME] = blade.name.encode()
-    reply = _reply(asked, {**options, **_boot_options(asked, network, boot)}, ECHOED)
-    reply = replace(reply, yiaddr=address, ciaddr=asked.ciaddr if kind is Message.ACK else NOWHERE)
-    return _addressed(asked, _shortened(asked, _with_file(reply, network, boot)))
+    fields = {"yiaddr": address, "ciaddr": asked.ciaddr if kind is Message.ACK else NOWHERE}
+    options |= _boot_options(asked, network, boot)
+    reply = _reply(asked, options, ECHOED, **fields, **_file_fields(network, boot))
+    return _addressed(asked, _shortened(asked, reply))
 
 
 def name_boot_file(asked: Packet, network: Network, kind: Message, boot: BootFile, peer: Peer | None) -> Reply:
@@ -94,7 +96,7 @@ def name_boot_file(asked: Packet, network: Network, kind: Message, boot: BootFil
     if client is Client.PXE and loaders.firmware_of(asked) is Firmware.BIOS:
         options[Option.VENDOR] = _boot_item(asked) + PXE_USE_BOOT_FILE
     options |= _names(network, boot)
-    reply = _with_file(_reply(asked, options, ECHOED), network, boot)
+    reply = _reply(asked, options, ECHOED, **_file_fields(network, boot))
     if peer is not None:
         return Reply(_shortened(asked, replace(reply, ciaddr=asked.ciaddr)), *peer)
     return _addressed(asked, _shortened(asked, reply))
@@ -147,20 +149,20 @@ def _names(network: Network, boot: BootFile) -> dict[int, bytes]:
     }
 
 
-def _with_file(reply: Packet, network: Network, boot: BootFile) -> Packet:
-    """A reply with its boot file, if there is one, in the fields as well as in the options."""
+def _file_fields(network: Network, boot: BootFile) -> dict[str, Any]:
+    """The fields of a reply that name its boot file, if there is one, as the options do."""
     if not boot.file:
-        return reply
+        return {}
     file = boot.file.encode() if len(boot.file) < 128 else b""
-    return replace(reply, siaddr=network.server, sname=str(network.server).encode(), file=file)
+    return {"siaddr": network.server, "sname": str(network.server).encode(), "file": file}
 
 
-def _reply(asked: Packet, options: dict[int, bytes], echoed: tuple[Option, ...]) -> Packet:
-    """A reply with the fields that table 3 copies, and what is echoed behind its own options."""
+def _reply(asked: Packet, options: dict[int, bytes], echoed: tuple[Option, ...], **fields: Any) -> Packet:
+    """A reply with the fields that table 3 copies, ``fields`` of its own, and what is echoed behind its own options."""
     echo: dict[int, bytes] = {code: asked.options[code] for code in echoed if code in asked.options}
     return Packet(
         op=BOOTREPLY, htype=asked.htype, xid=asked.xid, flags=asked.flags, giaddr=asked.giaddr, chaddr=asked.chaddr,
-        options={**options, **echo},
+        options={**options, **echo}, **fields,
     )  # fmt: skip
 
 

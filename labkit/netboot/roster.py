@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from ipaddress import AddressValueError, IPv4Address
@@ -46,6 +47,7 @@ class Roster:
         self._path, self._emit = path, emit
         self._leases = leasebook.load(path)
         self._is_unsaved = False
+        self._unplanned: deque[Boot] = deque()
         self._lock = threading.Lock()
         self._window_began, self._window_count = 0.0, 0
         self._unknown: dict[str, float] = {}
@@ -92,16 +94,27 @@ class Roster:
         return resource
 
     def adopt(self, decision: Decision) -> None:
-        """Take over what a DHCP decision changed. Its replies must wait for `save`."""
+        """Take over what a DHCP decision changed. Its replies must wait for `save`, the plan of its boot need not be
+        waited for: see `plan_next`.
+        """
         self._leases = decision.leases
         self._is_unsaved = self._is_unsaved or decision.must_save
         if decision.boots and self._rehearsals.of(decision.boots) is None:
             boot = self.boots.sought(decision.boots)
             if boot is not None:
-                self.begun(boot)
+                self.emit(BootStarted(blade=boot.blade, boot=boot.id, cause=boot.cause))
+                self._unplanned.append(boot)
+
+    def plan_next(self) -> bool:
+        """Plan one of the boots that `adopt` began, and tell if it cannot be served. False when none is left."""
+        if not self._unplanned:
+            return False
+        self._plan(self._unplanned.popleft())
+        return True
 
     def save(self) -> None:
         """Put on disk what has to be there before a client may rely on it. Raises OSError."""
+        self.boots.save()
         if self._is_unsaved:
             leasebook.save(self._leases, self._path)
             self._is_unsaved = False
@@ -109,6 +122,12 @@ class Roster:
     def begun(self, boot: Boot) -> None:
         """Tell that a boot began, and at once whether it cannot be served."""
         self.emit(BootStarted(blade=boot.blade, boot=boot.id, cause=boot.cause))
+        self._plan(boot)
+
+    def _plan(self, boot: Boot) -> None:
+        current = self.boots.current(boot.blade)
+        if current is None or current.id != boot.id:
+            return
         error = self.boots.frozen(boot).error
         if error:
             self.emit(Trouble(blade=boot.blade, boot=boot.id, part="plan", detail=error))
@@ -129,11 +148,11 @@ class Roster:
         if not event.blade and isinstance(event, Transfer) and event.address:
             blade = self.blade_at(event.address)
             event = replace(event, blade=blade.name) if blade is not None else event
-        if event.blade and not event.boot and self._rehearsals.of(event.blade) is not None:
-            event = replace(event, boot=REHEARSAL)
-        elif event.blade and not event.boot:
+        if event.blade and not event.boot:
             boot = self.boots.current(event.blade)
-            event = replace(event, boot=boot.id) if boot is not None else event
+            identity = boot.id if boot is not None else ""
+            is_rehearsed = self._rehearsals.of(event.blade) is not None
+            event = replace(event, boot=REHEARSAL if is_rehearsed else identity, time=event.time or time.time())
         with self._lock:
             if event.blade or self._has_room(event, time.monotonic()):
                 self._emit(event)

@@ -50,6 +50,8 @@ class ServerAsked(Asked):
 
     def discover(self) -> Decision:
         """4.3.1: offer the blade's own address, or one of the pool that nobody uses (section 3.1, step 2)."""
+        if not self.probed:
+            return self._discover()
         quarantined, events = self._after_probes()
         decision = replace(self, leases=quarantined)._discover()
         return replace(decision, events=(*events, *decision.events))
@@ -108,7 +110,7 @@ class ServerAsked(Asked):
         if not right:
             return self.refuse(reason) if self._may_refuse(wanted) else self.silence(reason)
         lease = Lease(wanted, self.packet.mac, LeaseState.BOUND, self.now + self._lease_s())
-        return replace(self._grant(Message.ACK, wanted, self.leases.put(lease)), must_save=True)
+        return self._grant(Message.ACK, wanted, self.leases.put(lease), must_save=True)
 
     def decline(self) -> Decision:
         """4.3.3: something else uses the address. It is left alone for a while."""
@@ -222,10 +224,10 @@ class ServerAsked(Asked):
         reply = replies.refuse(self.packet, self.lab.network, reason)
         return Decision(self._without_offer(), (reply,), (self.event("NAK", None, "", reason),))
 
-    def _grant(self, kind: Message, address: IPv4Address, book: LeaseBook) -> Decision:
+    def _grant(self, kind: Message, address: IPv4Address, book: LeaseBook, *, must_save: bool = False) -> Decision:
         """An OFFER or an ACK; without an address it is the ACK to an INFORM."""
         network = self.lab.network
         boot = replies.boot_file_of(self.packet, self.blade, network)
         reply = replies.grant(self.packet, self.blade, network, kind, address, self._lease_s(), boot)
         shown = address if address != NOWHERE else self.packet.ciaddr
-        return Decision(book, (reply,), (self.event(kind.name, shown, boot.file, boot.reason),))
+        return Decision(book, (reply,), (self.event(kind.name, shown, boot.file, boot.reason),), must_save)

@@ -18,6 +18,7 @@ from labkit.events import Transfer
 from labkit.netboot.httpd import Files, application
 from labkit.netboot.metrics import Counters
 from labkit.netboot.phonehome import HEADER, PhoneHome
+from labkit.netboot.tls import Handshakes, TlsSite
 from labkit.state import State
 
 from .bench import Seen, make_lab, make_roster, on_loopback
@@ -76,7 +77,7 @@ class Rig:
             if self.roster.lab.network.tls:
                 private = socket.create_server(("127.0.0.1", 0))
                 context = certs.server_context(certs.ensure_boot_server(self.state, "127.0.0.1"))
-                await web.SockSite(runner, private, ssl_context=context).start()
+                await TlsSite(runner, private, context, Handshakes(self.roster).failed).start()
                 self.private = f"https://127.0.0.1:{private.getsockname()[1]}"
             try:
                 async with aiohttp.ClientSession() as client:

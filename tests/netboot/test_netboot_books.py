@@ -126,6 +126,21 @@ def test_a_book_survives_a_restart_without_secrets(tmp_path: Path) -> None:
     assert again.frozen(kept).resources == book.frozen(boot).resources
 
 
+def test_a_boot_that_was_sought_is_on_disk_once_it_is_saved(tmp_path: Path) -> None:
+    path = tmp_path / "boots.json"
+    book = make_book(path)
+    found = [book.sought(name) for name in ("blade1", "blade2")]
+    assert not path.exists() and book.sought("blade1") is None
+    book.save()
+    assert list(make_book(path).all().values()) == found
+    path.unlink()
+    book.save()
+    assert not path.exists(), "there was nothing new to write"
+    assert book.sought("blade3") is not None
+    book.joined("blade1")  # what is written at once takes along what waits
+    assert make_book(path).current("blade3") == book.current("blade3")
+
+
 def test_boots_of_blades_that_left_the_lab_are_forgotten(tmp_path: Path) -> None:
     make_book(tmp_path / "boots.json").begin("blade2", "power")
     lab = make_lab()
@@ -206,15 +221,26 @@ def test_once_joined_there_are_no_secrets_to_be_had(tmp_path: Path) -> None:
     assert isinstance(roster.lookup(BLADE1, "labos/vmlinuz"), ImageFile)
 
 
-def test_a_blade_that_cannot_be_planned_is_told_at_once(tmp_path: Path) -> None:
+def test_a_blade_that_cannot_be_planned_is_told(tmp_path: Path) -> None:
     seen = Seen()
     roster = make_roster(tmp_path, seen)
     roster.adopt(Decision(bound("52:54:00:4d:00:03", IPv4Address("10.77.0.13"), 9e9), boots="blade3"))
     boot = roster.boots.current("blade3")
     assert boot is not None
     assert seen.of(BootStarted)[0].boot == boot.id
+    assert seen.of(Trouble) == [], "planning is not waited for"
+    assert [roster.plan_next(), roster.plan_next()] == [True, False]
     assert [trouble.detail for trouble in seen.of(Trouble)] == ["blade3 cannot be planned"]
     assert roster.lookup("10.77.0.13", "labos/vmlinuz") == Refusal("this boot has no plan: blade3 cannot be planned")
+
+
+def test_a_boot_that_another_has_followed_is_not_planned(tmp_path: Path) -> None:
+    seen = Seen()
+    roster = make_roster(tmp_path, seen)
+    roster.adopt(Decision(bound("52:54:00:4d:00:03", IPv4Address("10.77.0.13"), 9e9), boots="blade3"))
+    roster.begun(roster.boots.begin("blade3", "power"))
+    assert roster.plan_next() and not roster.plan_next()
+    assert len(seen.of(BootStarted)) == 2 and len(seen.of(Trouble)) == 1
 
 
 def test_events_are_stamped_with_blade_and_boot(tmp_path: Path) -> None:

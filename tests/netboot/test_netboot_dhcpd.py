@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 from collections.abc import Callable
@@ -12,11 +13,13 @@ from pathlib import Path
 import pytest
 
 from labkit.events import BootStarted, Dhcp, Trouble
+from labkit.netboot import boots
 from labkit.netboot import leases as leasebook
 from labkit.netboot.dhcp import Message, encode
 from labkit.netboot.dhcpd import DhcpServer
 from labkit.netboot.leases import LeaseBook
 from labkit.netboot.replies import Reply
+from labkit.state import write_whole
 
 from .bench import PXE_BIOS, Seen, make_lab, make_roster, request, selecting
 
@@ -31,20 +34,24 @@ class Rig:
         self.seen, self.leases = Seen(), folder / "leases.json"
         self.roster = make_roster(folder, self.seen, make_lab(pool=POOL))
         self.sent: list[tuple[Reply, LeaseBook]] = []
+        self.boots: list[list[dict[str, object]]] = []
         self.saves = 0
 
     def keep(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Keep replies with the book that was on disk when they left, and count how often it was written."""
+        """Keep replies with the books that were on disk when they left, and count writings of leases."""
         save = leasebook.save
 
         def counted(book: LeaseBook, path: Path) -> None:
             self.saves += 1
             save(book, path)
 
+        def sent(server: DhcpServer, sock: socket.socket, reply: Reply) -> None:
+            self.sent.append((reply, leasebook.load(self.leases)))
+            self.boots.append(json.loads(path.read_text())["boots"] if path.exists() else [])
+
+        path = self.leases.with_name("boots.json")
         monkeypatch.setattr(leasebook, "save", counted)
-        monkeypatch.setattr(
-            DhcpServer, "_send", lambda server, sock, reply: self.sent.append((reply, leasebook.load(self.leases)))
-        )
+        monkeypatch.setattr(DhcpServer, "_send", sent)
 
     def run(self, datagrams: list[bytes], until: Callable[[], bool]) -> None:
         """Send datagrams, then serve until they have had their effect."""
@@ -93,6 +100,23 @@ def test_a_storm_costs_few_writings(rig: Rig) -> None:
 def test_an_offer_is_not_worth_a_writing(rig: Rig) -> None:
     rig.run([encode(request(Message.DISCOVER, BLADE3))], lambda: bool(rig.sent))
     assert rig.saves == 0
+
+
+def test_a_rack_that_is_switched_on_costs_one_writing_of_its_boots(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[Path] = []
+
+    def counted(path: Path, text: str) -> None:
+        written.append(path)
+        write_whole(path, text)
+
+    monkeypatch.setattr(boots, "write_whole", counted)
+    macs = [f"52:54:00:4d:00:0{slot}" for slot in (1, 2, 3)]
+    rig.run([encode(request(Message.DISCOVER, mac, PXE_BIOS)) for mac in macs], lambda: bool(rig.seen.of(Trouble)))
+    assert len(rig.sent) == 3 and len(written) == 1
+    assert [{boot["blade"] for boot in on_disk} for on_disk in rig.boots] == [{"blade1", "blade2", "blade3"}] * 3
+    assert [(event.part, event.blade) for event in rig.seen.of(Trouble)] == [("plan", "blade3")], (
+        "planned a little later"
+    )
 
 
 def test_a_full_disk_is_told_and_nothing_is_promised(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from labkit.artifacts.text import render_text
 from labkit.events import Phoned, Ticket, Transfer, Trouble
 from labkit.netboot.lane import Lane
 from labkit.netboot.phonehome import HEADER
+from labkit.netboot.tls import MOST_REASONS, Handshakes
 from labkit.rehearse import wire
 from labkit.state import State
 
@@ -89,6 +90,69 @@ def test_another_labs_authority_is_not_believed(rig: Rig, tmp_path: Path) -> Non
 
     rig.run(talk)
     assert rig.desk.verbs() == [] and rig.seen.of(Ticket) == []
+    [told] = rig.seen.of(Trouble)
+    assert (told.blade, told.boot, told.part) == ("blade1", rig.boot.id, "tls")
+    assert told.detail.startswith("blade1 does not trust the lab's authority") and "switch it off and on" in told.fix
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("-attime", "0"), "its clock is before the year 2000"),  # a battery that is empty
+        (("-attime", "4000000000"), "its clock is years ahead"),
+        (("-tls1_1", "-cipher", "ALL:@SECLEVEL=0"), "speaks a TLS older than 1.2"),
+        (("-tls1_2", "-cipher", "AES128-SHA"), "has no cipher in common with the lab"),  # RSA, and our key is not
+    ],
+)
+def test_why_a_blade_hung_up_is_told(rig: Rig, options: tuple[str, ...], said: str) -> None:
+    async def talk(client: aiohttp.ClientSession) -> None:
+        trust = ("-CAfile", str(rig.state.ca), "-verify_return_error")
+        where = rig.private.removeprefix("https://")
+        status, _, _ = await run("openssl", "s_client", "-connect", where, *trust, *options)
+        assert status == 1
+        await asyncio.to_thread(rig.seen.wait_for, Trouble)
+
+    rig.run(talk)
+    [told] = rig.seen.of(Trouble)
+    assert said in told.detail and told.fix and (told.blade, told.part) == ("blade1", "tls")
+
+
+def test_a_flood_of_bad_handshakes_is_told_once_a_boot(rig: Rig) -> None:
+    """And not at all where it comes from no blade; whoever goes away without a word is not told of either."""
+
+    distrusting = ssl.create_default_context()
+    distrusting.check_hostname = False
+
+    def flooding() -> None:
+        for source in ("127.0.0.1", "127.0.0.9") * 10:
+            where = ("127.0.0.1", int(rig.private.rpartition(":")[2]))
+            with socket.create_connection(where, 5, (source, 0)) as sock, pytest.raises(ssl.SSLCertVerificationError):
+                distrusting.wrap_socket(sock)
+            socket.create_connection(where, 5, (source, 0)).close()
+
+    async def flood() -> None:
+        await asyncio.to_thread(flooding)
+        assert await curl(rig, "/healthz") == (0, b"ok\n", "")
+
+    async def talk(client: aiohttp.ClientSession) -> None:
+        await flood()
+        assert [event.blade for event in rig.seen.of(Trouble)] == ["blade1"]
+        rig.boot = rig.roster.boots.begin("blade1", "power")
+        await flood()
+
+    rig.run(talk)
+    first, second = rig.seen.of(Trouble)
+    assert first.detail == second.detail and first.boot != second.boot == rig.boot.id
+
+
+def test_so_many_reasons_are_told_of_a_boot(rig: Rig) -> None:
+    handshakes = Handshakes(rig.roster)
+    for number in range(3 * MOST_REASONS):
+        error = ssl.SSLError(1, "")
+        error.reason = f"REASON_{number}"
+        handshakes.failed("127.0.0.1", error)
+    assert len(rig.seen.of(Trouble)) == MOST_REASONS
+    assert "is no TLS of ours: reason 3" in rig.seen.of(Trouble)[3].detail
 
 
 def test_a_rehearsal_says_whom_a_blade_would_not_believe(rig: Rig, tmp_path: Path) -> None:
@@ -165,7 +229,10 @@ def test_clients_that_say_nothing_or_nonsense_hold_up_nobody(rig: Rig, caplog: p
             sock.close()
 
     rig.run(talk)
-    assert rig.seen.of(Trouble) == [] and [record.getMessage() for record in caplog.records] == []
+    assert [record.getMessage() for record in caplog.records] == []
+    told = [event.detail for event in rig.seen.of(Trouble)]
+    assert "blade1 speaks HTTP without TLS to the port of HTTPS" in told
+    assert len(told) == 2 and all("blade1" in detail for detail in told)
 
 
 def test_blades_that_go_away_in_the_middle_leave_nothing_behind(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import gc
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from labkit import client, events, hints
 from labkit.errors import LabkitError, SwarmError
+from labkit.netboot.tls import explain
 from labkit.stages import LabState, fold_all
 
 from . import failures_machine, failures_swarm
@@ -98,6 +100,8 @@ SEEN: dict[str, list[events.Event]] = {
         *UP, OS_ASKS, events.Stuck(blade="blade1", boot="b", step="ignition", what="…", seconds=90, time=110),
     ],
     "ticket-refused": [*UP, OS, events.Ticket(blade="blade1", boot="b", time=41, state="refused", reason="no ticket")],
+    "not-believed": [*UP, OS_ASKS, replace(explain("blade1", "TLSV1_ALERT_UNKNOWN_CA"), boot="b")],
+    "clock-wrong": [*UP, OS_ASKS, replace(explain("blade1", "SSLV3_ALERT_CERTIFICATE_EXPIRED"), boot="b")],
     "waits-for-swarm": [*UP, OS],
 }  # fmt: skip
 
