@@ -1,4 +1,4 @@
-"""Every known failure is caused: by the cases here, or, with engines, blades and packets, by what uses `tests.known`."""
+"""Every known failure is caused: by the cases here, or by tests with engines and blades that use `tests.known`."""
 
 from __future__ import annotations
 
