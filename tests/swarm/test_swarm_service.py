@@ -162,19 +162,19 @@ def test_what_is_wrong_on_a_node_is_told(swarm: Fleet, spec: ServiceSpec) -> Non
     held = [swarm.listen(machine, PORT) for machine in swarm.blades]
     try:
         with causes("node-port-taken"):
-            start(swarm, replace(spec, replicas=1), 6)
+            start(swarm, replace(spec, replicas=1), 5)
     finally:
         for sock in held:
             sock.close()
     alone = replace(spec, replicas=1, ports=(), configs=())
     hungry = ("/bin/busybox", "tail", "-c", f"{64 << 20}", "/dev/zero")
     with causes("out-of-memory"):
-        start(swarm, replace(alone, name="hungry", command=hungry, memory_mib=16, reserved_mib=8), 10)
+        start(swarm, replace(alone, name="hungry", command=hungry, memory_mib=16, reserved_mib=8), 6)
     with causes("folder-missing"):
-        start(swarm, replace(alone, name="bound", mounts=(Mount("/data", "bind", "/nothing"),)), 6)
+        start(swarm, replace(alone, name="bound", mounts=(Mount("/data", "bind", "/nothing"),)), 4)
     nfs = {"type": "nfs", "o": f"addr={SERVER},soft,timeo=10,retrans=1", "device": ":/nothing"}
     with causes("volume-not-mounted"):
-        start(swarm, replace(alone, name="shared", mounts=(Mount("/data", source="share", driver_options=nfs),)), 10)
+        start(swarm, replace(alone, name="shared", mounts=(Mount("/data", source="share", driver_options=nfs),)), 5)
 
 
 def test_a_sick_replica_does_not_count(swarm: Fleet, spec: ServiceSpec) -> None:
