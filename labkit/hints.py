@@ -62,6 +62,12 @@ RULES: tuple[_Rule, ...] = (
     _rule(_E.SwarmError, r"no suitable node", "no-suitable-node", SERVICE,
           "No node is Ready, takes tasks, and meets the service's constraints and its need of memory, all at once.",
           "Look at the nodes with ./lab swarm; a drained node takes no tasks."),
+    _rule(_E.SwarmError, r"no folder to bind", "folder-missing", SERVICE,
+          "A bind is a folder of the node that runs the replica, and that node has no such folder.",
+          "Make the folder on every node, or give the service a volume."),
+    _rule(_E.SwarmError, r"volume not mounted", "volume-not-mounted", SERVICE,
+          "The volume is a folder of a server, which the node could not reach, or which does not give it that folder.",
+          "Set storage: {share: true} in lab.yaml for the lab's own, and see whether it runs with ./lab status."),
     _rule(_E.SwarmError, r"unhealthy", "unhealthy", SERVICE,
           "The replica runs, but its health check did not succeed in time, so swarm ended it and starts another.",
           "Read what it says: docker service logs on the controller."),
@@ -217,14 +223,15 @@ def match_events(state: LabState, blades: Sequence[str]) -> list[tuple[str, Hint
 def _look(blade: BladeState, state: LabState) -> Hint | None:
     if blade.stage in ("off", "left", "joined"):
         return None
-    asked, refused = blade.asked, blade.refused[-1:] if not blade.fetching else ()
+    loads = not blade.fetching and blade.step not in ("ignition", "os", "join")  # else it found what it needed
+    asked, refused = blade.asked, blade.refused[-1:] if loads else ()
     if blade.ticket is not None and blade.ticket.state == "refused":
         return _SEEN["ticket-refused"]
     if "does not transpile" in blade.trouble or "Ignition" in blade.trouble:
         return _SEEN["plan-failed"]
     if blade.is_unbelieving:
         return _SEEN["clock-wrong" if "clock" in blade.trouble else "not-believed"]
-    if "declined" in blade.trouble:
+    if "declined" in blade.trouble or "uses it too" in blade.trouble:
         return _SEEN["address-taken"]
     if not blade.dhcp:
         stranger = any(one.time >= blade.began for one in state.strangers.values())

@@ -136,7 +136,7 @@ def _images(lab: Lab, facts: Facts) -> Iterator[Finding]:
         if image.wrong:
             yield Finding("images", BAD, f"{image.name}: {image.wrong}", image.fix)
         else:
-            yield Finding("images", OK, f"{image.name} is there and whole")
+            yield Finding("images", OK, f"{image.name}: there and whole")
 
 
 def _engine(lab: Lab, facts: Facts) -> Iterator[Finding]:

@@ -112,12 +112,9 @@ class Bar:
 
 def _head_html(known: Chapter) -> str:
     place = BOOK.index(known)
-    links = []
-    for sign, step, at in (("←", -1, place - 1), ("→", 1, place + 1)):
-        if 0 <= at < len(BOOK):
-            words = f"{sign} {BOOK[at].title}" if step < 0 else f"{BOOK[at].title} {sign}"
-            links.append(f'<a href="{BOOK[at].file}">{esc(words)}</a>')
-    row = " · ".join([*links[:1], f"<b>{esc(known.title)}</b>", *links[1:]])
+    before = [_link(one, f"← {one.title}") for one in BOOK[max(0, place - 1) : place]]
+    after = [_link(one, f"{one.title} →") for one in BOOK[place + 1 : place + 2]]
+    row = " · ".join([*before, f"<b>{esc(known.title)}</b>", *after])
     facts = "".join(f"<dt>{esc(name)}</dt><dd>{esc(words)}</dd>" for name, words in _facts(known))
     style = (
         "<style>.labkit-head{border:1px solid var(--jp-border-color1);border-radius:6px;padding:8px 14px;"
@@ -129,6 +126,10 @@ def _head_html(known: Chapter) -> str:
     return f'{style}<div class="labkit-head"><div>{row}</div><dl>{facts}</dl></div>'
 
 
+def _link(other: Chapter, words: str) -> str:
+    return f'<a href="{other.file}">{esc(words)}</a>'
+
+
 def _head_text(known: Chapter) -> str:
     return "\n".join([f"{known.name}: {known.title}", *(f"{name}: {words}" for name, words in _facts(known))])
 
@@ -138,7 +139,9 @@ def _facts(known: Chapter) -> list[tuple[str, str]]:
 
 
 def takes(name: str) -> str:
-    """How long a chapter usually takes here, by the runs that are kept."""
+    """How long a notebook usually takes here: a chapter by the runs that are kept."""
+    if name not in chapters.CHAPTERS:
+        return "a few seconds"
     seconds = usual_durations(runs_folder()).get(name)
     return f"about {seconds:.0f} seconds here, by the runs before" if seconds else "not run as a whole here yet"
 

@@ -17,10 +17,12 @@ from tests.lab.front_door import FRONT_DOOR, FrontDoor
 
 DIGESTS = "02a1c006"
 ARTIFACTS: Mapping[str, tuple[str, ...]] = {
+    "00-start": (),
     "01-pxe-setup": ("fadd58b9", "a90b5e37"),
     "02-ignition-authoring": ("18cfff37", "6bced88a", "cc440657", "acc2da7b", "198c7bed", "fbe6965f", DIGESTS),
     "03-swarm-bootstrap": (),
     "04-nginx-service": ("66b12e76",),
+    "05-day-two": (),
 }
 """The cells, by chapter, that print what is served or made: plans, configs, archives, digests, a Compose file."""
 CHOSEN = re.compile(r"^(?:blades|roles): .*$", re.MULTILINE)
@@ -90,7 +92,7 @@ def run_headless(door: FrontDoor, chapter: str, **parameters: object) -> Path:
     given = [word for name, value in parameters.items() for word in ("-p", name, json.dumps(value))]
     done = subprocess.run(
         [str(FRONT_DOOR.parent / ".venv/bin/papermill"), f"{chapter}.ipynb", str(target), *given],
-        env=door.environment, cwd=FRONT_DOOR.parent / "notebooks", capture_output=True, text=True, timeout=300,
+        env=door.environment, cwd=FRONT_DOOR.parent / "notebooks", capture_output=True, text=True, timeout=900,
         check=False, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]

@@ -13,14 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from labkit import events
-from labkit.client import bmc_password, ensure_blades, shut_down
+from labkit import events, labfile, up
+from labkit.client import bmc_password, ensure_blades, shut_down, wait_blades
 from labkit.netboot import leases
 from labkit.netboot.leases import LeaseBook
 from labkit.nginx import ask_blades
 from labkit.stages import STAGES
+from labkit.state import State
 from labkit.swarm import cluster
 from labkit.workbook import BRING_UP
+from tests.known import causes, shows
 
 from .front_door import FRONT_DOOR, FrontDoor, new_lab
 
@@ -141,7 +143,9 @@ def test_an_orderly_shutdown_is_a_conversation(first_run: Done, front_door: Fron
     running = front_door.connect()
     blade = running.lab.blade("blade3")
     since = max(event.seq for event in running.events())
-    shut_down(running, blade)
+    with causes("power-stuck"):  # it leaves the swarm first, which takes its time
+        shut_down(running, blade, timeout_s=0)
+    running.wait_power(blade, "off", timeout_s=150)
     after = [event for event in running.events() if event.seq > since and event.blade == blade.name]
     leave = [event for event in after if isinstance(event, events.Leave)]
     assert [event.step for event in leave] == ["asked", "drained", "left", "removed"]
@@ -171,6 +175,14 @@ def test_a_blade_that_is_off_is_rehearsed(first_run: Done, front_door: FrontDoor
 def test_it_comes_back_under_its_name_without_a_ghost(first_run: Done, front_door: FrontDoor) -> None:
     running = front_door.connect()
     blade = running.lab.blade("blade3")
+    running.power(blade, "on")
+    with causes("blade-silent"):  # its firmware is at its self-test
+        wait_blades(running, [blade], timeout_s=0)
+    shows("no-carrier", running.events(), blade.name)
+    while not running.stages().blade(blade.name).dhcp:
+        time.sleep(0.2)
+    with causes("boot-late"):
+        wait_blades(running, [blade], timeout_s=0)
     ensure_blades(running, [blade], until="joined")
     with running.engine() as engine:
         cluster.wait_nodes(engine, [blade.name], 60)
@@ -191,6 +203,12 @@ def test_day_two_on_the_warm_lab(first_run: Done, front_door: FrontDoor) -> None
     members = [line.split() for line in listed.splitlines() if line.startswith(("blade", "controller"))]
     assert [words[3] for words in members] == ["ready"] * 4
     assert front_door("swarm", "prune", timeout_s=60).stdout == "every node is Ready: nothing to prune\n"
+
+
+def test_another_lab_cannot_have_its_folder(first_run: Done, front_door: FrontDoor, tmp_path: Path) -> None:
+    (tmp_path / "lab.yaml").write_text((front_door.folder / "lab.yaml").read_text())
+    with causes("other-lab"):
+        up.up(labfile.load(tmp_path / "lab.yaml"), State(front_door.state), print)
 
 
 def test_a_parameter_that_is_no_blade_fails_before_anything_starts(front_door: FrontDoor) -> None:

@@ -12,12 +12,13 @@ import pytest
 
 from labkit import certs
 from labkit.artifacts.text import render_text
-from labkit.events import Phoned, Ticket, Transfer, Trouble
+from labkit.events import BootStarted, Phoned, Ticket, Transfer, Trouble
 from labkit.netboot.lane import Lane
 from labkit.netboot.phonehome import HEADER
 from labkit.netboot.tls import MOST_REASONS, Handshakes
 from labkit.rehearse import wire
 from labkit.state import State
+from tests.known import shows
 
 from .httprig import IMAGE, Rig
 
@@ -79,6 +80,11 @@ def test_parts_and_conditions(rig: Rig) -> None:
     rig.run(talk)
 
 
+def begun(rig: Rig) -> BootStarted:
+    """That the blade's boot began."""
+    return BootStarted(blade="blade1", boot=rig.boot.id, cause="pxe")
+
+
 def test_another_labs_authority_is_not_believed(rig: Rig, tmp_path: Path) -> None:
     other = State(tmp_path / "other")
     other.make()
@@ -93,6 +99,7 @@ def test_another_labs_authority_is_not_believed(rig: Rig, tmp_path: Path) -> Non
     [told] = rig.seen.of(Trouble)
     assert (told.blade, told.boot, told.part) == ("blade1", rig.boot.id, "tls")
     assert told.detail.startswith("blade1 does not trust the lab's authority") and "switch it off and on" in told.fix
+    shows("not-believed", [begun(rig), told], "blade1")
 
 
 @pytest.mark.parametrize(
@@ -115,6 +122,8 @@ def test_why_a_blade_hung_up_is_told(rig: Rig, options: tuple[str, ...], said: s
     rig.run(talk)
     [told] = rig.seen.of(Trouble)
     assert said in told.detail and told.fix and (told.blade, told.part) == ("blade1", "tls")
+    if "clock" in said:
+        shows("clock-wrong", [begun(rig), told], "blade1")
 
 
 def test_a_flood_of_bad_handshakes_is_told_once_a_boot(rig: Rig) -> None:

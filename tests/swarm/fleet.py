@@ -266,12 +266,12 @@ class Fleet:
     def stop_registry(self) -> None:
         self._registry.kill()
 
-    def inside(self, question: Callable[[], T]) -> T:
-        """Run something in the fleet's own network: a thread can be in another network than its process."""
+    def inside(self, question: Callable[[], T], net_of: str = "") -> T:
+        """Run something in the fleet's own network, or a machine's: a thread can be in another than its process."""
         answers: list[T] = []
 
         def run() -> None:
-            with Path(f"/run/netns/{self._tag}").open() as net:
+            with Path(f"/run/netns/{net_of or self._tag}").open() as net:
                 if ctypes.CDLL(None, use_errno=True).setns(net.fileno(), CLONE_NEWNET):
                     raise OSError(ctypes.get_errno(), "setns")
             answers.append(question())
@@ -280,6 +280,10 @@ class Fleet:
         thread.start()
         thread.join()
         return answers[0]
+
+    def listen(self, machine: Machine, port: int) -> socket.socket:
+        """A program on a machine that has a TCP port already."""
+        return self.inside(lambda: socket.create_server(("0.0.0.0", port)), machine.net)
 
     def stop(self) -> None:
         for rooted in (*self.machines, self._registry):

@@ -92,7 +92,9 @@ def test_every_notebook_has_its_head(
     assert all(section.name in said for section in read_sections(FOLDER, one.name))
     html = head._head_html(one)
     place = BOOK.index(one)
-    assert all(f'href="{near.file}"' in html for near in BOOK[max(0, place - 1) : place + 2] if near is not one)
+    near = [f">← {other.title}<" for other in BOOK[max(0, place - 1) : place]]
+    near += [f"<b>{one.title}</b>", *(f">{other.title} →<" for other in BOOK[place + 1 : place + 2])]
+    assert near == sorted(near, key=html.index), "as one turns the pages"
     calls = [line for cell in json.loads((FOLDER / one.file).read_text())["cells"] for line in cell["source"]]
     assert any(f'ui.chapter("{one.name}")' in line for line in calls)
 
@@ -105,6 +107,7 @@ def test_an_unknown_chapter_is_refused() -> None:
 def test_how_long_a_chapter_takes_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LABKIT_RUNS", str(tmp_path))
     assert head.takes("01-pxe-setup") == "not run as a whole here yet"
+    assert head.takes("00-start") == "a few seconds"
     for name, seconds in (("a", 40.0), ("b", 50.0), ("c", 90.0)):
         (tmp_path / name).mkdir()
         row = {"name": "01-pxe-setup", "seconds": seconds, "status": "done"}

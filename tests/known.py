@@ -1,0 +1,31 @@
+"""A known failure in a test that causes it: what went wrong is what a person is told.
+
+`tests.ui.test_hints` looks for the calls of these two in all tests, by the name they are given, and holds that no hint
+is without one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from labkit import events, hints
+from labkit.stages import fold_all
+
+
+@contextmanager
+def causes(name: str) -> Iterator[pytest.ExceptionInfo[Exception]]:
+    """What is done inside fails, and its error is known by this hint."""
+    with pytest.raises(Exception) as caught:
+        yield caught
+    hint = hints.match_error(caught.value)
+    assert hint is not None and hint.name == name, f"{caught.value!r} → {hint}"
+
+
+def shows(name: str, stream: Iterable[events.Event], blade: str) -> None:
+    """What the boot server told of a blade shows this hint."""
+    state = fold_all(stream)
+    found = [hint.name for _, hint in hints.match_events(state, [blade])]
+    assert found == [name], f"{found}: {state.blade(blade)}"
