@@ -229,7 +229,7 @@ def _look(blade: BladeState, state: LabState) -> Hint | None:
         return _SEEN["ticket-refused"]
     if "does not transpile" in blade.trouble or "Ignition" in blade.trouble:
         return _SEEN["plan-failed"]
-    if blade.is_unbelieving:
+    if blade.is_unbelieving and "the lab's " in blade.trouble:  # else it is no question of trust
         return _SEEN["clock-wrong" if "clock" in blade.trouble else "not-believed"]
     if "declined" in blade.trouble or "uses it too" in blade.trouble:
         return _SEEN["address-taken"]

@@ -90,7 +90,11 @@ def draw_config(stream: Iterable[Event], blade: str, boot: str, config: Mapping[
     ``config`` is Ignition JSON; only its names and paths are read. Ignition writes all of it or stops the boot: a
     system that phones home has it all.
     """
-    lanes = {"server": Lane(140, "boot server"), "initrd": Lane(440, "Ignition"), "system": Lane(740, "the system")}
+    lanes = {
+        "server": Lane(140, "boot server"),
+        "initrd": Lane(440, "loader, Ignition"),
+        "system": Lane(740, "the system"),
+    }
     mine = _of(stream, boot)
     rows = sorted(_config_rows(mine, config), key=lambda row: row[0])
     return draw_steps(f"What Ignition wrote on {blade}, and what came of it", lanes, timed(mine, rows), NOT_YET)

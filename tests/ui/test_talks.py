@@ -58,10 +58,12 @@ def test_the_sequence_is_what_was_said() -> None:
 def test_ignition_wrote_all_that_the_config_names() -> None:
     stream = until("os")
     rows = said(draw_config(stream, "blade1", boot_of(stream), CONFIG))
-    assert rows[0] == "boot server → Ignition: HTTP: the kernel, 14.2 MB"
-    archive = rows.index("boot server → Ignition: HTTP: the blade's own archive, 2.4 kB")
-    assert rows[archive + 1] == "Ignition: finds usr/share/oem/raw.ign in memory"
-    written = [row.removeprefix("Ignition → the system: ") for row in rows if row.startswith("Ignition →")]
+    assert rows[0] == "boot server → loader, Ignition: HTTP: the kernel, 14.2 MB"
+    archive = rows.index("boot server → loader, Ignition: HTTP: the blade's own archive, 2.4 kB")
+    assert rows[archive + 1] == "loader, Ignition: finds usr/share/oem/raw.ign in memory"
+    written = [
+        row.removeprefix("loader, Ignition → the system: ") for row in rows if row.startswith("loader, Ignition →")
+    ]
     files = [file["path"] for file in CONFIG["storage"]["files"]]
     assert written == [*files, *(f"unit {unit['name']}" for unit in CONFIG["systemd"]["units"])]
     assert rows[-3:] == [
@@ -90,7 +92,10 @@ def test_a_config_is_drawn_without_what_is_in_it() -> None:
 def test_a_long_config_is_cut_short() -> None:
     files = [{"path": f"/etc/{number}"} for number in range(MOST_FILES + 3)]
     rows = said(draw_config(RUNNING, "blade1", boot_of(RUNNING), {"storage": {"files": files}}))
-    assert "Ignition → the system: and 3 more files" in rows and "Ignition → the system: /etc/14" not in rows
+    assert (
+        "loader, Ignition → the system: and 3 more files" in rows
+        and "loader, Ignition → the system: /etc/14" not in rows
+    )
 
 
 # --- chapter 3 --------------------------------------------------------------------------------------------------------
