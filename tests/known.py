@@ -12,13 +12,17 @@ from contextlib import contextmanager
 import pytest
 
 from labkit import events, hints
+from labkit.errors import LabkitError
 from labkit.stages import fold_all
+
+HINTS = (*(rule.hint for rule in hints.RULES), *hints._SEEN.values())
+"""All there are: those for errors, and those for signs in the events."""
 
 
 @contextmanager
-def causes(name: str) -> Iterator[pytest.ExceptionInfo[Exception]]:
+def causes(name: str) -> Iterator[pytest.ExceptionInfo[LabkitError]]:
     """What is done inside fails, and its error is known by this hint."""
-    with pytest.raises(Exception) as caught:
+    with pytest.raises(LabkitError) as caught:
         yield caught
     hint = hints.match_error(caught.value)
     assert hint is not None and hint.name == name, f"{caught.value!r} → {hint}"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from labkit import hints
 from labkit.cli import _parser
+from tests.known import HINTS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "notebooks").glob("*.ipynb"))]
@@ -57,8 +57,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 
 def test_every_hint_leads_somewhere() -> None:
-    every = [rule.hint for rule in hints.RULES] + list(hints._SEEN.values())
-    assert list(broken(ROOT / "notebooks" / "00-start.ipynb", [hint.link for hint in every])) == []
+    assert list(broken(ROOT / "notebooks" / "00-start.ipynb", [hint.link for hint in HINTS])) == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -81,5 +80,5 @@ def test_every_command_in_the_prose_is_one(page: Path) -> None:
 
 
 def test_every_command_of_a_hint_is_one() -> None:
-    words = " ".join(f"{hint.why} {hint.do}" for hint in [*(r.hint for r in hints.RULES), *hints._SEEN.values()])
+    words = " ".join(f"{hint.why} {hint.do}" for hint in HINTS)
     assert set(re.findall(r"\./lab ([a-z-]+)", words)) <= verbs() | FRONT_DOOR

@@ -49,6 +49,13 @@ class FrontDoor:
             timeout=timeout_s, check=False, stdin=subprocess.DEVNULL,
         )  # fmt: skip
 
+    def start(self, *words: str, stderr: int | None = None) -> subprocess.Popen[str]:
+        """Begin it in a session of its own, with its output to be read."""
+        return subprocess.Popen(
+            [*self.prefix, FRONT_DOOR, *words], env=self.environment, cwd=self.folder, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=stderr, text=True, start_new_session=True,
+        )  # fmt: skip
+
     def connect(self) -> RunningLab:
         return connect(self.folder / "lab.yaml", self.state)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from labkit.swarm.probe import Answer
 
-from .front_door import FRONT_DOOR, FrontDoor
+from .front_door import FrontDoor
 
 LATE_S = 2.0
 """An engine's word comes over ssh from a busy blade: so late at most."""
@@ -58,13 +58,7 @@ def watching(door: FrontDoor, blades: Sequence[str]) -> Iterator[list[Change]]:
                     replica, what = line.rstrip().split(" ", 1)
                     changes.append(Change(time.monotonic(), replica, what))
 
-    logins = [
-        subprocess.Popen(
-            [FRONT_DOOR, "ssh", blade, "sudo", "sh", "-c", f'"{_COMMAND}"'], env=door.environment, cwd=door.folder,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True,
-        )
-        for blade in blades
-    ]  # fmt: skip
+    logins = [door.start("ssh", blade, "sudo", "sh", "-c", f'"{_COMMAND}"') for blade in blades]
     listeners = [threading.Thread(target=listen, args=(login,), daemon=True) for login in logins]
     try:
         for listener in listeners:

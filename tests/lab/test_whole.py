@@ -255,10 +255,7 @@ def test_the_last_chapter_alone_from_a_cold_machine(cold: FrontDoor) -> None:
 
 
 def test_ctrl_c_in_the_middle_of_a_run_leaves_nothing(cold: FrontDoor) -> None:
-    run = subprocess.Popen(
-        [FRONT_DOOR, "run", "--runs", str(cold.folder / "runs")], env=cold.environment, cwd=cold.folder,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-    )  # fmt: skip
+    run = cold.start("run", "--runs", str(cold.folder / "runs"), stderr=subprocess.STDOUT)
     deadline = time.monotonic() + 120
     while not any(isinstance(event, events.Dhcp) for event in events.read(cold.state / "events.jsonl")):
         assert run.poll() is None and time.monotonic() < deadline

@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -205,14 +205,16 @@ class Fleet:
     def registry_data(self) -> Path:
         return self._registry.data
 
-    def trust(self, host: str, ca: Path) -> None:
-        """From their next start, engines know a registry and ask it first for what is Docker Hub's."""
+    @contextlib.contextmanager
+    def trusting(self, host: str, ca: Path) -> Iterator[None]:
+        """Engines that start meanwhile know a registry, and ask it first for what is Docker Hub's."""
         for machine in self.machines:
             machine.trusts[host] = ca
-
-    def distrust(self) -> None:
-        for machine in self.machines:
-            machine.trusts.clear()
+        try:
+            yield
+        finally:
+            for machine in self.machines:
+                machine.trusts.clear()
 
     @property
     def machines(self) -> tuple[Machine, ...]:

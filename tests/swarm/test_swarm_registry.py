@@ -106,8 +106,7 @@ def start_hub(fleet: Fleet, tree: Path, folder: Path) -> Server:
 def test_an_image_is_fetched_once_for_all(fleet: Fleet, hub: Server, cache: State) -> None:
     """Two engines pull ``web:1`` by the mirror, the second once its origin is gone; its own registry goes on."""
     first, second = fleet.blade("blade1"), fleet.blade("blade2")
-    fleet.trust(MIRROR, cache.ca)
-    try:
+    with fleet.trusting(MIRROR, cache.ca):
         until(lambda: fleet.inside(lambda: answers(cache, MIRROR, "/v2/library/web/tags/list")), 30)
         first.reboot("blade1m")
         with engine(first.sock) as client:
@@ -118,8 +117,6 @@ def test_an_image_is_fetched_once_for_all(fleet: Fleet, hub: Server, cache: Stat
         with engine(second.sock) as client:
             api(client).pull("web", tag="1")
             api(client).pull(f"{REGISTRY}/web", tag="1")
-    finally:
-        fleet.distrust()
 
 
 def test_a_cache_that_starts_without_its_origin_serves_what_it_has(
@@ -131,31 +128,30 @@ def test_a_cache_that_starts_without_its_origin_serves_what_it_has(
     """
     certs.ensure_cache(state, SERVER)
     cache, blade = start_cache(fleet, tree, state), fleet.blade("blade1")
-    fleet.trust(MIRROR, state.ca)
     try:
-        until(lambda: fleet.inside(lambda: answers(state, MIRROR, "/v2/library/web/manifests/1")), 30)
-        blade.reboot("blade1k")
-        with engine(blade.sock) as client:
-            api(client).pull("web", tag="1")
-        hub.stop()
-        cache.kill()
-        cache = start_cache(fleet, tree, state)
-        until(lambda: fleet.inside(lambda: answers(state, MIRROR, "/v2/")), 30)
-        blade.reboot("blade1n")
-        with pytest.raises(SwarmError) as refused, engine(blade.sock) as client:
-            api(client).pull("web", tag="1")
-            assert api(client).inspect_image("web:1")["RepoDigests"]
-            api(client).pull("web", tag="2")
-        print(refused.value)
-        assert "registry-1.docker.io" in refused.value.what
-        log = (state.logs / "cache.log").read_text()
-        assert f"http://{HUB} cannot be reached: only what was fetched before is served" in log
-        hub = start_hub(fleet, tree, tmp_path)
-        until(lambda: fleet.inside(lambda: answers(state, MIRROR, "/v2/library/web/manifests/2")), 30)
-        with engine(blade.sock) as client:
-            api(client).pull("web", tag="2")
+        with fleet.trusting(MIRROR, state.ca):
+            until(lambda: fleet.inside(lambda: answers(state, MIRROR, "/v2/library/web/manifests/1")), 30)
+            blade.reboot("blade1k")
+            with engine(blade.sock) as client:
+                api(client).pull("web", tag="1")
+            hub.stop()
+            cache.kill()
+            cache = start_cache(fleet, tree, state)
+            until(lambda: fleet.inside(lambda: answers(state, MIRROR, "/v2/")), 30)
+            blade.reboot("blade1n")
+            with engine(blade.sock) as client:
+                api(client).pull("web", tag="1")
+                assert api(client).inspect_image("web:1")["RepoDigests"]
+            with pytest.raises(SwarmError) as refused, engine(blade.sock) as client:
+                api(client).pull("web", tag="2")
+            assert "registry-1.docker.io" in refused.value.what
+            log = (state.logs / "cache.log").read_text()
+            assert f"http://{HUB} cannot be reached: only what was fetched before is served" in log
+            hub = start_hub(fleet, tree, tmp_path)
+            until(lambda: fleet.inside(lambda: answers(state, MIRROR, "/v2/library/web/manifests/2")), 30)
+            with engine(blade.sock) as client:
+                api(client).pull("web", tag="2")
     finally:
-        fleet.distrust()
         cache.stop()
         hub.stop()
         print((state.logs / "cache.log").read_text()[-2000:])
@@ -187,36 +183,35 @@ def test_room_is_made_and_what_stays_is_whole(
     address = f"{fleet.controller.address.rpartition('.')[0]}.1:5003"
     certs.ensure_registry(state, SERVER)
     server = Server(fleet, registry_command(tree, state, address=address), state.logs / "registry.log")
-    fleet.trust(address, state.ca)
     try:
-        fleet.blade("blade3").reboot("blade3g")
-        until(lambda: fleet.inside(lambda: answers(state, address, "/v2/")), 30)
-        with engine(fleet.blade("blade3").sock) as client:
-            for number in (1, 2, 3):
-                tar = tmp_path / f"{number}.tar"
-                shutil.copy(rootfs, tar)
-                with tar.open("ab") as file:
-                    file.write(os.urandom(1 << 20))
-                ensure_image(client, tar, reference=f"{address}/app:labkit", changes=[f"EXPOSE {number}"])
-        manifests = list(read_shelf(state.path / "registry"))
-        assert len(manifests) == 3
-        goes = [verdict.manifest for verdict in judge_images(manifests, set()) if verdict.goes]
-        assert len(goes) == 2
-        assert fleet.inside(lambda: [delete(state, address, one.digest) for one in goes]) == [202, 202]
-        server.stop()
-        blobs = state.path / "registry/docker/registry/v2/blobs"
-        before = stores.size_of(blobs)
-        subprocess.run(collect_command(tree, state, address=address), check=True, capture_output=True)
-        assert before > stores.size_of(blobs) > 0
-        server = Server(fleet, registry_command(tree, state, address=address), state.logs / "registry.log")
-        until(lambda: fleet.inside(lambda: answers(state, address, "/v2/")), 30)
-        fleet.blade("blade3").reboot("blade3h")
-        with engine(fleet.blade("blade3").sock) as client:
-            api(client).pull(f"{address}/app", tag="labkit")
-            assert "3/tcp" in api(client).inspect_image(f"{address}/app:labkit")["Config"]["ExposedPorts"]
-            assert ensure_image(client, tmp_path / "1.tar", reference=f"{address}/app:labkit", changes=["EXPOSE 1"])
+        with fleet.trusting(address, state.ca):
+            fleet.blade("blade3").reboot("blade3g")
+            until(lambda: fleet.inside(lambda: answers(state, address, "/v2/")), 30)
+            with engine(fleet.blade("blade3").sock) as client:
+                for number in (1, 2, 3):
+                    tar = tmp_path / f"{number}.tar"
+                    shutil.copy(rootfs, tar)
+                    with tar.open("ab") as file:
+                        file.write(os.urandom(1 << 20))
+                    ensure_image(client, tar, reference=f"{address}/app:labkit", changes=[f"EXPOSE {number}"])
+            manifests = list(read_shelf(state.path / "registry"))
+            assert len(manifests) == 3
+            goes = [verdict.manifest for verdict in judge_images(manifests, set()) if verdict.goes]
+            assert len(goes) == 2
+            assert fleet.inside(lambda: [delete(state, address, one.digest) for one in goes]) == [202, 202]
+            server.stop()
+            blobs = state.path / "registry/docker/registry/v2/blobs"
+            before = stores.size_of(blobs)
+            subprocess.run(collect_command(tree, state, address=address), check=True, capture_output=True)
+            assert before > stores.size_of(blobs) > 0
+            server = Server(fleet, registry_command(tree, state, address=address), state.logs / "registry.log")
+            until(lambda: fleet.inside(lambda: answers(state, address, "/v2/")), 30)
+            fleet.blade("blade3").reboot("blade3h")
+            with engine(fleet.blade("blade3").sock) as client:
+                api(client).pull(f"{address}/app", tag="labkit")
+                assert "3/tcp" in api(client).inspect_image(f"{address}/app:labkit")["Config"]["ExposedPorts"]
+                assert ensure_image(client, tmp_path / "1.tar", reference=f"{address}/app:labkit", changes=["EXPOSE 1"])
     finally:
-        fleet.distrust()
         server.stop()
 
 

@@ -14,6 +14,7 @@ import pytest
 from labkit import client, hints
 from labkit.errors import LabkitError, SwarmError
 from labkit.stages import LabState, fold_all
+from tests.known import HINTS
 
 from . import failures_machine, failures_swarm
 from .failures import CASES, LAB, Patch
@@ -89,9 +90,8 @@ def test_every_hint_leads_to_a_heading_that_is_there() -> None:
     book = json.loads((ROOT / "notebooks" / "99-help.ipynb").read_text())
     text = "\n".join("".join(cell["source"]) for cell in book["cells"] if cell["cell_type"] == "markdown")
     headings = {line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")}
-    every = [rule.hint for rule in hints.RULES] + list(hints._SEEN.values())
-    assert {hint.section for hint in every} <= set(hints.SECTIONS) <= headings
-    assert all(hint.why and hint.link.startswith("99-help.ipynb#") for hint in every)
+    assert {hint.section for hint in HINTS} <= set(hints.SECTIONS) <= headings
+    assert all(hint.why and hint.link.startswith("99-help.ipynb#") for hint in HINTS)
 
 
 def test_the_cause_of_an_error_is_known_too() -> None:
