@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labkit.errors import MachineError
+from labkit.secret import Secret
 from labkit.state import State, owner_of
 
 BEGINS = "20000101000000Z"
@@ -76,11 +77,19 @@ def ensure_boot_server(state: State, address: str) -> Certificate:
     return _ensure_server(state, "https", address)
 
 
-def server_context(made: Certificate) -> ssl.SSLContext:
-    """How a server speaks TLS with a certificate: 1.2 and later."""
+def chain(made: Certificate) -> Secret:
+    """A certificate and its key as one text in PEM."""
+    return Secret(made.certificate.read_text() + made.key.read_text())
+
+
+def server_context(chain: Secret) -> ssl.SSLContext:
+    """How a server speaks TLS with a certificate and its key in PEM: 1.2 and later."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(made.certificate, made.key)
+    with os.fdopen(os.memfd_create("tls"), "w") as file:  # OpenSSL reads files only
+        file.write(chain.reveal())
+        file.flush()
+        context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
     return context
 
 

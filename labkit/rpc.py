@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,18 @@ from labkit.errors import ControlError, LabkitError
 Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 LIMIT_B = 1 << 20
+PING = "ping"
+"""A verb that every server answers, and that does nothing."""
+ANSWER_S = 2.0
 
 
-def call(path: Path, verb: str, *, timeout_s: float = 30.0, **fields: Any) -> dict[str, Any]:
-    """Send one request and return the answer's fields.
+def parse_fds(text: str) -> dict[str, int]:
+    """``dhcp=5,tftp=7`` as a mapping. Raises ValueError."""
+    return {name: int(number) for name, _, number in (part.partition("=") for part in text.split(","))}
+
+
+def call(path: Path, verb: str, *, timeout_s: float = 30.0, most_b: int = LIMIT_B, **fields: Any) -> dict[str, Any]:
+    """Send one request and return the answer's fields, ``most_b`` bytes of JSON at most.
 
     Raises ControlError when nobody listens, the answer does not come in time, or the other side refused.
     """
@@ -33,7 +42,7 @@ def call(path: Path, verb: str, *, timeout_s: float = 30.0, **fields: Any) -> di
             sock.connect(str(path))
             sock.sendall(request)
             with sock.makefile("rb") as stream:
-                line = stream.readline(LIMIT_B)
+                line = stream.readline(most_b)
     except TimeoutError:
         raise ControlError(f"no answer to '{verb}' within {timeout_s:g} s", where=str(path)) from None
     except OSError as error:
@@ -72,17 +81,37 @@ def listen(path: Path, *, mode: int = 0o600, owner: tuple[int, int] | None = Non
     return sock
 
 
+async def listens(path: Path) -> bool:
+    """Whether somebody accepts connections on a Unix socket."""
+    try:
+        _, writer = await asyncio.open_unix_connection(path)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+async def answers(path: Path) -> bool:
+    """Whether the process behind a socket of ours answers: the socket itself may be older than its process."""
+    try:
+        await acall(path, PING, timeout_s=ANSWER_S)
+    except ControlError:
+        return False
+    return True
+
+
 async def serve(sock: socket.socket, verbs: Mapping[str, Handler]) -> asyncio.AbstractServer:
     """Answer requests with the handler of their verb. A handler's LabkitError becomes a refusal with its fix."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             request = json.loads(await reader.readline())
-            handler = verbs.get(request.pop("verb"))
-            if handler is None:
-                answer: dict[str, Any] = {"ok": False, "what": "no such verb"}
+            verb = request.pop("verb")
+            handler = verbs.get(verb)
+            if handler is not None:
+                answer: dict[str, Any] = {"ok": True, **await handler(request)}
             else:
-                answer = {"ok": True, **await handler(request)}
+                answer = {"ok": True} if verb == PING else {"ok": False, "what": "no such verb"}
         except LabkitError as error:
             answer = {"ok": False, "what": str(error.what), "fix": error.fix}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -95,4 +124,6 @@ async def serve(sock: socket.socket, verbs: Mapping[str, Handler]) -> asyncio.Ab
         finally:
             writer.close()
 
-    return await asyncio.start_unix_server(talk, sock=sock, limit=LIMIT_B)
+    # The file belongs to who made it; from Python 3.13 a server would remove it.
+    keep: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+    return await asyncio.start_unix_server(talk, sock=sock, limit=LIMIT_B, **keep)

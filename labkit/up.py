@@ -20,7 +20,8 @@ from labkit.chassis import network, qemu
 from labkit.errors import ControlError, MachineError
 from labkit.lab import ChassisKind, FirmwareKind, Lab, NetworkKind
 from labkit.netboot import ports
-from labkit.state import State, owner_of, write_json
+from labkit.sandbox import free_users
+from labkit.state import State, owner_of, write_json, write_whole
 
 Progress = Callable[[str], None]
 
@@ -69,13 +70,17 @@ def up(lab: Lab, state: State, progress: Progress) -> bool:
             "bringing a lab up needs root: it makes network namespaces and opens ports below 1024",
             fix="run it with sudo",
         )
+    os.umask(0o022)  # what belongs to nobody but root is what we say so of, whatever the person's own habit
     check_programs(lab)
     ports.check_stores(lab)
     images.ensure_images(lab, progress=progress)
     state.make()
-    with _only_one(state):
+    with _only_one(state, progress):
+        if status(state) is not None:
+            return False
         make_ssh_key(state)
         _remove_leftovers(state)
+        _make_data(state)
         lacking = stores.ensure_stores(lab, state)
         if lacking:
             progress(lacking)
@@ -108,6 +113,20 @@ def down(state: State, progress: Progress) -> bool:
     return asked or bool(pid) or left
 
 
+def clean(state: State, progress: Progress) -> list[Path]:
+    """Take the lab down and remove all it ever kept: its state and its data, with the swarm and the images in it.
+
+    Returns the folders that were removed. Needs root. Raises MachineError.
+    """
+    if os.geteuid() != 0:
+        raise MachineError("removing what a lab's servers keep needs root", fix="run it with sudo")
+    down(state, progress)
+    going = [folder for folder in (state.data, state.path) if folder.exists()]
+    for folder in going:
+        shutil.rmtree(folder)
+    return going
+
+
 def needed_programs(lab: Lab) -> dict[str, str]:
     """The programs and firmware files that a lab runs, and the packages that have them."""
     if lab.chassis.kind is not ChassisKind.VIRTUAL:
@@ -135,6 +154,24 @@ def make_ssh_key(state: State) -> None:
     )  # fmt: skip
     for path in (state.ssh_key, state.ssh_key.with_suffix(".pub")):
         os.chown(path, *owner_of(state.keys))
+
+
+def _make_data(state: State) -> None:
+    """Have the folder of what the parts keep. It belongs to this state folder: another of its path is not the same."""
+    mark, note = state.path / "id", state.data / "id"
+    if state.data.exists() and _text(mark) != _text(note):
+        shutil.rmtree(state.data)  # somebody deleted the state folder, and this with it
+    state.data.mkdir(parents=True, exist_ok=True)
+    if not note.exists():
+        write_whole(mark, f"{time.time_ns():x}\n")
+        write_whole(note, _text(mark))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
 
 
 def _trust_registry(lab: Lab, state: State, progress: Progress) -> None:
@@ -170,13 +207,15 @@ def _start(lab: Lab, state: State) -> None:
     # unshare stays as the parent outside the process namespace: its pid is the one this machine knows the lab by.
     command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     command += ["--net"] if virtual else []
-    command += [sys.executable, "-m", "labkit.supervisor", "--lab", str(lab.path), "--state", str(state.path)]
+    command += [sys.executable, "-P", "-m", "labkit.supervisor", "--lab", str(lab.path), "--state", str(state.path)]
     command += ["--ready", str(ready_write), "--host-net", str(host_net)]
+    command += ["--users", str(free_users(int(state.tag, 16)).first)]
     log_path = state.logs / "supervisor.log"
     with log_path.open("ab") as log:
+        os.chown(log_path, *owner_of(state.path))
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=log, stderr=log, pass_fds=[ready_write, host_net],
-            start_new_session=True,
+            start_new_session=True, cwd="/", env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         )  # fmt: skip
     os.close(ready_write)
     os.close(host_net)
@@ -267,8 +306,15 @@ def _wait_gone(pid: int, timeout_s: float) -> bool:
 
 
 def _remove_leftovers(state: State) -> bool:
-    """The host's end of the way in, sockets of a lab that is no more, an engine's trust. True when any was there."""
+    """What a lab that is no more has left: the host's end of the way in, sockets, an engine's trust, what its parts
+    needed while they ran. True when any was there.
+    """
     found = network.remove_way_in(state.tag)
+    if os.geteuid() == 0:
+        for folder in (state.roots, state.data / "chassis", *state.data.glob("bmc*")):
+            shutil.rmtree(folder, ignore_errors=True)
+        for log in state.logs.glob("*"):
+            os.chown(log, *owner_of(state.path))
     found = _distrust_registry(state) or found
     if state.run.is_dir():
         for path in state.run.iterdir():
@@ -282,11 +328,13 @@ LOCK = "up.lock"
 
 
 @contextlib.contextmanager
-def _only_one(state: State) -> Iterator[None]:
-    """Hold the state folder's lock, so that two commands at once do not bring up two labs."""
+def _only_one(state: State, progress: Progress) -> Iterator[None]:
+    """Hold the state folder's lock, so that two commands at once do not bring up two labs; waits for the other."""
     with (state.run / LOCK).open("w") as file:
+        os.chown(state.run / LOCK, *owner_of(state.path))
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ControlError(f"another command is bringing this lab up ({state.path})", fix="wait for it") from None
+            progress("another command is bringing this lab up; waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -16,7 +16,7 @@ from labkit.doctor.probe import NotLooked
 from labkit.errors import ControlError
 from labkit.images.store import cache_folder
 from labkit.lab import ChassisKind, Lab, NetworkKind
-from labkit.parts import confined
+from labkit.sandbox import User, of_python, spawn
 from labkit.state import State
 
 T = TypeVar("T")
@@ -25,12 +25,10 @@ ASK_S = 20.0
 Progress = Callable[[str], None]
 
 
-async def ask_dhcp(interface: str, owner: tuple[int, int]) -> list[dict[str, Any]]:
-    """On the supervisor's side: ask in a process of the owner's that may send raw frames. Raises ControlError."""
-    process = await asyncio.create_subprocess_exec(
-        *confined(owner, "net_raw", module="labkit.doctor.ask"), interface,
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+async def ask_dhcp(interface: str, user: User) -> list[dict[str, Any]]:
+    """On the supervisor's side: ask in a process that may send raw frames and nothing else. Raises ControlError."""
+    sandbox = of_python("labkit.doctor.ask", interface, user=user, capabilities=("net_raw",))
+    process = await spawn(sandbox, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
     said, errors = await process.communicate()
     if process.returncode:
         raise ControlError(f"{interface} cannot be asked: {errors.decode(errors='replace').strip()[-200:]}")

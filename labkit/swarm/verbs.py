@@ -189,4 +189,4 @@ def _lab_and_state(options: argparse.Namespace) -> tuple[Lab, State]:
 
 
 def _engine_data(lab: Lab, state: State) -> Path:
-    return state.path / "engine" if lab.network.kind is NetworkKind.VIRTUAL else REAL_ENGINE_DATA
+    return state.data / "engine" if lab.network.kind is NetworkKind.VIRTUAL else REAL_ENGINE_DATA

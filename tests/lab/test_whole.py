@@ -161,7 +161,8 @@ def test_a_blade_that_is_off_is_rehearsed(first_run: Done, front_door: FrontDoor
     """With the real images, and without a trace in its books."""
 
     def books() -> tuple[str, LeaseBook]:
-        return (front_door.state / "boots.json").read_text(), leases.load(front_door.state / "leases.json")
+        folder = State(front_door.state).books
+        return (folder / "boots.json").read_text(), leases.load(folder / "leases.json")
 
     before = books()
     tried = front_door("rehearse", "blade3", timeout_s=120)

@@ -10,9 +10,9 @@ import signal
 import sys
 from pathlib import Path
 
-from labkit import labfile
+from labkit import labfile, rpc
 from labkit.events import Emitter
-from labkit.netboot.bootd import Bootd
+from labkit.netboot.bootd import Bootd, Given
 from labkit.netboot.ports import open_sockets
 from labkit.state import State
 
@@ -26,7 +26,9 @@ def main() -> None:
         until = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, until.set)
         with state.events.open("a") as events:
-            await Bootd(lab, state, open_sockets(lab), catalogue, Emitter(events.fileno())).serve(until)
+            sockets = {**open_sockets(lab), "control": rpc.listen(state.bootd)}
+            emit = Emitter(events.fileno())
+            await Bootd(Given.of(lab, state), state.path, state.swarmd, sockets, catalogue, emit).serve(until)
 
     asyncio.run(serve())
 

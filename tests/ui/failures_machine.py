@@ -23,6 +23,7 @@ from labkit.images import ensure, store, tools
 from labkit.lab import Bmc, NetworkKind
 from labkit.netboot import ports
 from labkit.plan import BaseConfig, BootSecrets, plan
+from labkit.sandbox import ROOT, Sandbox
 from labkit.secret import Secret
 from labkit.state import State
 from labkit.ui.choosers import choose_blades
@@ -77,7 +78,7 @@ def _(patch: Patch) -> object:
 def _(patch: Patch) -> object:
     async def nothing(blade: object) -> None: ...
 
-    chassis = VirtualChassis(LAB, State(patch.folder), "tcg", lambda event: None, nothing)
+    chassis = VirtualChassis(LAB, State(patch.folder), ROOT, "tcg", lambda event: None, nothing)
     return asyncio.run(chassis.press(9, "power", 1))
 
 
@@ -196,7 +197,8 @@ def _(patch: Patch) -> object:
     async def never() -> bool:
         return False
 
-    spec = parts.PartSpec(name="bootd", command=["sh", "-c", "echo no; exit 1"], log=patch.folder / "log", ready=never)
+    sandbox = Sandbox(("sh", "-c", "echo no; exit 1"))
+    spec = parts.PartSpec(name="bootd", sandbox=sandbox, log=patch.folder / "log", ready=never)
     return asyncio.run(parts.Part(spec, lambda event: None).start())
 
 
