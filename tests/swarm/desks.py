@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 from labkit import events, labfile, rpc
 from labkit.errors import ControlError
