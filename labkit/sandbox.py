@@ -81,8 +81,9 @@ class Sandbox:
     ``namespaces`` are those of its own beside the mounts': ``net``, ``uts``. ``net_of`` is the path of a network
     namespace to run in. With ``everything`` it keeps all of root's privileges, else ``capabilities`` alone and never
     gets more. ``shows`` are paths outside that it must be able to reach, ``writes`` those it may write to as well,
-    ``copied`` those whose own modes say no to it. With ``waits`` it reads a line from standard input before its command
-    starts.
+    ``copied`` those whose own modes say no to it, ``devices`` those of /dev that it may open whatever their modes are,
+    with ``work`` as an empty folder to have them on. With ``waits`` it reads a line from standard input before its
+    command starts.
     """
 
     command: tuple[str, ...]
@@ -96,6 +97,8 @@ class Sandbox:
     shows: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     copied: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    work: str = ""
     waits: bool = False
 
     def words(self) -> list[str]:

@@ -117,7 +117,20 @@ def _show(sandbox: Spec) -> None:
             _mount("", str(path), flags=MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV)
     for path, contents in copied.items():
         _lay(path, contents)
+    if sandbox.devices:
+        _lend(sandbox)
     os.chdir("/")
+
+
+def _lend(sandbox: Spec) -> None:
+    """Put nodes of the part's own in the place of devices: it may open these, and the modes of the others stay."""
+    Path(sandbox.work).mkdir(parents=True, exist_ok=True)
+    _mount("tmpfs", sandbox.work, "tmpfs", MS_NOSUID, "mode=755")
+    for name in sandbox.devices:
+        node = Path(sandbox.work, name.replace("/", "-"))
+        os.mknod(node, stat.S_IFCHR | 0o600, Path(name).stat().st_rdev)
+        os.chown(node, sandbox.user.uid, sandbox.user.gid)
+        _mount(str(node), name, flags=MS_BIND)
 
 
 Contents = bytes | dict[str, Any]

@@ -30,7 +30,7 @@ from labkit.errors import ControlError, LabkitError, PowerError
 from labkit.events import Event, LabEvent, Trouble
 from labkit.handover import VARIABLE, hand
 from labkit.lab import Blade, ChassisKind, Lab, NetworkKind
-from labkit.netboot.bootd import Given
+from labkit.netboot.given import Given
 from labkit.netboot.ports import open_sockets
 from labkit.parts import Part, PartSpec
 from labkit.rehearse import stage

@@ -18,7 +18,8 @@ from labkit import labfile, rpc
 from labkit.events import Emitter
 from labkit.lab import Lab
 from labkit.netboot import leases
-from labkit.netboot.bootd import Bootd, Given
+from labkit.netboot.bootd import Bootd
+from labkit.netboot.given import Given
 from labkit.netboot.leases import Lease, LeaseBook, LeaseState
 from labkit.netboot.ports import open_sockets
 from labkit.state import State

@@ -13,7 +13,7 @@ from labkit.lab import Blade, FirmwareKind
 BINARY = "qemu-system-x86_64"
 OVMF_CODE, OVMF_VARS = Path("/usr/share/OVMF/OVMF_CODE_4M.fd"), Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
 """UEFI firmware and its empty variable store, from Debian's package ``ovmf``."""
-KVM = Path("/dev/kvm")
+KVM, TUN = Path("/dev/kvm"), Path("/dev/net/tun")
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,14 @@ dark, and a reboot goes through the firmware again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 
-from labkit.chassis.qemu import KVM, OVMF_VARS, Machine
+from labkit.chassis.qemu import KVM, OVMF_VARS, TUN, Machine
 from labkit.errors import PowerError
 from labkit.events import Event, Power
 from labkit.lab import Blade, FirmwareKind, Lab
@@ -50,8 +50,7 @@ class VirtualChassis:
         self._blades = {blade.slot: blade for blade in lab.blades}
         self._state = state
         self._folder = give(state.data / "chassis", user)
-        kvm = (KVM.stat().st_gid,) if accelerator == "kvm" else ()
-        self._user = replace(user, groups=kvm) if user.uid else user
+        self._user = user
         self._accelerator = accelerator
         self._emit = emit
         self._before_boot = before_boot
@@ -131,9 +130,13 @@ class VirtualChassis:
             os.chown(machine.variables, self._user.uid, self._user.gid)
         os.chown(console, self._user.uid, self._user.gid)  # it alone writes there; the lab's owner reads
         machine.monitor.unlink(missing_ok=True)
-        writes = (str(console), str(self._folder))
+        sandbox = Sandbox(
+            tuple(machine.command()), self._user, writes=(str(console), str(self._folder)),
+            devices=(str(TUN), str(KVM)) if self._accelerator == "kvm" else (str(TUN),),
+            work=str(self._state.roots / f"blade{blade.slot}"),
+        )  # fmt: skip
         with log_path.open("ab") as log:
-            process = await spawn(Sandbox(tuple(machine.command()), self._user, writes=writes), stdout=log, stderr=log)
+            process = await spawn(sandbox, stdout=log, stderr=log)
         if not await self._runs(blade, process):
             raise PowerError(
                 f"its machine did not start: {log_path.read_text(errors='replace').strip()[-300:]}", where=blade.name
@@ -149,16 +152,12 @@ class VirtualChassis:
         try:
             async with asyncio.timeout(START_S):
                 while process.returncode is None:
-                    try:
+                    with contextlib.suppress(OSError):
                         reader, writer = await asyncio.open_unix_connection(self._socket(blade))
-                    except OSError:
-                        await asyncio.sleep(0.02)
-                        continue
-                    try:
-                        if await reader.readline():
-                            return True
-                    finally:
-                        writer.close()
+                        with contextlib.closing(writer):
+                            if await reader.readline():
+                                return True
+                    await asyncio.sleep(0.02)
         except TimeoutError:
             process.kill()
         await process.wait()

@@ -26,7 +26,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +37,11 @@ from labkit.configd import asker
 from labkit.errors import ControlError, LabkitError
 from labkit.events import Emitter, Event
 from labkit.handover import take
-from labkit.lab import Blade, Lab
+from labkit.lab import Blade
 from labkit.netboot.advertise import Advertiser
 from labkit.netboot.boots import BootBook
 from labkit.netboot.dhcpd import DhcpServer
+from labkit.netboot.given import Given
 from labkit.netboot.httpd import Files, application
 from labkit.netboot.metrics import Counters
 from labkit.netboot.neighbours import Prober
@@ -57,22 +58,6 @@ HELPERS = 64
 HTTP_DEAD_MS = 60_000
 """How long a connection waits for a blade that lost its power (tcp(7), TCP_USER_TIMEOUT); then the transfer failed."""
 CLOSE_S = 1.0
-
-
-@dataclass(frozen=True)
-class Given:
-    """What a boot server is told: the lab, what that adds to each plan, what tickets are made with, its TLS chain."""
-
-    lab: Lab
-    own: authoring.Own
-    tickets: Secret
-    chain: Secret | None = None
-
-    @classmethod
-    def of(cls, lab: Lab, state: State) -> Given:
-        """What lies in the state folder; made where it does not. Raises MachineError."""
-        chain = certs.chain(certs.ensure_boot_server(state, str(lab.network.server))) if lab.network.tls else None
-        return cls(lab, authoring.Own.of(state), state.key("tickets"), chain)
 
 
 class Bootd:

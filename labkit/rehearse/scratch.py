@@ -21,7 +21,8 @@ from labkit.configd import asker
 from labkit.errors import LabkitError
 from labkit.handover import take
 from labkit.lab import DhcpMode
-from labkit.netboot.bootd import Bootd, Given
+from labkit.netboot.bootd import Bootd
+from labkit.netboot.given import Given
 from labkit.netboot.ports import open_sockets
 from labkit.state import State
 

@@ -20,7 +20,7 @@ from labkit.chassis import network
 from labkit.errors import ControlError
 from labkit.handover import VARIABLE, hand
 from labkit.lab import Blade, Lab, NetworkKind
-from labkit.netboot.bootd import Given
+from labkit.netboot.given import Given
 from labkit.rehearse.walk import Task
 from labkit.sandbox import Sandbox, User, Users, of_python, spawn
 from labkit.state import State

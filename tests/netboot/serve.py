@@ -12,7 +12,8 @@ from pathlib import Path
 
 from labkit import labfile, rpc
 from labkit.events import Emitter
-from labkit.netboot.bootd import Bootd, Given
+from labkit.netboot.bootd import Bootd
+from labkit.netboot.given import Given
 from labkit.netboot.ports import open_sockets
 from labkit.state import State
 

@@ -19,7 +19,7 @@ from labkit import events, labfile, rpc
 from labkit.artifacts import cpio
 from labkit.errors import ControlError
 from labkit.netboot import leases
-from labkit.netboot.bootd import Given
+from labkit.netboot.given import Given
 from labkit.rehearse.stage import rehearse
 from labkit.rehearse.tried import Rehearsal, verdict
 from labkit.rehearse.walk import Task
