@@ -18,12 +18,18 @@ ENVIRONMENT = {
 }
 
 HOOKS = "/usr/share/mmdebstrap/hooks/merged-usr"
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+"""What Debian's packages are signed with. apt trusts it by itself on Debian only, where the machine's own are."""
 
 
 def make_tree(recipe: Recipe, tree: Path, lock: int, progress: Progress) -> None:
-    """Unpack and set up the recipe's packages. The mirror is mmdebstrap's own choice, with security updates."""
+    """Unpack and set up the recipe's packages.
+
+    The mirror is mmdebstrap's own choice for the suite, with security updates, whatever this machine's sources are.
+    """
     command = [
         *("mmdebstrap", "--mode=root", f"--variant={recipe.variant}", f"--hook-dir={HOOKS}"),
+        f"--keyring={KEYRING}",
         f"--include={','.join(recipe.packages)}",
         '--aptopt=Apt::Install-Recommends "false"',
         *(f"--dpkgopt=path-exclude={glob}" for glob in recipe.excluded),
