@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,8 +68,8 @@ done
 
 
 def codename(os_release: str) -> str:
-    """The suite to try where os-release(5) says this: Debian's stable, or the one before where that is it."""
-    return "bookworm" if "VERSION_CODENAME=trixie\n" in os_release else "trixie"
+    """The suite to try where os-release(5) says this. Ubuntu 24.04 has no keys for Debian 13."""
+    return "trixie" if "VERSION_CODENAME=bookworm\n" in os_release else "bookworm"
 
 
 @dataclass(frozen=True)
@@ -147,14 +148,15 @@ def entered(root: Path) -> Iterator[Suite]:
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     assert process.stdout is not None
+    init = 0
     with process.stdout:
         try:
             init = int(process.stdout.readline())
             yield Suite(root, init, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", **variables(root)})
         finally:
-            process.kill()
-            process.stdout.read()  # ends with the last process in there
-            process.wait()
+            with suppress(ProcessLookupError):
+                os.kill(init or process.pid, signal.SIGKILL)
+            process.wait()  # unshare(1) ends when the first process is gone, which goes last of all in there
 
 
 def variables(root: Path) -> dict[str, str]:
