@@ -18,7 +18,8 @@ from labkit.inside import inside
 LIMIT_S = 60.0
 
 # $1 is an empty folder, $2 the tree, $3 and $4 the tree's folders for /proc and /dev. What the program writes goes to
-# memory. Names are relative because overlayfs takes colons and commas in paths for its own.
+# memory. Names are relative because overlayfs takes colons and commas in paths for its own. The shell stays: systemd
+# for one answers nothing when it is the first process of its namespace.
 SCRIPT = """
 set -e
 mount -t tmpfs -o mode=755 tmpfs "$1"
@@ -29,7 +30,9 @@ mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work root
 mount -t proc proc "root/$3"
 mount --rbind /dev "root/$4"
 shift 4
-exec chroot root "$@"
+exec 3>&2 2>/dev/null # the shell has a line of its own for signals
+(exec chroot root "$@" 2>&3 3>&-)
+exit $?
 """
 
 MEANINGS = {126: "it cannot be executed", 127: "it, or its loader, is not there"}

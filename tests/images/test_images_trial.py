@@ -89,6 +89,15 @@ def test_what_does_not_is_named_with_its_end_and_its_last_line(tree: Path, damag
     assert caught.value.fix
 
 
+def test_it_is_not_the_first_process_of_its_namespace(tree: Path) -> None:
+    """systemd takes itself for the system's manager there, and says no version."""
+    getpid = bytes.fromhex("b827000000 0f05 89c7")  # edi = getpid()
+    elf.write(tree / "bin/pid", getpid + bytes.fromhex("b83c000000 0f05"))
+    with pytest.raises(ImageError) as caught:
+        attempt(tree, "/bin/pid")
+    assert "ended with 1:" not in caught.value.what
+
+
 def test_one_that_does_not_end_is_ended(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial, "LIMIT_S", 0.2)
     elf.write(tree / "bin/bad", b"\xeb\xfe")  # a jump to itself
