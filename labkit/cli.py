@@ -182,12 +182,14 @@ def _write_tree(folder: Path, files: Any, lab: Any) -> int:
     import shutil
 
     from labkit import images
+    from labkit.inside import inside
     from labkit.plan import Rendered
 
     catalogue = images.catalogue(lab)
     for name, resource in files.items():
-        target = folder / name
+        target = inside(folder, name, follow=False)
         target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)  # a link to a loader's own file is replaced, and not written through
         if isinstance(resource, Rendered):
             target.write_bytes(resource.content)
         else:

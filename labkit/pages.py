@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -94,8 +95,10 @@ def put_page(running: RunningLab, text: str) -> Path:
     """Write the page in the shared folder, for everybody to read. It is replaced at once, never half there."""
     page = shares.folder_of(running.lab, running.state) / FILE
     fresh = page.with_name(f".{FILE}")
-    fresh.write_text(f"{text}\n", encoding="utf-8")
-    fresh.chmod(0o644)
+    fresh.unlink(missing_ok=True)
+    with fresh.open("x", encoding="utf-8") as file:  # a new file, and nothing that a link of this name leads to
+        file.write(f"{text}\n")
+        os.fchmod(file.fileno(), 0o644)
     fresh.replace(page)
     return page
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -138,8 +139,9 @@ async def _run_collection(lab: Lab, state: State, user: User) -> int:
 
 
 def size_of(folder: Path) -> int:
-    """The bytes of all files below a folder, 0 where there is none."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    """The bytes of all files below a folder, 0 where there is none. What links lead to is not below it."""
+    found = (path.lstat() for path in folder.rglob("*"))
+    return sum(status.st_size for status in found if stat.S_ISREG(status.st_mode))
 
 
 async def answers_tcp(host: str, port: int) -> bool:

@@ -220,6 +220,20 @@ def test_packages_of_the_tests_are_installed_for_tests_only(door: Door) -> None:
     assert "lab: installing Debian packages: tcpdump" in setup.stderr
 
 
+@pytest.mark.parametrize(("release", "wanted"), [("ID=debian", True), ("ID=ubuntu", False), ("ID_LIKE=ubuntu", False)])
+def test_ubuntu_is_not_asked_for_a_package_that_it_has_as_a_snap(door: Door, release: str, wanted: bool) -> None:
+    door.have("apt-get", "exit 0")
+    door.have("dpkg-query", "exit 1")
+    door.have("cat", f'[ $1 = /etc/os-release ] || exec {shutil.which("cat")} "$@"; echo {release}')
+    done = door.run("setup")
+    door.have_debian(without="")
+    (door.bin / "cat").unlink()
+    (door.bin / "cat").symlink_to(shutil.which("cat") or "/bin/cat")
+    [asked] = [line.split() for line in done.stderr.splitlines() if "installing Debian packages: atftp " in line]
+    assert ("chromium" in asked) == wanted
+    assert asked[-1] == "udhcpc", "all the others, to the last"
+
+
 def test_apt_failing_is_said(door: Door) -> None:
     door.have_debian(without="openipmi")
     door.have("apt-get", "echo 'E: no network' >&2; exit 100")
@@ -257,7 +271,8 @@ def test_another_system_is_told_what_it_lacks(bare: Door) -> None:
     done = bare.run("status")
     assert done.returncode == 1
     assert "neither Debian nor Ubuntu" in done.stderr
-    assert "mmdebstrap" in done.stderr
+    assert "mmdebstrap (mmdebstrap), " in done.stderr
+    assert "fix: files are looked for where Debian has them" in done.stderr
     assert not (bare.checkout / ".venv").exists()
 
 
