@@ -25,6 +25,8 @@ from labkit.swarm.spec import (
     ServiceSpec,
     config_body,
     config_name,
+    endpoint_body,
+    mesh_ports,
     secret_body,
     secret_name,
     service_body,
@@ -37,19 +39,27 @@ SETTLE_S = 2.0
 def ensure_service(client: docker.DockerClient, spec: ServiceSpec) -> ServiceState:
     """Make the service be what ``spec`` says: create it, update it, or leave it when it says the same already.
 
-    Returns at once, with ``action`` saying which; `watch` waits until it runs. Raises SwarmError, for example when
-    another service publishes the same port.
+    One whose ports in the mesh change is removed and created anew. Updated in place, old and new replicas share a
+    virtual address for a while, and when the last old one goes the engines take the new port's rules away with the old
+    one's: all replicas run, and no node answers (https://github.com/moby/moby/issues/41364).
+
+    Returns at once, with ``action`` saying which; `watch` waits until it runs. Raises ParameterError for what no engine
+    should be asked for (`ServiceSpec.check`), SwarmError, for example when another service publishes the same port.
     """
+    spec.check()
     with engine_errors():
         raw = _find(client, spec.name)
         if raw is not None and (raw["Spec"].get("Labels") or {}).get(CONTENT) == spec.digest:
             return _state(client, raw, "found", spec.digest)
+        action = "created" if raw is None else "updated"
+        if raw is not None and mesh_ports(raw["Spec"].get("EndpointSpec")) != mesh_ports(endpoint_body(spec)):
+            remove_service(client, spec.name)
+            raw = None
         body = service_body(spec, _ensure_configs(client, spec), _ensure_secrets(client, spec))
         if raw is None:
             api(client).create_service(**_fields(body))
         else:
             api(client).update_service(raw["ID"], raw["Version"]["Index"], **_fields(body))
-        action = "created" if raw is None else "updated"
         raw = api(client).inspect_service(spec.name)
         _prune_files(client, raw)
         return _state(client, raw, action, spec.digest)
