@@ -15,6 +15,7 @@ import pytest
 from labkit.client import find_lab
 from labkit.errors import ControlError, ParameterError
 from labkit.labfile import load, parse
+from labkit.ui import choose_roles
 from labkit.workbook import (
     BOOK,
     BRING_UP,
@@ -215,6 +216,17 @@ def test_only_the_chapters_that_run_are_asked_how_many_blades_they_need() -> Non
     with pytest.raises(ParameterError, match="blades of 05-day-two is blade1") as caught:
         check_parameters(FOLDER, {}, small)
     assert caught.value.fix == "a lab with 2 blades"
+
+
+def test_who_is_left_out_cannot_manage() -> None:
+    """Nor does it count as nobody: that would take the managers there are their office."""
+    given = {"blades": ["blade1", "blade2"], "managers": ["blade2", "blade3"]}
+    with pytest.raises(ParameterError, match="managers of 03-swarm-bootstrap has blade3, and blades has not") as caught:
+        check_parameters(FOLDER, given, LAB)
+    assert caught.value.fix == "some of blade1, blade2"
+    with pytest.raises(ParameterError, match="blade3 cannot manage"):
+        choose_roles(LAB, blades=LAB.blades[:2], default=["blade3"])
+    assert check_parameters(FOLDER, {**given, "blades": []}, LAB)["03-swarm-bootstrap"]["managers"] == given["managers"]
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

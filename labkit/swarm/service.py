@@ -53,6 +53,7 @@ def ensure_service(client: docker.DockerClient, spec: ServiceSpec) -> ServiceSta
             return _state(client, raw, "found", spec.digest)
         action = "created" if raw is None else "updated"
         if raw is not None and mesh_ports(raw["Spec"].get("EndpointSpec")) != mesh_ports(endpoint_body(spec)):
+            _refuse_taken(client, spec)
             remove_service(client, spec.name)
             raw = None
         body = service_body(spec, _ensure_configs(client, spec), _ensure_secrets(client, spec))
@@ -179,6 +180,16 @@ def _fields(body: Mapping[str, Any]) -> dict[str, Any]:
         "rollback_config": body["RollbackConfig"],
         "endpoint_spec": body.get("EndpointSpec"),
     }
+
+
+def _refuse_taken(client: docker.DockerClient, spec: ServiceSpec) -> None:
+    """Raise SwarmError, as the engine would, while the service that is to make way still runs."""
+    wanted = {port for port, _ in spec.ports}
+    for other in api(client).services():
+        for port in (other["Spec"].get("EndpointSpec") or {}).get("Ports") or ():
+            if other["Spec"]["Name"] != spec.name and port.get("PublishedPort") in wanted:
+                what = f"port '{port['PublishedPort']}' is already in use by service '{other['Spec']['Name']}'"
+                raise SwarmError(what, fix="take another port, or remove that service")
 
 
 def _ensure_configs(client: docker.DockerClient, spec: ServiceSpec) -> dict[str, str]:

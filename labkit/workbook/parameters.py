@@ -8,7 +8,8 @@ The annotation is its type. The comment's last parentheses may say which values 
 
     (1 to 65535)                       and ", none of the lab's own" for a port that a service publishes
     (one of flatcar, fcos)
-    (blades of the lab)                for a list of their names; maybe ", at least 2"
+    (blades of the lab)                for a list of their names; maybe ", at least 2", or ", among blades"
+                                       where another parameter says which take part
     (a file, here or beside this)      from the working folder, else from the notebook's
 
 ``labkit run`` checks all chapters with `check_parameters` before it starts, each notebook itself with `check_given`.
@@ -35,7 +36,7 @@ from labkit.workbook.chapters import CHAPTERS, find_file, folder_of, source_of
 TYPES: Mapping[str, type] = {"int": int, "float": float, "str": str, "bool": bool, "list[str]": list, "dict": dict}
 _RANGE = re.compile(r"\((-?\d+(?:\.\d+)?) to (-?\d+(?:\.\d+)?)(?:, none of the lab's own)?\)$")
 _CHOICES = re.compile(r"\(one of ([^()]+)\)$")
-_BLADES = re.compile(r"\(blades of the lab(?:, at least (\d+))?\)$")
+_BLADES = re.compile(r"\(blades of the lab(?:, at least (\d+))?(?:, among (\w+))?\)$")
 _PORT = "none of the lab's own)"
 _FILE = "(a file, here or beside this)"
 _INJECTED = "# Parameters"
@@ -156,9 +157,9 @@ def check_parameters(
     known = {chapter: read_parameters(folder, chapter) for chapter in CHAPTERS}
     checked: dict[str, dict[str, Any]] = {}
     for chapter in chapters:
-        own = known[chapter]
-        every = {name: one.check(given.get(name, one.default), chapter, lab, folder) for name, one in own.items()}
-        checked[chapter] = {name: value for name, value in every.items() if name in given}
+        values = {name: given.get(name, one.default) for name, one in known[chapter].items()}
+        values = _check_all(known[chapter], values, chapter, lab, folder)
+        checked[chapter] = {name: value for name, value in values.items() if name in given}
     _refuse_unknown(given, {name for own in known.values() for name in own}, "no chapter has a", "they have")
     return checked
 
@@ -175,8 +176,23 @@ def check_given(chapter: str, namespace: MutableMapping[str, Any], lab: Lab) -> 
     if missing:
         raise ParameterError(f"{chapter} does not know its {missing}", fix="run the cell above, with the parameters")
     _refuse_unknown(_injected(namespace.get("In", ())), known, f"{chapter} has no", "it has")
+    namespace.update(_check_all(known, namespace, chapter, lab, folder))
+
+
+def _check_all(
+    known: Mapping[str, Parameter], values: Mapping[str, Any], chapter: str, lab: Lab | None, folder: Path
+) -> dict[str, Any]:
+    """Every parameter of a chapter as `Parameter.check` returns it; then those that depend on another."""
+    checked = {name: one.check(values[name], chapter, lab, folder) for name, one in known.items()}
     for name, one in known.items():
-        namespace[name] = one.check(namespace[name], chapter, lab, folder)
+        found = _BLADES.search(one.words)
+        if lab is not None and found and found[2]:
+            there = [blade.name for blade in client.choose_blades(lab, checked[found[2]])]
+            outside = [blade for blade in checked[name] if blade not in there]
+            if outside:
+                what = f"{name} of {chapter} has {', '.join(outside)}, and {found[2]} has not"
+                raise ParameterError(what, fix=f"some of {', '.join(there)}")
+    return checked
 
 
 def _injected(cells: Sequence[str]) -> list[str]:

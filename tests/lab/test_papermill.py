@@ -58,7 +58,8 @@ def test_from_anywhere_the_lab_has_to_be_named(
         ("02-ignition-authoring", "config", "nowhere.yaml", "nowhere.yaml"),
         ("03-swarm-bootstrap", "managers", '["blade9"]', ["blade9"]),
         ("04-nginx-service", "port", "abc", "abc"),
-        ("05-day-two", "port", "99999", 99999),
+        ("04-nginx-service", "port", "99999", 99999),
+        ("05-day-two", "blades", '["blade1"]', ["blade1"]),
     ],
 )
 def test_a_wrong_value_ends_at_the_second_cell(

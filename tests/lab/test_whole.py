@@ -9,19 +9,20 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from labkit import events, labfile, up
 from labkit.client import bmc_password, ensure_blades, shut_down, wait_blades
-from labkit.errors import ParameterError
+from labkit.errors import ParameterError, SwarmError
 from labkit.netboot import leases
 from labkit.netboot.leases import LeaseBook
-from labkit.nginx import ask_blades, ensure_nginx, joined_addresses
+from labkit.nginx import ask_blades, ensure_nginx, joined_addresses, nginx_spec
 from labkit.stages import STAGES
 from labkit.state import State
-from labkit.swarm import cluster
+from labkit.swarm import cluster, service
 from labkit.swarm.engine import api
 from labkit.swarm.probe import probe
 from labkit.workbook import BRING_UP
@@ -201,15 +202,20 @@ def test_another_port_ends_with_the_page_at_that_one(first_run: Done, front_door
         assert ensure_nginx(running, replicas=2, port=port).converged
         assert all(answer.ok for answer in ask_blades(running, port, rounds=4))
         assert {answer.error for answer in probe(inside, old)} == {"Connection refused"}
+    other = replace(nginx_spec(running, replicas=1, port=8082, text="another"), name="other")
     with running.engine() as engine:
         before = api(engine).inspect_service("web")
+        service.ensure_service(engine, other)
+    with pytest.raises(SwarmError, match="port '8082' is already in use by service 'other'"):
+        ensure_nginx(running, replicas=2, port=8082)
     for wrong in (99999, 0, -1, True, "abc", 22, 2377, 7946):
         with pytest.raises(ParameterError, match="the published port"):
             ensure_nginx(running, replicas=2, port=wrong)  # type: ignore[arg-type]
     with pytest.raises(ParameterError, match="cannot have 0 replicas"):
         ensure_nginx(running, replicas=0, port=8080)
     with running.engine() as engine:
-        assert api(engine).inspect_service("web") == before, "the engine was not asked for it"
+        assert api(engine).inspect_service("web") == before, "nothing was changed"
+        assert service.remove_service(engine, "other")
     assert all(answer.ok for answer in ask_blades(running, 8080))
 
 
