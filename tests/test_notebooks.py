@@ -207,6 +207,12 @@ def test_a_chapter_whose_parameters_have_not_run_says_so(opened: Opened) -> None
     assert "run the cell above" in caught.value.fix
 
 
+def test_a_name_that_is_no_list_is_told_how_to_be_one() -> None:
+    with pytest.raises(ParameterError, match="blades of 01-pxe-setup is a list") as caught:
+        check_parameters(FOLDER, {"blades": "blade1"}, LAB)
+    assert caught.value.fix == 'for example ["blade1"]'
+
+
 def test_only_the_chapters_that_run_are_asked_how_many_blades_they_need() -> None:
     assert check_parameters(FOLDER, {"blades": ["blade1"]}, LAB, BRING_UP)["01-pxe-setup"] == {"blades": ["blade1"]}
     with pytest.raises(ParameterError, match="blades of 05-day-two is blade1") as caught:

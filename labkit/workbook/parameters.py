@@ -71,7 +71,7 @@ class Parameter:
         ``beside`` is the notebook's folder; without it, as without a lab, what only it could tell is not asked.
         Raises ParameterError when this value may not be given.
         """
-        value = self._typed(value, chapter)
+        value = self._typed(value, chapter, lab)
         if self.bounds is not None and not self.bounds[0] <= value <= self.bounds[1]:
             least, most = self.bounds
             raise ParameterError(
@@ -88,7 +88,7 @@ class Parameter:
             return str(find_file(value, beside))
         return value
 
-    def _typed(self, value: Any, chapter: str) -> Any:
+    def _typed(self, value: Any, chapter: str, lab: Lab | None) -> Any:
         """The value, of the right type. Papermill's ``-p`` passes lists on as text, and ``nan`` as a number."""
         wanted = TYPES[self.kind]
         if wanted in (list, dict) and isinstance(value, str):
@@ -97,7 +97,8 @@ class Parameter:
         right = type(value) is wanted or (wanted is float and type(value) is int)
         if not right or (self.kind == "list[str]" and not all(isinstance(one, str) for one in value)):
             what = f"{self.name} of {chapter} is a {self.kind}, not {_brief(repr(value))}"
-            raise ParameterError(what, fix=f"for example {self.default!r}")
+            example = json.dumps([lab.blades[0].name]) if lab and _BLADES.search(self.words) else repr(self.default)
+            raise ParameterError(what, fix=f"for example {example}")
         if wanted is float and not math.isfinite(value):
             raise ParameterError(f"{self.name} of {chapter} is {value}", fix=f"a number, for example {self.default!r}")
         return value
