@@ -138,7 +138,7 @@ def _parameter(word: str) -> tuple[str, Any]:
         raise ParameterError(f"a parameter is NAME=VALUE, not {word!r}", fix="-p replicas=2")
     try:
         return name, json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # no JSON, or a number or a nesting beyond Python's limits
         return name, text
 
 

@@ -40,20 +40,22 @@ def find_lab(path: Path | None = None) -> Path:
     """
     if path is not None:
         return path.absolute()
-    if "LABKIT_LAB" in os.environ:
+    if os.environ.get("LABKIT_LAB"):
         return Path(os.environ["LABKIT_LAB"]).absolute()
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / "lab.yaml").is_file():
             return folder / "lab.yaml"
     raise ControlError(
-        "no lab.yaml here or in a folder above", fix="go to the lab's folder, or name the file with --lab"
+        "no lab.yaml here or in a folder above",
+        where=str(here),
+        fix="go to the lab's folder, or name the file: export LABKIT_LAB=/path/to/lab.yaml",
     )
 
 
 def find_state(lab_path: Path, path: Path | None = None) -> State:
     """The state folder: the one given, else ``$LABKIT_STATE``, else ``.lab`` beside the lab file."""
-    if path is None and "LABKIT_STATE" in os.environ:
+    if path is None and os.environ.get("LABKIT_STATE"):
         path = Path(os.environ["LABKIT_STATE"])
     return State((path or lab_path.parent / STATE_FOLDER).absolute())
 

@@ -54,7 +54,7 @@ RULES: tuple[_Rule, ...] = (
     _rule(_E.SwarmError, r"image missing:", "image-missing", SERVICE,
           "The blade that was to run the replica asked the registry for the image, and the registry does not have it "
           "under this name.", "Run the cell that puts the image into the lab's registry, or correct its name."),
-    _rule(_E.SwarmError, r"port taken: another service", "service-port-taken", SERVICE,
+    _rule(_E.SwarmError, r"port taken: another service|already in use by service", "service-port-taken", SERVICE,
           "A published port belongs to one service only, on every node at once.",
           "Take another port, or remove the service that has it: docker service ls shows both."),
     _rule(_E.SwarmError, r"port taken: another program|address already in use", "node-port-taken", SERVICE,

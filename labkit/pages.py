@@ -15,6 +15,7 @@ from labkit.nginx import SITE, TARGET_PORT, deploy, image_of, joined_addresses
 from labkit.swarm import service
 from labkit.swarm.judge import ServiceState
 from labkit.swarm.probe import probe
+from labkit.swarm.published import check_port, port_beside, taken_ports
 from labkit.swarm.spec import ConfigFile, Mount, ServiceSpec, UpdatePolicy
 
 NAME = "pages"
@@ -32,7 +33,11 @@ def mounts(lab: Lab, *, share: bool) -> tuple[Mount, ...]:
 
 
 def pages_spec(lab: Lab, *, port: int, share: bool) -> ServiceSpec:
-    """One nginx on every blade, which answers for itself: published in host mode, past the mesh."""
+    """One nginx on every blade, which answers for itself: published in host mode, past the mesh.
+
+    Raises ParameterError for a port that the lab needs itself.
+    """
+    check_port(port, taken_ports(lab))
     return ServiceSpec(
         name=NAME,
         image=image_of(lab),
@@ -43,6 +48,11 @@ def pages_spec(lab: Lab, *, port: int, share: bool) -> ServiceSpec:
         mounts=mounts(lab, share=share),
         update=UpdatePolicy(parallelism=0, order="stop-first", monitor_s=1),
     )
+
+
+def own_port(lab: Lab, port: int) -> int:
+    """The port on which each blade answers for itself, near ``port`` on which it answers for all."""
+    return port_beside(port, lab)
 
 
 def ensure_pages(

@@ -25,6 +25,8 @@ from labkit.swarm.spec import (
     ServiceSpec,
     config_body,
     config_name,
+    endpoint_body,
+    mesh_ports,
     secret_body,
     secret_name,
     service_body,
@@ -37,19 +39,28 @@ SETTLE_S = 2.0
 def ensure_service(client: docker.DockerClient, spec: ServiceSpec) -> ServiceState:
     """Make the service be what ``spec`` says: create it, update it, or leave it when it says the same already.
 
-    Returns at once, with ``action`` saying which; `watch` waits until it runs. Raises SwarmError, for example when
-    another service publishes the same port.
+    One whose ports in the mesh change is removed and created anew. Updated in place, old and new replicas share a
+    virtual address for a while, and when the last old one goes the engines take the new port's rules away with the old
+    one's: all replicas run, and no node answers (https://github.com/moby/moby/issues/41364).
+
+    Returns at once, with ``action`` saying which; `watch` waits until it runs. Raises ParameterError for what no engine
+    should be asked for (`ServiceSpec.check`), SwarmError, for example when another service publishes the same port.
     """
+    spec.check()
     with engine_errors():
         raw = _find(client, spec.name)
         if raw is not None and (raw["Spec"].get("Labels") or {}).get(CONTENT) == spec.digest:
             return _state(client, raw, "found", spec.digest)
+        action = "created" if raw is None else "updated"
+        if raw is not None and mesh_ports(raw["Spec"].get("EndpointSpec")) != mesh_ports(endpoint_body(spec)):
+            _refuse_taken(client, spec)
+            remove_service(client, spec.name)
+            raw = None
         body = service_body(spec, _ensure_configs(client, spec), _ensure_secrets(client, spec))
         if raw is None:
             api(client).create_service(**_fields(body))
         else:
             api(client).update_service(raw["ID"], raw["Version"]["Index"], **_fields(body))
-        action = "created" if raw is None else "updated"
         raw = api(client).inspect_service(spec.name)
         _prune_files(client, raw)
         return _state(client, raw, action, spec.digest)
@@ -169,6 +180,16 @@ def _fields(body: Mapping[str, Any]) -> dict[str, Any]:
         "rollback_config": body["RollbackConfig"],
         "endpoint_spec": body.get("EndpointSpec"),
     }
+
+
+def _refuse_taken(client: docker.DockerClient, spec: ServiceSpec) -> None:
+    """Raise SwarmError, as the engine would, while the service that is to make way still runs."""
+    wanted = {port for port, _ in spec.ports}
+    for other in api(client).services():
+        for port in (other["Spec"].get("EndpointSpec") or {}).get("Ports") or ():
+            if other["Spec"]["Name"] != spec.name and port.get("PublishedPort") in wanted:
+                what = f"port '{port['PublishedPort']}' is already in use by service '{other['Spec']['Name']}'"
+                raise SwarmError(what, fix="take another port, or remove that service")
 
 
 def _ensure_configs(client: docker.DockerClient, spec: ServiceSpec) -> dict[str, str]:

@@ -41,7 +41,7 @@ def run(
     """
     folder = notebooks_folder(lab_path)
     lab = labfile.load(lab_path)
-    parameters = check_parameters(folder, given, lab)
+    parameters = check_parameters(folder, given, lab, chapters)
     chosen = client.choose_blades(lab, given.get("blades"))
     made = up.status(state) is None
     began, ticks = time.time(), time.monotonic()
