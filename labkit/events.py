@@ -173,8 +173,8 @@ class Service(Event):
     """A swarm service changed: ``created``, ``updated``, ``rolled back``, ``converged``, ``failed``, ``running``,
     ``answered``, ``removed``.
 
-    ``failed`` says in ``detail`` why it did not come up, ``running`` names one replica there; ``answered`` says that this
-    replica answered ``count`` requests through the blade's port.
+    ``failed`` says in ``detail`` why it did not come up, and ``running`` names one replica there; ``answered`` says
+    that this replica answered ``count`` requests through the blade's port.
     """
 
     kind = "service"
