@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labkit import events, labfile, rpc, stages, up
+from labkit import ends, events, labfile, rpc, stages, up
 from labkit.chassis import power
 from labkit.errors import ControlError, LabkitError, MachineError, ParameterError, PowerError
 from labkit.lab import Blade, ChassisKind, Lab, NetworkKind
@@ -87,6 +87,23 @@ class RunningLab:
     def stages(self) -> stages.LabState:
         """How far each blade is."""
         return stages.fold_all(self.events())
+
+    def part_check(self, *parts: str) -> Callable[[], None]:
+        """What a wait that depends on these parts of the lab calls in each turn, from now on.
+
+        It raises MachineError once one of them has died three times in a row for the same reason.
+        """
+        began, feed, state = time.time(), events.follow(self.state.events, every_s=0), stages.LabState()
+
+        def check() -> None:
+            nonlocal state
+            while (event := next(feed)) is not None:
+                state = stages.fold(state, event)
+            broken = ends.dead_part(self.state, state, parts, since=began)
+            if broken is not None:
+                raise broken
+
+        return check
 
     @contextmanager
     def engine(self) -> Iterator[docker.DockerClient]:
@@ -195,7 +212,11 @@ def ensure_lab(
     state = find_state(path, state_path)
     lab = labfile.load(path)
     if up.status(state) is not None:
-        return RunningLab(lab, state)
+        running = RunningLab(lab, state)
+        broken = ends.dead_part(state, running.stages(), ends.JOINING)
+        if broken is not None:
+            raise broken
+        return running
     if lab.network.kind is NetworkKind.INTERFACE and not own_engine:
         raise MachineError(
             "in a real lab the swarm's manager is this machine's own Docker engine, and that needs your yes",
@@ -238,10 +259,9 @@ def ensure_blades(
 ) -> BladesUp:
     """Switch on the blades that are off and wait until each is as far as ``until``: ``os`` or ``joined``.
 
-    ``show`` is called with the lab's state about twice a second. Raises PowerError naming each blade that did not get
-    there, its stage and what was last seen of it.
+    ``show`` is called with the lab's state about twice a second. Raises as `wait_blades` does.
     """
-    chosen = tuple(blades)
+    since, chosen = time.time(), tuple(blades)
     before = running.stages()
     off = [blade for blade in chosen if running.power_state(blade) == "off"]
     for blade in off:
@@ -250,7 +270,7 @@ def ensure_blades(
         for blade in chosen:
             if blade not in off and not _reached(before.blade(blade.name), until):
                 running.admit(blade)
-    wait_blades(running, chosen, until=until, timeout_s=timeout_s, show=show)
+    wait_blades(running, chosen, until=until, timeout_s=timeout_s, show=show, since=since)
     went = {blade.name for blade in off} | {b.name for b in chosen if not _reached(before.blade(b.name), until)}
     return BladesUp(
         found=tuple(b.name for b in chosen if b.name not in went),
@@ -265,8 +285,15 @@ def wait_blades(
     until: str = "joined",
     timeout_s: float = BOOT_S,
     show: Callable[[stages.LabState], None] = lambda state: None,
+    since: float | None = None,
 ) -> None:
-    """Wait until each blade is as far as ``until``, as the events tell. Raises PowerError naming those that are not."""
+    """Wait until each blade is as far as ``until``, as the events tell. ``since`` is when the wait began, in wall-clock
+    seconds, where that was before now.
+
+    Raises PowerError naming each blade that did not get there, its stage and what was last seen of it; also as soon as
+    that is known, as MachineError where a part of the lab is the reason (`labkit.ends`).
+    """
+    began = time.time() if since is None else since
     state = stages.LabState()
     shown = 0.0
     for event in events.follow(running.state.events, until=time.time() + timeout_s):
@@ -279,6 +306,10 @@ def wait_blades(
             shown = time.monotonic()
         if not late:
             return
+        end = ends.known_end(running.lab, running.state, state, late, until=until, since=began, now=time.time())
+        if end is not None:
+            show(state)
+            raise end
         if up.status(running.state) is None:
             raise ControlError("the lab went down", fix="start it with ./lab up")
     words = [_where(state.blade(name)) for name in late]

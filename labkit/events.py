@@ -25,6 +25,8 @@ from typing import Any, ClassVar
 SCHEMA = 1
 REHEARSAL = "rehearsal"
 """What stands for a boot's identity in the events of a rehearsal: packets were exchanged, and no blade ran."""
+CUT = "power cut"
+"""What a `Power` that is ``off`` says where somebody pulled the plug, and not the machine itself went off."""
 TLS = "tls"
 """The part of a `Trouble` that says why a blade would not speak to the lab over HTTPS."""
 
@@ -168,11 +170,11 @@ class Swarm(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Service(Event):
-    """A swarm service changed: ``created``, ``updated``, ``rolled back``, ``converged``, ``running``,
+    """A swarm service changed: ``created``, ``updated``, ``rolled back``, ``converged``, ``failed``, ``running``,
     ``answered``, ``removed``.
 
-    ``running`` names one replica in ``detail``; ``answered`` says that this replica answered ``count`` requests through
-    the blade's port.
+    ``failed`` says in ``detail`` why it did not come up, and ``running`` names one replica there; ``answered`` says
+    that this replica answered ``count`` requests through the blade's port.
     """
 
     kind = "service"

@@ -112,7 +112,12 @@ def watch_nginx(
     ``asked`` is as in `labkit.swarm.service.watch`. Raises SwarmError with the reason when it does not become whole.
     """
     with running.engine() as engine:
-        done = service.watch(engine, NAME, timeout_s, progress=progress, asked=asked)
+        check = running.part_check("registry")
+        try:
+            done = service.watch(engine, NAME, timeout_s, progress=progress, asked=asked, check=check)
+        except SwarmError as error:
+            running.emit(events.Service(name=NAME, action="failed", detail=error.what.splitlines()[0]))
+            raise
     running.emit(events.Service(name=NAME, action="converged"))
     for replica, blade in sorted(done.places.items()):
         running.emit(events.Service(blade=blade, name=NAME, action="running", detail=replica))

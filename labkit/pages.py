@@ -66,7 +66,8 @@ def ensure_pages(
     spec = pages_spec(running.lab, port=port, share=not why_not_shared(running))
     with running.engine() as engine:
         state = deploy(engine, spec)
-        return service.watch(engine, NAME, timeout_s, progress=progress, asked=state.asked, settle_s=0)
+        check = running.part_check("registry", "share")
+        return service.watch(engine, NAME, timeout_s, progress=progress, asked=state.asked, settle_s=0, check=check)
 
 
 def remove_pages(running: RunningLab) -> bool:

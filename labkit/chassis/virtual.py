@@ -16,7 +16,7 @@ from pathlib import Path
 
 from labkit.chassis.qemu import KVM, OVMF_VARS, TUN, Machine
 from labkit.errors import PowerError
-from labkit.events import Event, Power
+from labkit.events import CUT, Event, Power
 from labkit.lab import Blade, FirmwareKind, Lab
 from labkit.sandbox import Sandbox, User, give, spawn
 from labkit.state import State
@@ -167,7 +167,9 @@ class VirtualChassis:
         await process.wait()
         if self._running.get(blade.slot) is process:
             del self._running[blade.slot]
-            self._emit(Power(blade=blade.name, state="off", detail="shut itself down"))
+            died = f"its machine ended with status {process.returncode}, logs/{blade.name}.qemu.log may say why"
+            detail = died if process.returncode else "shut itself down"
+            self._emit(Power(blade=blade.name, state="off", detail=detail))
 
     async def _stop(self, blade: Blade) -> None:
         process = self._running.pop(blade.slot, None)
@@ -175,7 +177,7 @@ class VirtualChassis:
             return
         process.kill()
         await process.wait()
-        self._emit(Power(blade=blade.name, state="off", detail="power cut"))
+        self._emit(Power(blade=blade.name, state="off", detail=CUT))
 
     async def _monitor(self, blade: Blade, command: str) -> None:
         """One command over QMP (docs/interop/qmp-spec): greeting, capabilities, command."""

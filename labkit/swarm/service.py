@@ -16,8 +16,10 @@ import docker.errors
 from labkit.errors import SwarmError
 from labkit.swarm import cluster
 from labkit.swarm.compose import Deployed
+from labkit.swarm.deaths import Deaths
 from labkit.swarm.engine import api, engine_errors
 from labkit.swarm.judge import ServiceState, judge_service
+from labkit.swarm.lastwords import crashed, failure
 from labkit.swarm.node import read_task
 from labkit.swarm.spec import (
     CONTENT,
@@ -98,18 +100,23 @@ def watch(
     every_s: float = 0.5,
     settle_s: float = SETTLE_S,
     asked: str = "",
+    check: Callable[[], None] = lambda: None,
 ) -> ServiceState:
     """Wait until a service has converged and stayed so for ``settle_s``; ``progress`` gets each new state.
 
     ``asked`` is the digest of what it is wanted to be (`ServiceState.asked` of the state that `ensure_service` and
-    `roll_back` return), else what it is to be at the first look. Raises SwarmError with the reason when it does not
-    within ``timeout_s``, or as soon as swarm gives up an update.
+    `roll_back` return), else what it is to be at the first look. ``check`` is called before each look and may raise:
+    what the service depends on besides the swarm.
+
+    Raises SwarmError with the reason when it does not within ``timeout_s``, or as soon as that is known: swarm gives up
+    an update, or replicas die in the same way again and again (`labkit.swarm.deaths`).
     """
     deadline = time.monotonic() + timeout_s
-    since, shown = None, None
+    since, shown, deaths = None, None, Deaths()
     while True:
+        check()
         state, now = look(client, name, asked=asked), time.monotonic()
-        asked = state.asked
+        asked, crash = state.asked, deaths.take(state.deaths)
         if state != shown and progress is not None:
             progress(state)
         shown = state
@@ -118,11 +125,12 @@ def watch(
             return state
         late = now >= deadline and since is None
         if state.given_up or (late and state.failed):
-            raise SwarmError(f"service '{name}' was not updated: {state.reason}")
+            raise failure(client, state, f"service '{name}' was not updated: {state.reason}", deaths.latest)
+        if crash is not None and since is None:
+            raise failure(client, state, crashed(state, crash), crash.latest)
         if late:
-            raise SwarmError(
-                f"service '{name}' has {state.running} of {state.wanted} replicas after {timeout_s:g} s: {state.reason}"
-            )
+            what = f"service '{name}' has {state.running} of {state.wanted} replicas after {timeout_s:g} s"
+            raise failure(client, state, f"{what}: {state.reason}", deaths.latest)
         time.sleep(every_s)
 
 

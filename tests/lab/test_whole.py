@@ -146,10 +146,12 @@ def test_an_orderly_shutdown_is_a_conversation(first_run: Done, front_door: Fron
     """IPMI soft-off: asked, drained, left, removed, in this order; nobody is listed for it afterwards."""
     running = front_door.connect()
     blade = running.lab.blade("blade3")
-    since = max(event.seq for event in running.events())
+    since, began = max(event.seq for event in running.events()), time.time()
     with causes("power-stuck"):  # it leaves the swarm first, which takes its time
         shut_down(running, blade, timeout_s=0)
     running.wait_power(blade, "off", timeout_s=150)
+    with causes("blade-off"):  # whoever waits for it hears so at once
+        wait_blades(running, [blade], since=began)
     after = [event for event in running.events() if event.seq > since and event.blade == blade.name]
     leave = [event for event in after if isinstance(event, events.Leave)]
     assert [event.step for event in leave] == ["asked", "drained", "left", "removed"]

@@ -300,7 +300,7 @@ def test_an_old_failure_explains_nothing() -> None:
     assert judged(failed, task(1, "starting"), task(2)).reason == "starting on blade1"
     assert judged(failed, task(1), task(2)).reason == ""
     assert judged(failed, task(1), task(2), update="rollback_completed", asked="another").reason == (
-        "swarm gave up the update and took it back: the replica on blade1 ended with status 1"
+        "swarm gave up the update and took it back: the replica on blade1 ended with status 1: the program's own error"
     )
 
 
@@ -311,8 +311,8 @@ def test_an_update_on_its_way_back_says_why_and_what_it_waits_for() -> None:
     back = judged(bad, task(1), heir, old, update="rollback_started", asked="another")
     assert back.failed and not back.given_up and not back.converged
     assert back.reason == (
-        "swarm gave up the update and is taking it back: the replica on blade1 ended with status 4; "
-        "now waiting on blade2 for its predecessor to stop on blade3"
+        "swarm gave up the update and is taking it back: the replica on blade1 ended with status 4: the program's own "
+        "error; now waiting on blade2 for its predecessor to stop on blade3"
     )
     assert not judged(task(1), heir, update="updating").failed
 
@@ -348,7 +348,9 @@ def test_what_a_replica_that_is_ready_waits_for() -> None:
 def test_the_newest_failure_counts() -> None:
     first = task(1, "rejected", desired="shutdown", error="No such image: i", created=1)
     last = replace(first, id="t9", state="failed", error="task: non-zero exit (2)", created=9)
-    assert judged(last, first, task(1, "pending", node="")).reason == "the replica on blade1 ended with status 2"
+    assert judged(last, first, task(1, "pending", node="")).reason == (
+        "the replica on blade1 ended with status 2: the program's own error"
+    )
 
 
 @pytest.mark.parametrize(
@@ -370,7 +372,8 @@ def test_the_newest_failure_counts() -> None:
         ("task: non-zero exit (137): dockerexec: unhealthy container",
          "unhealthy: the replica on blade1 did not pass its health check"),
         ("task: non-zero exit (137)",
-         "the replica on blade1 ended with status 137: it needs more memory than its limit, or was killed"),
+         "the replica on blade1 ended with status 137: killed (signal 9): it needs more memory than its limit, or was "
+         "killed by somebody"),
         ("", "the replica on blade1 ended by itself"),
         ("something new", "something new on blade1"),
     ],

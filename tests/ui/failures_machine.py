@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from labkit import authoring, client, labfile, parts, up
+from labkit import authoring, client, events, labfile, parts, up
 from labkit.chassis import bmc, network, power
 from labkit.chassis.virtual import VirtualChassis
 from labkit.images import ensure, store, tools
@@ -200,6 +200,32 @@ def _(patch: Patch) -> object:
     sandbox = Sandbox(("sh", "-c", "echo no; exit 1"))
     spec = parts.PartSpec(name="bootd", sandbox=sandbox, log=patch.folder / "log", ready=never)
     return asyncio.run(parts.Part(spec, lambda event: None).start())
+
+
+@case("part-loops")
+def _(patch: Patch) -> object:
+    running = patch.running([])
+
+    async def die(times: int) -> None:
+        told: list[events.Event] = []
+        enough = asyncio.Event()
+
+        def emit(event: events.Event) -> None:
+            told.append(dataclasses.replace(event, seq=len(told) + 1, time=time.time()))
+            running.state.events.write_text("".join(events.encode(one) + "\n" for one in told))
+            if sum(isinstance(one, events.Part) and one.state == "died" for one in told) == times:
+                enough.set()
+
+        spec = parts.PartSpec(name="bootd", command=["sh", "-c", "echo $$: no; exit 1"], log=patch.folder / "log")
+        part = parts.Part(spec, emit)
+        await part.start()
+        await enough.wait()
+        await part.stop()
+
+    began = time.time()
+    asyncio.run(die(3))
+    client.wait_blades(running, [BLADE], timeout_s=0, since=began)
+    return None
 
 
 # --- the lab, its file, its parameters, the notebook ------------------------------------------------------------------
