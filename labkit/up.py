@@ -17,7 +17,7 @@ from typing import Any
 
 from labkit import certs, images, rpc, stores
 from labkit.chassis import network, qemu
-from labkit.errors import ControlError, MachineError
+from labkit.errors import ControlError, DeniedError, FaultError, MachineError, NotUpError
 from labkit.lab import ChassisKind, FirmwareKind, Lab, NetworkKind
 from labkit.netboot import ports
 from labkit.state import State, owner_of, write_json
@@ -41,12 +41,13 @@ VIRTUAL_PROGRAMS = {"qemu-system-x86_64": "qemu-system-x86", "ipmi_sim": "openip
 
 
 def status(state: State) -> dict[str, Any] | None:
-    """What the supervisor says of its lab, or None when there is none."""
-    if not state.control.exists():
-        return None
+    """What the supervisor says of its lab, or None when there is none.
+
+    Raises DeniedError for somebody else's lab, and ControlError for one that does not answer.
+    """
     try:
         return rpc.call(state.control, "status", timeout_s=10)
-    except ControlError:
+    except NotUpError:
         return None
 
 
@@ -93,11 +94,17 @@ def down(state: State, progress: Progress) -> bool:
     """
     pid = _supervisor_pid(state)
     asked = False
-    if status(state) is not None:
-        progress("stopping the lab")
-        with contextlib.suppress(ControlError):
+    try:
+        if status(state) is not None:
+            progress("stopping the lab")
             rpc.call(state.control, "down", timeout_s=10)
             asked = True
+    except DeniedError:
+        raise
+    except NotUpError:
+        pass  # it went down by itself just now
+    except ControlError as error:
+        progress(f"{error.what}; ending it by force")
     if pid and not asked:
         _signal(pid, signal.SIGTERM)
     if pid and not _wait_gone(pid, DOWN_S):
@@ -190,7 +197,8 @@ def _start(lab: Lab, state: State) -> None:
         process.stdin.close()
         word = _read_word(ready_read, log_path)
         if not word["ok"]:
-            raise MachineError(word["what"], where=word.get("where", ""), fix=word.get("fix", ""))
+            kind = FaultError if word.get("status") == FaultError.status else MachineError
+            raise kind(word["what"], where=word.get("where", ""), fix=word.get("fix", ""))
     except BaseException:  # also Ctrl-C: a lab that is half up must not stay
         process.kill()
         process.wait()

@@ -33,8 +33,8 @@ from typing import Any
 
 from aiohttp import web
 
-from labkit import authoring, certs, images, labfile, rpc
-from labkit.errors import ControlError, LabkitError
+from labkit import authoring, certs, faults, images, labfile, rpc
+from labkit.errors import ControlError
 from labkit.events import Emitter, Event
 from labkit.lab import Blade, Lab
 from labkit.netboot.advertise import Advertiser
@@ -161,18 +161,14 @@ class Bootd:
 
 
 def main() -> int:
-    """Run the boot server until SIGTERM. The exit status is that of the error, or 0."""
-    try:
-        lab = labfile.load(Path(os.environ["LABKIT_LAB"]))
-        state = State(Path(os.environ["LABKIT_STATE"]))
-        sockets = {name: socket.socket(fileno=number) for name, number in parse_fds(os.environ["LABKIT_FDS"]).items()}
-        emit = Emitter(int(os.environ["LABKIT_EVENTS_FD"]))
-        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a transfer takes three descriptors
-        asyncio.run(_serve(Bootd(lab, state, sockets, images.catalogue(lab), emit)))
-    except LabkitError as error:
-        print(error, file=sys.stderr)
-        return error.status
+    """Run the boot server until SIGTERM. Raises LabkitError."""
+    lab = labfile.load(Path(os.environ["LABKIT_LAB"]))
+    state = State(Path(os.environ["LABKIT_STATE"]))
+    sockets = {name: socket.socket(fileno=number) for name, number in parse_fds(os.environ["LABKIT_FDS"]).items()}
+    emit = Emitter(int(os.environ["LABKIT_EVENTS_FD"]))
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a transfer takes three descriptors
+    asyncio.run(_serve(Bootd(lab, state, sockets, images.catalogue(lab), emit)))
     return 0
 
 
@@ -184,4 +180,4 @@ async def _serve(bootd: Bootd) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(faults.guard_part(main))

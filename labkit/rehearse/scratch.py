@@ -16,9 +16,8 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from labkit import images, labfile
+from labkit import faults, images, labfile
 from labkit.chassis import network
-from labkit.errors import LabkitError
 from labkit.lab import DhcpMode, Lab
 from labkit.netboot.bootd import Bootd
 from labkit.netboot.ports import open_sockets
@@ -38,24 +37,20 @@ async def serve(lab: Lab, state: State) -> None:
 
 
 def main() -> int:
-    """Run it. The exit status is that of the error, or 0."""
+    """Run it. Raises LabkitError."""
     print("ready", flush=True)
     if sys.stdin.readline() != "go\n":
         return 1
-    try:
-        lab = labfile.load(Path(os.environ["LABKIT_LAB"]))
-        lab = replace(lab, network=replace(lab.network, dhcp=DhcpMode.SERVER))
-        link, server = network.link_of(lab), f"{lab.network.server}/{lab.network.subnet.prefixlen}"
-        network.run_ip("link set lo up", f"link set {link} up", f"addr add {server} brd + dev {link}")
-        with tempfile.TemporaryDirectory(prefix="labkit-") as folder:
-            state = State(Path(folder))
-            state.make()
-            asyncio.run(serve(lab, state))
-    except LabkitError as error:
-        print(error, file=sys.stderr)
-        return error.status
+    lab = labfile.load(Path(os.environ["LABKIT_LAB"]))
+    lab = replace(lab, network=replace(lab.network, dhcp=DhcpMode.SERVER))
+    link, server = network.link_of(lab), f"{lab.network.server}/{lab.network.subnet.prefixlen}"
+    network.run_ip("link set lo up", f"link set {link} up", f"addr add {server} brd + dev {link}")
+    with tempfile.TemporaryDirectory(prefix="labkit-") as folder:
+        state = State(Path(folder))
+        state.make()
+        asyncio.run(serve(lab, state))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(faults.guard_part(main))

@@ -30,7 +30,7 @@ from typing import Any, TypeVar
 
 import docker
 
-from labkit import labfile, rpc
+from labkit import faults, labfile, rpc
 from labkit.errors import ControlError, LabkitError, SwarmError
 from labkit.events import Emitter, Event, Leave, Swarm, Trouble
 from labkit.lab import Lab, Role
@@ -309,12 +309,9 @@ def main() -> int:
     except KeyError as error:
         print(f"the swarm desk is started by the lab's supervisor: {error} is not set", file=sys.stderr)
         return 2
-    except LabkitError as error:
-        print(error, file=sys.stderr)
-        return error.status
     asyncio.run(run(lab, state, emit))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(faults.guard_part(main))
