@@ -67,6 +67,11 @@ def _programs(lab: Lab, facts: Facts) -> Iterator[Finding]:
 
 
 def _parts(lab: Lab, facts: Facts) -> Iterator[Finding]:
+    if facts.silent:
+        yield Finding("lab", BAD, f"it is up and does not answer: {facts.silent}", "./lab down, ./lab up")
+        return
+    if "lab" in facts.not_looked:
+        return
     if not facts.is_up:
         yield Finding("lab", OK, "not up; what follows is what it will find")
         return
@@ -115,13 +120,15 @@ def _memory(lab: Lab, facts: Facts) -> Iterator[Finding]:
 
 
 def _speed(lab: Lab, facts: Facts) -> Iterator[Finding]:
-    if lab.chassis.kind is ChassisKind.VIRTUAL:
+    if lab.chassis.kind is ChassisKind.VIRTUAL and "speed" not in facts.not_looked:
         slow = "no KVM: the blades are emulated, and a boot takes 40 to 90 seconds"
         yield Finding("speed", OK, "KVM runs the blades" if facts.kvm else slow)
 
 
 def _share(lab: Lab, facts: Facts) -> Iterator[Finding]:
     if not lab.storage.share:
+        return
+    if "share" in facts.not_looked:
         return
     named = lab.storage.folder is not None
     if facts.unservable:
@@ -135,6 +142,8 @@ def _images(lab: Lab, facts: Facts) -> Iterator[Finding]:
     for image in facts.images:
         if image.wrong:
             yield Finding("images", BAD, f"{image.name}: {image.wrong}", image.fix)
+        elif image.unseen:
+            yield Finding("images", SKIPPED, f"{image.name}: what may be read is whole; {image.unseen}", image.fix)
         else:
             yield Finding("images", OK, f"{image.name}: there and whole")
 
@@ -183,6 +192,8 @@ def _cache(lab: Lab, facts: Facts) -> Iterator[Finding]:
 def _interface(lab: Lab, facts: Facts) -> Iterator[Finding]:
     network = lab.network
     if network.kind is NetworkKind.VIRTUAL:
+        if "subnet" in facts.not_looked:
+            return
         if facts.overlap:
             yield Finding("interface", BAD, facts.overlap, "another network.subnet in lab.yaml, or take that lab down")
         else:

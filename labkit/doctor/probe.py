@@ -35,11 +35,18 @@ class NotLooked(Exception):
     """Something that could not be looked at; the text says why."""
 
 
+def which(program: str) -> str | None:
+    """Where a program is, also one for root that an ordinary user has no path to."""
+    return shutil.which(program, path=os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin")))
+
+
 def run(*words: str) -> str:
     """What a program prints. Raises NotLooked when it is not installed or fails."""
-    if shutil.which(words[0]) is None:
+    program = which(words[0])
+    if program is None:
         raise NotLooked(f"{words[0]} is not installed")
-    done = subprocess.run(words, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=30)
+    command = [program, *words[1:]]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=30)
     if done.returncode:
         raise NotLooked(f"{words[0]} failed: {done.stderr.strip()[-200:]}")
     return done.stdout
@@ -78,9 +85,9 @@ def blocked(lab: Lab) -> tuple[tuple[str, int, str, str], ...]:
         ("nft", ("nft", "--json", "list", "ruleset"), firewall.read_nftables),
         ("iptables-save", ("iptables-save",), firewall.read_iptables),
     ):
-        if shutil.which(program) is not None:
+        if which(program) is not None:
             tables += read(run(*words))
-        elif program == "nft" and shutil.which("iptables-save") is None:
+        elif program == "nft" and which("iptables-save") is None:
             raise NotLooked("neither nft nor iptables-save is installed")
     verdicts = []
     for protocol, port in ports(lab):
@@ -111,6 +118,8 @@ def look_at_images(lab: Lab) -> tuple[Image, ...]:
         try:
             store.verify(store.folder_of(store.cache_folder(), recipe))
             found.append(Image(recipe.name))
+        except store.UnseenError as error:
+            found.append(Image(recipe.name, unseen=error.what, fix=error.fix))
         except ImageError as error:
             found.append(Image(recipe.name, error.what, error.fix))
     foreign = [path for name, path in catalogue(lab).items() if name.startswith("coreos/")]
@@ -170,9 +179,10 @@ def modules() -> tuple[str, ...]:
 
 
 def _is_loadable(name: str) -> bool:
-    if shutil.which("modprobe") is None:
+    modprobe = which("modprobe")
+    if modprobe is None:
         return False
-    return subprocess.run(["modprobe", "--dry-run", name], capture_output=True, check=False).returncode == 0
+    return subprocess.run([modprobe, "--dry-run", name], capture_output=True, check=False).returncode == 0
 
 
 def synchronised() -> bool | None:
@@ -206,13 +216,15 @@ def missing_programs(lab: Lab) -> Mapping[str, str]:
     return {
         name: package
         for name, package in needed_programs(lab).items()
-        if shutil.which(name) is None and not Path(name).is_file()
+        if which(name) is None and not Path(name).is_file()
     }
 
 
 def has_kvm(lab: Lab) -> bool:
     """Whether the hardware's virtualisation runs a kernel: the blades' own, where it is built already."""
     kernel = catalogue(lab).get("labos/vmlinuz")
+    if qemu.KVM.exists() and not os.access(qemu.KVM, os.R_OK | os.W_OK):
+        raise NotLooked(f"{qemu.KVM} may be opened by root, who starts the blades, and not by this user")
     if shutil.which(qemu.BINARY) is None or kernel is None or not kernel.is_file():
         return False
     return qemu.find_accelerator(kernel) == "kvm"
