@@ -235,7 +235,11 @@ def _ssh(options: argparse.Namespace) -> int:
     running = _running(options)
     (blade,) = client.choose_blades(running.lab, [options.blade])
     # A diskless blade makes its host key anew at each boot, so remembering it would only raise false alarms.
-    command = ["ssh", "-i", str(running.state.ssh_key), "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=no"]
+    # ssh(1) reads more than a path into a key's name, such as %d and ${HOME}: so it is told a plain one.
+    key = running.state.ssh_key
+    with on_file(key):
+        os.chdir(key.parent)
+    command = ["ssh", "-i", key.name, "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=no"]
     command += ["-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=10"]
     _become("ssh", [*command, f"core@{blade.address}", *options.command])
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import secrets
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,12 @@ class State:
 
         Raises MachineError when the path is too long for the sockets in it.
         """
+        if any(unicodedata.category(letter) == "Cc" for letter in str(self.path)):
+            raise MachineError(
+                "the state folder's path has a line break or another control character in it",
+                where=repr(str(self.path)),
+                fix="choose another one with --state or LABKIT_STATE",
+            )
         longest = len(os.fsencode(self.run.absolute() / "blade99.qmp"))
         if longest >= SOCKET_PATH_B:
             raise MachineError(

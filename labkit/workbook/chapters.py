@@ -89,6 +89,11 @@ def notebooks_folder(lab_path: Path) -> Path:
     raise MachineError("the notebooks are not there", fix="run this in a clone of labkit")
 
 
+def plain(path: Path) -> str:
+    """A path for papermill, which takes braces in it for the places of parameters."""
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
 @dataclass(frozen=True)
 class Section:
     """A second-level heading and the code cells under it: their ids and sources, in order."""

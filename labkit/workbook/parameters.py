@@ -20,7 +20,7 @@ from typing import Any
 from labkit import client
 from labkit.errors import LabkitError, ParameterError
 from labkit.lab import Lab
-from labkit.workbook.chapters import CHAPTERS
+from labkit.workbook.chapters import CHAPTERS, plain
 
 TYPES: Mapping[str, type] = {"int": int, "float": float, "str": str, "bool": bool, "list[str]": list, "dict": dict}
 _RANGE = re.compile(r"\((-?\d+(?:\.\d+)?) to (-?\d+(?:\.\d+)?)\)$")
@@ -71,7 +71,7 @@ def read_parameters(folder: Path, chapter: str) -> dict[str, Parameter]:
     import papermill
 
     found = {}
-    for name, raw in papermill.inspect_notebook(str(folder / f"{chapter}.ipynb")).items():
+    for name, raw in papermill.inspect_notebook(plain(folder / f"{chapter}.ipynb")).items():
         kind, words = raw["inferred_type_name"], raw["help"]
         if kind not in TYPES or not words:
             raise LabkitError(
