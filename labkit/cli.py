@@ -86,6 +86,29 @@ def _down(options: argparse.Namespace) -> int:
     return 0
 
 
+def _clean(options: argparse.Namespace) -> int:
+    state = _state(options)
+    if not options.yes and not _agrees(f"take the lab down, and remove its swarm, its images and all of {state.path}?"):
+        raise ParameterError("nothing was removed", where=str(state.path), fix="./lab clean --yes")
+    there = {path.name for path in state.path.iterdir()} if state.path.is_dir() else set()
+    if (there and "run" not in there) or _lab_path(options).is_relative_to(state.path):
+        fix = "remove by hand what may go"
+        raise MachineError("this is not a folder of a lab's own", where=str(state.path), fix=fix)
+    removed = up.clean(state, _say)
+    if not removed:
+        _lab(options)  # as with down
+    print("\n".join(f"removed: {folder}" for folder in removed) or "there was nothing to remove")
+    return 0
+
+
+def _agrees(question: str) -> bool:
+    """Ask a person; without a terminal nobody agrees."""
+    if not sys.stdin.isatty():
+        return False
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
 def _status(options: argparse.Namespace) -> int:
     lab, state = _lab(options), _state(options)
     status = up.status(state)
@@ -346,6 +369,8 @@ def _parser() -> argparse.ArgumentParser:
     sub = verb("up", _up, "start the lab: network, boot server, engine, registry, chassis")
     sub.add_argument("--yes", action="store_true", help="in a real lab: let this machine's own Docker be the manager")
     verb("down", _down, "end the lab and everything it started")
+    sub = verb("clean", _clean, "end the lab and remove all it has made but runs/: its swarm, images, keys and logs")
+    sub.add_argument("--yes", action="store_true", help="do not ask")
     verb("status", _status, "what runs, and how far each blade is", as_json=True)
     sub = verb("run", _run, "run the workbook, headless")
     sub.add_argument(

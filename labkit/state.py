@@ -99,7 +99,7 @@ class State:
     @property
     def tag(self) -> str:
         """Six hexadecimal digits that tell this lab's network interface from another lab's on the same machine."""
-        return hashlib.sha256(os.fsencode(self.path.resolve())).hexdigest()[:6]
+        return hashlib.sha256(os.fsencode(os.path.realpath(self.path))).hexdigest()[:6]
 
     def make(self) -> None:
         """Create the folders. The owner is whoever owns the nearest existing folder above, also when root makes them.

@@ -17,7 +17,7 @@ from typing import Any
 
 from labkit import certs, images, rpc, stores
 from labkit.chassis import network, qemu
-from labkit.errors import ControlError, DeniedError, FaultError, MachineError, NotUpError
+from labkit.errors import ControlError, DeniedError, FaultError, MachineError, NotUpError, on_file
 from labkit.lab import ChassisKind, FirmwareKind, Lab, NetworkKind
 from labkit.netboot import ports
 from labkit.state import State, owner_of, write_json
@@ -113,6 +113,16 @@ def down(state: State, progress: Progress) -> bool:
             raise MachineError(f"the supervisor (process {pid}) does not end", fix=f"look at {state.logs}")
     left = _remove_leftovers(state)
     return asked or bool(pid) or left
+
+
+def clean(state: State, progress: Progress) -> list[Path]:
+    """Take the lab down and remove all it ever kept; the folders that were removed. Raises MachineError."""
+    down(state, progress)
+    going = [folder for folder in (state.path,) if folder.exists()]
+    for folder in going:
+        with on_file(folder):
+            shutil.rmtree(folder)
+    return going
 
 
 def needed_programs(lab: Lab) -> dict[str, str]:
