@@ -33,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run_words(given: list[str], options: argparse.Namespace) -> int:
+    if os.geteuid() == 0:  # what it makes is for the lab's owner and its servers to read
+        os.umask(0o022)
     try:
         Path.cwd()
     except OSError:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from labkit import certs, images, rpc, stores
+from labkit import certs, images, memory, rpc, stores
 from labkit.chassis import network, qemu
 from labkit.errors import ControlError, DeniedError, FaultError, MachineError, NotUpError, on_file
 from labkit.lab import ChassisKind, FirmwareKind, Lab, NetworkKind
@@ -72,6 +72,9 @@ def up(lab: Lab, state: State, progress: Progress) -> bool:
         )
     check_programs(lab)
     ports.check_stores(lab)
+    short, fix = memory.shortage(lab, memory.available_mib())
+    if short:
+        progress(f"not all blades can be on at once: {short}\n  fix: {fix}")
     images.ensure_images(lab, progress=progress)
     state.make()
     with _only_one(state):
@@ -193,7 +196,7 @@ def _start(lab: Lab, state: State) -> None:
     with log_path.open("ab") as log:
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=log, stderr=log, pass_fds=[ready_write, host_net],
-            start_new_session=True,
+            start_new_session=True, umask=0o022,
         )  # fmt: skip
     os.close(ready_write)
     os.close(host_net)

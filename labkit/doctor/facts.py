@@ -62,6 +62,7 @@ class Place:
 class Facts:
     """All of it. ``not_looked`` names what could not be looked at, and why.
 
+    ``way_in`` says what is wrong with the way into a virtual lab that is up, ``overlap`` what takes its subnet.
     ``silent`` says why a lab that is up did not answer.
     ``mirrors`` are the URLs that the engine asks before Docker Hub, None where that does not matter or is not known.
     ``now`` and ``newest_file`` are wall-clock seconds; ``synchronised`` is None where the kernel does not say.
@@ -75,6 +76,7 @@ class Facts:
     holders: tuple[Holder, ...] = ()
     blocked: tuple[tuple[str, int, str, str], ...] = ()
     overlap: str = ""
+    way_in: str = ""
     answers: tuple[Answer, ...] = ()
     images: tuple[Image, ...] = ()
     unservable: str = ""

@@ -21,7 +21,7 @@ from labkit.doctor.findings import ports
 from labkit.errors import ImageError, MachineError
 from labkit.images import builders, store
 from labkit.images.served import catalogue
-from labkit.lab import Lab
+from labkit.lab import Lab, NetworkKind
 from labkit.netboot.loaders import FILES
 from labkit.state import State
 from labkit.up import needed_programs
@@ -76,7 +76,7 @@ def holders(text: str | None = None) -> tuple[Holder, ...]:
     return tuple(found)
 
 
-def blocked(lab: Lab) -> tuple[tuple[str, int, str, str], ...]:
+def blocked(lab: Lab, state: State) -> tuple[tuple[str, int, str, str], ...]:
     """What a firewall does to the blades' packets: protocol, port, ``drop`` or ``unsure``, and the rule."""
     if os.geteuid() != 0:
         raise NotLooked("reading firewall rules needs root")
@@ -89,9 +89,11 @@ def blocked(lab: Lab) -> tuple[tuple[str, int, str, str], ...]:
             tables += read(run(*words))
         elif program == "nft" and which("iptables-save") is None:
             raise NotLooked("neither nft nor iptables-save is installed")
+    is_virtual = lab.network.kind is NetworkKind.VIRTUAL
+    link = network.host_link(state.tag) if is_virtual else lab.network.interface
     verdicts = []
     for protocol, port in ports(lab):
-        found = firewall.judge(tables, firewall.Packet(lab.network.interface, protocol, port))
+        found = firewall.judge(tables, firewall.Packet(link, protocol, port))
         if found.what != firewall.ACCEPT:
             verdicts.append((protocol, port, found.what, found.rule))
     return tuple(verdicts)
@@ -103,6 +105,19 @@ def overlap(lab: Lab, state: State) -> str:
         network.check_subnet(lab.network.subnet, network.host_link(state.tag))
     except MachineError as error:
         return error.what
+    return ""
+
+
+def way_in(lab: Lab, state: State) -> str:
+    """What this machine's end of the way into a virtual lab that is up has lost."""
+    link, found = network.host_link(state.tag), interfaces()
+    if link not in found:
+        return f"the link {link}, the way to the blades, is gone"
+    if not any(address.startswith(f"{lab.network.host}/") for address in found[link].addresses):
+        return f"{link}, the way to the blades, has lost its address {lab.network.host}"
+    routes = json.loads(run("ip", "-json", "route", "show", "dev", link))
+    if not any(route.get("dst") == str(lab.network.subnet) for route in routes):
+        return f"{link}, the way to the blades, has lost its route to {lab.network.subnet}"
     return ""
 
 
@@ -202,13 +217,6 @@ def place(path: Path) -> Place:
     """A folder that is or will be, and the space that is free there."""
     there = next(above for above in (path, *path.parents) if above.exists())
     return Place(str(path), shutil.disk_usage(there).free >> 20)
-
-
-def memory_mib(text: str | None = None) -> int:
-    """Memory that is free or can be made free, in MiB (proc(5), meminfo)."""
-    printed = Path("/proc/meminfo").read_text() if text is None else text
-    found = re.search(r"^MemAvailable:\s+(\d+) kB", printed, re.MULTILINE)
-    return int(found[1]) >> 10 if found else 0
 
 
 def missing_programs(lab: Lab) -> Mapping[str, str]:

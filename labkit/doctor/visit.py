@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from labkit import rpc, up
+from labkit import memory, rpc, up
 from labkit.doctor import ask, probe
 from labkit.doctor.facts import Answer, Facts, Interface, Place
+from labkit.doctor.findings import ports
 from labkit.doctor.probe import NotLooked
 from labkit.errors import ControlError, DeniedError
 from labkit.images.store import cache_folder
@@ -70,8 +71,9 @@ def look(lab: Lab, state: State, progress: Progress) -> Facts:
         interface=cards.get(lab.network.interface),
         interfaces=tuple(name for name in cards if name != "lo"),
         holders=attempt("ports", probe.holders, ()),
-        blocked=() if is_virtual else attempt("firewall", lambda: probe.blocked(lab), ()),
+        blocked=attempt("firewall", lambda: probe.blocked(lab, state), ()) if ports(lab) else (),
         overlap=attempt("subnet", lambda: probe.overlap(lab, state), "") if is_virtual else "",
+        way_in=attempt("way in", lambda: probe.way_in(lab, state), "") if is_virtual and is_up else "",
         answers=attempt("dhcp", lambda: _answers(lab, state, is_up), ()),
         images=attempt("images", lambda: probe.look_at_images(lab), ()),
         unservable=attempt("share", lambda: probe.unservable(lab, state), ""),
@@ -83,7 +85,7 @@ def look(lab: Lab, state: State, progress: Progress) -> Facts:
         synchronised=probe.synchronised(),
         cache=attempt("cache", lambda: probe.place(cache_folder()), nowhere),
         state=attempt("state", lambda: probe.place(state.path), nowhere),
-        memory_mib=probe.memory_mib(),
+        memory_mib=memory.available_mib(),
         missing=probe.missing_programs(lab),
         kvm=attempt("speed", lambda: _kvm(lab, status), False),
         parts=status["parts"] if status is not None else {},
