@@ -29,8 +29,8 @@ CONFIG = """\
 [ca]
 default_ca = lab
 [lab]
-database = {folder}/index
-new_certs_dir = {folder}
+database = index
+new_certs_dir = .
 default_md = sha256
 policy = names
 unique_subject = no
@@ -48,7 +48,9 @@ subjectKeyIdentifier = hash
 authorityKeyIdentifier = keyid
 subjectAltName = {names}
 """
-"""For openssl-ca(1), which alone takes a date to begin at (in OpenSSL 3.0). RFC 5280 says what stands in it."""
+"""Run where its files are: openssl takes more than a few characters of a path for its own (config(5)).
+
+For openssl-ca(1), which alone takes a date to begin at (in OpenSSL 3.0). RFC 5280 says what stands in it."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ def _make(made: Certificate, ca: Certificate, kind: str, subject: str, names: st
         folder = Path(text)
         config, request, fresh, key = (folder / name for name in ("ca.cnf", "csr", "crt", "key"))
         (folder / "index").touch()
-        config.write_text(CONFIG.format(folder=folder, names=names))
+        config.write_text(CONFIG.format(names=names))
         with_key = ("-key", made.key) if made.key.exists() else (*NEW_KEY, "-keyout", key)
         _openssl("req", "-new", *with_key, "-out", request, "-subj", subject)
         if key.exists():
@@ -132,16 +134,16 @@ def _make(made: Certificate, ca: Certificate, kind: str, subject: str, names: st
         signer = ("-selfsign",) if made is ca else ("-cert", ca.certificate)
         _openssl(
             "ca", "-batch", "-notext", "-config", config, *signer, "-keyfile", ca.key, "-extensions", kind,
-            "-startdate", BEGINS, "-days", str(DAYS), "-in", request, "-out", fresh,
+            "-startdate", BEGINS, "-days", str(DAYS), "-in", request, "-out", fresh, cwd=folder,
         )  # fmt: skip
         fresh.replace(made.certificate)
     _hand_over(made)
 
 
-def _openssl(*words: str | Path) -> None:
+def _openssl(*words: str | Path, cwd: Path | None = None) -> None:
     before = os.umask(0o077)
     try:
-        done = subprocess.run(["openssl", *map(str, words)], capture_output=True, text=True, check=False)
+        done = subprocess.run(["openssl", *map(str, words)], capture_output=True, text=True, check=False, cwd=cwd)
     except FileNotFoundError:
         raise MachineError("not installed: openssl", fix="./lab setup, or apt-get install openssl") from None
     finally:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -225,15 +227,41 @@ def ensure_lab(
         )
     if os.geteuid() == 0:
         return RunningLab(lab, state, found=not up.up(lab, state, progress))
-    command = ["sudo", "-n", sys.executable, "-m", "labkit", "--lab", str(path), "--state", str(state.path)]
-    command += ["up", "--yes"]
     progress("starting the lab with sudo")
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise MachineError(
-            f"the lab could not be started with sudo -n: {done.stderr.strip()[-400:]}", fix="start it by hand: ./lab up"
-        )
+    _sudo(["--lab", str(path), "--state", str(state.path), "up", "--yes"], progress)
     return RunningLab(lab, state, found=False)
+
+
+KEPT = ("LABKIT_CACHE", "http_proxy", "https_proxy", "no_proxy")
+"""What sudo would take out of the environment, and a lab that comes up needs."""
+
+
+def _sudo(words: Sequence[str], progress: Callable[[str], None]) -> None:
+    """Run labkit as root, without asking for a password. Raises MachineError where that cannot be, or it fails."""
+    if shutil.which("sudo") is None:
+        raise MachineError("starting a lab needs root, and there is no sudo here", fix="as root: ./lab up")
+    asked = subprocess.run(["sudo", "-n", "--", "true"], capture_output=True, text=True, check=False)
+    if asked.returncode:
+        raise MachineError(
+            f"starting a lab needs root, and sudo will not do it unasked: {asked.stderr.strip()[-200:]}",
+            fix="in a terminal: ./lab up, which asks for the password; then do this again",
+        )
+    kept = [f"{name}={os.environ[name]}" for name in KEPT if name in os.environ]
+    command = ["sudo", "-n", "--", "env", *kept, "PYTHONDONTWRITEBYTECODE=1", sys.executable, "-P", "-m", "labkit"]
+    with subprocess.Popen(
+        [*command, *words], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        text=True, errors="replace",
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        last: deque[str] = deque(maxlen=12)
+        for line in process.stderr:
+            progress(line.rstrip())
+            last.append(line.rstrip())
+    if process.returncode:
+        what, _, fix = "\n".join(last).rpartition("\n  fix: ")
+        raise MachineError(
+            f"the lab could not be started: {what.rpartition(chr(10))[2] or ' '.join(last)}", fix=fix or "./lab up"
+        )
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from labkit import authoring, rpc
+from labkit import authoring, faults, rpc
 from labkit.errors import PlanError
 from labkit.handover import take
 from labkit.lab import Blade, Lab
@@ -75,4 +75,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(faults.guard_part(main))

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import secrets
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,13 +127,19 @@ class State:
     @property
     def tag(self) -> str:
         """Six hexadecimal digits that tell this lab's network interface from another lab's on the same machine."""
-        return hashlib.sha256(os.fsencode(self.path.resolve())).hexdigest()[:6]
+        return hashlib.sha256(os.fsencode(os.path.realpath(self.path))).hexdigest()[:6]
 
     def make(self) -> None:
         """Create the folders. The owner is whoever owns the nearest existing folder above, also when root makes them.
 
         Raises MachineError when the path is too long for the sockets in it.
         """
+        if any(unicodedata.category(letter) == "Cc" for letter in str(self.path)):
+            raise MachineError(
+                "the state folder's path has a line break or another control character in it",
+                where=repr(str(self.path)),
+                fix="choose another one with --state or LABKIT_STATE",
+            )
         longest = len(os.fsencode(self.run.absolute() / "blade99.qmp"))
         if longest >= SOCKET_PATH_B:
             raise MachineError(

@@ -22,11 +22,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from labkit import events, images, labfile, rpc, stores
+from labkit import events, faults, images, labfile, rpc, stores
 from labkit.chassis import bmc, network, qemu
 from labkit.chassis.virtual import VirtualChassis, serial_port
 from labkit.doctor import visit
-from labkit.errors import ControlError, LabkitError, PowerError
+from labkit.errors import ControlError, PowerError
 from labkit.events import Event, LabEvent, Trouble
 from labkit.handover import VARIABLE, hand
 from labkit.lab import Blade, ChassisKind, Lab, NetworkKind
@@ -338,8 +338,9 @@ async def supervise(lab: Lab, state: State, users: Users, ready: int, host_net: 
     word: dict[str, Any] = {"ok": True}
     try:
         await supervisor.start()
-    except LabkitError as error:
-        word = {"ok": False, "what": error.what, "fix": error.fix, "where": error.where}
+    except Exception as error:
+        known = faults.named(error, sys.argv, lambda: state.logs)
+        word = {"ok": False, "what": known.what, "fix": known.fix, "where": known.where, "status": known.status}
     with os.fdopen(ready, "w") as stream:
         stream.write(json.dumps(word) + "\n")
     if word["ok"]:
@@ -364,4 +365,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(faults.guard_part(main))

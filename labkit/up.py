@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from labkit import certs, images, rpc, stores
+from labkit import certs, images, memory, rpc, stores
 from labkit.chassis import network, qemu
-from labkit.errors import ControlError, MachineError
+from labkit.errors import ControlError, DeniedError, FaultError, MachineError, NotUpError, on_file
 from labkit.lab import ChassisKind, FirmwareKind, Lab, NetworkKind
 from labkit.netboot import ports
 from labkit.sandbox import free_users
@@ -42,12 +42,13 @@ VIRTUAL_PROGRAMS = {"qemu-system-x86_64": "qemu-system-x86", "ipmi_sim": "openip
 
 
 def status(state: State) -> dict[str, Any] | None:
-    """What the supervisor says of its lab, or None when there is none."""
-    if not state.control.exists():
-        return None
+    """What the supervisor says of its lab, or None when there is none.
+
+    Raises DeniedError for somebody else's lab, and ControlError for one that does not answer.
+    """
     try:
         return rpc.call(state.control, "status", timeout_s=10)
-    except ControlError:
+    except NotUpError:
         return None
 
 
@@ -73,6 +74,9 @@ def up(lab: Lab, state: State, progress: Progress) -> bool:
     os.umask(0o022)  # what belongs to nobody but root is what we say so of, whatever the person's own habit
     check_programs(lab)
     ports.check_stores(lab)
+    short, fix = memory.shortage(lab, memory.available_mib())
+    if short:
+        progress(f"not all blades can be on at once: {short}\n  fix: {fix}")
     images.ensure_images(lab, progress=progress)
     state.make()
     with _only_one(state, progress):
@@ -98,11 +102,17 @@ def down(state: State, progress: Progress) -> bool:
     """
     pid = _supervisor_pid(state)
     asked = False
-    if status(state) is not None:
-        progress("stopping the lab")
-        with contextlib.suppress(ControlError):
+    try:
+        if status(state) is not None:
+            progress("stopping the lab")
             rpc.call(state.control, "down", timeout_s=10)
             asked = True
+    except DeniedError:
+        raise
+    except NotUpError:
+        pass  # it went down by itself just now
+    except ControlError as error:
+        progress(f"{error.what}; ending it by force")
     if pid and not asked:
         _signal(pid, signal.SIGTERM)
     if pid and not _wait_gone(pid, DOWN_S):
@@ -123,7 +133,8 @@ def clean(state: State, progress: Progress) -> list[Path]:
     down(state, progress)
     going = [folder for folder in (state.data, state.path) if folder.exists()]
     for folder in going:
-        shutil.rmtree(folder)
+        with on_file(folder):
+            shutil.rmtree(folder)
     return going
 
 
@@ -215,7 +226,7 @@ def _start(lab: Lab, state: State) -> None:
         os.chown(log_path, *owner_of(state.path))
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=log, stderr=log, pass_fds=[ready_write, host_net],
-            start_new_session=True, cwd="/", env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+            start_new_session=True, umask=0o022, cwd="/", env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         )  # fmt: skip
     os.close(ready_write)
     os.close(host_net)
@@ -229,7 +240,8 @@ def _start(lab: Lab, state: State) -> None:
         process.stdin.close()
         word = _read_word(ready_read, log_path)
         if not word["ok"]:
-            raise MachineError(word["what"], where=word.get("where", ""), fix=word.get("fix", ""))
+            kind = FaultError if word.get("status") == FaultError.status else MachineError
+            raise kind(word["what"], where=word.get("where", ""), fix=word.get("fix", ""))
     except BaseException:  # also Ctrl-C: a lab that is half up must not stay
         process.kill()
         process.wait()

@@ -32,9 +32,9 @@ from typing import Any
 
 from aiohttp import web
 
-from labkit import authoring, certs, images, rpc
+from labkit import authoring, certs, faults, images, rpc
 from labkit.configd import asker
-from labkit.errors import ControlError, LabkitError
+from labkit.errors import ControlError
 from labkit.events import Emitter, Event
 from labkit.handover import take
 from labkit.lab import Blade
@@ -164,19 +164,15 @@ class Bootd:
 
 
 def main() -> int:
-    """Run the boot server until SIGTERM. The exit status is that of the error, or 0."""
-    try:
-        given, state = take(Given), State(Path(os.environ["LABKIT_STATE"]))
-        handed = rpc.parse_fds(os.environ["LABKIT_FDS"])
-        sockets = {name: socket.socket(fileno=number) for name, number in handed.items()}
-        emit = Emitter(int(os.environ["LABKIT_EVENTS_FD"]))
-        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a transfer takes three descriptors
-        catalogue, config = images.catalogue(given.lab), asker(state.configd)
-        asyncio.run(_serve(Bootd(given, state.books, state.swarmd, sockets, catalogue, emit, config)))
-    except LabkitError as error:
-        print(error, file=sys.stderr)
-        return error.status
+    """Run the boot server until SIGTERM. Raises LabkitError."""
+    given, state = take(Given), State(Path(os.environ["LABKIT_STATE"]))
+    handed = rpc.parse_fds(os.environ["LABKIT_FDS"])
+    sockets = {name: socket.socket(fileno=number) for name, number in handed.items()}
+    emit = Emitter(int(os.environ["LABKIT_EVENTS_FD"]))
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a transfer takes three descriptors
+    catalogue, config = images.catalogue(given.lab), asker(state.configd)
+    asyncio.run(_serve(Bootd(given, state.books, state.swarmd, sockets, catalogue, emit, config)))
     return 0
 
 
@@ -188,4 +184,4 @@ async def _serve(bootd: Bootd) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(faults.guard_part(main))

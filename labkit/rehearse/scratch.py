@@ -15,10 +15,9 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from labkit import images, rpc
+from labkit import faults, images, rpc
 from labkit.chassis import network
 from labkit.configd import asker
-from labkit.errors import LabkitError
 from labkit.handover import take
 from labkit.lab import DhcpMode
 from labkit.netboot.bootd import Bootd
@@ -44,22 +43,18 @@ async def serve(given: Given, state: State, folder: Path) -> None:
 
 
 def main() -> int:
-    """Run it. The exit status is that of the error, or 0."""
+    """Run it. Raises LabkitError."""
     print("ready", flush=True)
     if sys.stdin.readline() != "go\n":
         return 1
-    try:
-        given, state = take(Given), State(Path(os.environ["LABKIT_STATE"]))
-        lab = replace(given.lab, network=replace(given.lab.network, dhcp=DhcpMode.SERVER))
-        link, server = network.link_of(lab), f"{lab.network.server}/{lab.network.subnet.prefixlen}"
-        network.run_ip("link set lo up", f"link set {link} up", f"addr add {server} brd + dev {link}")
-        with tempfile.TemporaryDirectory(prefix="labkit-") as folder:
-            asyncio.run(serve(replace(given, lab=lab), state, Path(folder)))
-    except LabkitError as error:
-        print(error, file=sys.stderr)
-        return error.status
+    given, state = take(Given), State(Path(os.environ["LABKIT_STATE"]))
+    lab = replace(given.lab, network=replace(given.lab.network, dhcp=DhcpMode.SERVER))
+    link, server = network.link_of(lab), f"{lab.network.server}/{lab.network.subnet.prefixlen}"
+    network.run_ip("link set lo up", f"link set {link} up", f"addr add {server} brd + dev {link}")
+    with tempfile.TemporaryDirectory(prefix="labkit-") as folder:
+        asyncio.run(serve(replace(given, lab=lab), state, Path(folder)))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(faults.guard_part(main))

@@ -31,7 +31,7 @@ from typing import Any, TypeVar
 
 import docker
 
-from labkit import rpc
+from labkit import faults, rpc
 from labkit.errors import ControlError, LabkitError, SwarmError
 from labkit.events import Emitter, Event, Leave, Swarm, Trouble
 from labkit.handover import take
@@ -316,4 +316,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(faults.guard_part(main))

@@ -118,6 +118,11 @@ def find_file(path: str | Path, beside: Path) -> Path:
     raise ParameterError(f"there is no file {str(path)!r}: looked for {looked}", fix="name a file that is there")
 
 
+def plain(path: Path) -> str:
+    """A path for papermill, which takes braces in it for the places of parameters."""
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
 @dataclass(frozen=True)
 class Section:
     """A second-level heading and the code cells under it: their ids and sources, in order."""

@@ -216,7 +216,8 @@ def _(patch: Patch) -> object:
             if sum(isinstance(one, events.Part) and one.state == "died" for one in told) == times:
                 enough.set()
 
-        spec = parts.PartSpec(name="bootd", command=["sh", "-c", "echo $$: no; exit 1"], log=patch.folder / "log")
+        sandbox = Sandbox(("sh", "-c", "echo $$: no; exit 1"))
+        spec = parts.PartSpec(name="bootd", sandbox=sandbox, log=patch.folder / "log")
         part = parts.Part(spec, emit)
         await part.start()
         await enough.wait()
