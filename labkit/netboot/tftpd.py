@@ -57,14 +57,14 @@ class _Transfer:
             self.blocks.close()
 
 
-class TftpServer(threading.Thread):
-    """Serve a bound UDP socket until `stop`. ``lookup`` and ``emit`` are called from this thread."""
+class TftpServer:
+    """Serve a bound UDP socket from `start` until `stop`. ``lookup`` and ``emit`` are called from its thread."""
 
     def __init__(
         self, sock: socket.socket, lookup: Lookup, catalogue: Mapping[str, Path], emit: Callable[[Event], None]
     ) -> None:
-        super().__init__(name="tftp", daemon=True)
         sock.setblocking(False)
+        self._thread = threading.Thread(target=self._run, name="tftp", daemon=True)
         self._sock, self._lookup, self._catalogue, self._emit = sock, lookup, catalogue, emit
         self._local = sock.getsockname()[0]
         self._cache = PacketCache()
@@ -77,13 +77,17 @@ class TftpServer(threading.Thread):
         self._stopping = False
         self._has_offload = True
 
+    def start(self) -> None:
+        """Begin to serve, in a thread of its own."""
+        self._thread.start()
+
     def stop(self) -> None:
         """End the thread and wait for it. Transfers under way are dropped; their clients ask again."""
         self._stopping = True
         os.eventfd_write(self._wake, 1)
-        self.join()
+        self._thread.join()
 
-    def run(self) -> None:
+    def _run(self) -> None:
         """The loop. No packet ends it: whatever goes wrong is told, and costs at most the transfer it went wrong in."""
         self._watch(self._sock.fileno(), self._requested)
         self._watch(self._wake, lambda: None)
