@@ -115,9 +115,9 @@ def _read(path: Path) -> _File | None:
 
 def test_no_subclass_shares_a_name_with_its_parent_by_chance() -> None:
     found, seen = {}, set()
-    for path in (path for folder in OURS for path in sorted((ROOT / folder).rglob("*.py"))):
-        file = _read(path)
-        for node in file.classes if file is not None else ():
+    paths = (path for folder in OURS for path in sorted((ROOT / folder).rglob("*.py")))
+    for file in filter(None, map(_read, paths)):
+        for node in file.classes:
             seen.add(f"{file.module}.{node.name}")
             if shared := file.shared(node):
                 found[f"{file.module}.{node.name}"] = sorted(shared)
