@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit import client, diagnose, events, labfile, stages, up
+from labkit.answers import silent
 from labkit.errors import LabkitError, ParameterError
 from labkit.state import State
 from labkit.swarm import verbs as swarm
@@ -79,18 +80,20 @@ def _down(options: argparse.Namespace) -> int:
 
 def _status(options: argparse.Namespace) -> int:
     state = _state(options)
-    status = up.status(state)
+    status = up.status(state, ask=True)
     if status is None:
         _print({"up": False}, options.json, "the lab is not up; start it with ./lab up")
         return 1
     running = client.connect(options.lab, options.state)
     now = running.stages()
+    said = {name: silent(status["answers"], name) for name in status["parts"]} | {"unwritten": status["unwritten"]}
     parts = ", ".join(f"{name} {pid or 'DOWN'}" for name, pid in status["parts"].items())
+    wrong = "".join(f"\n{name}: {why}" for name, why in said.items() if why)
     kind = status["accelerator"] or "real machines"
-    text = f"lab '{status['name']}' is up ({kind})\nparts: {parts}\n\n{stages.table(running.lab, now)}"
+    text = f"lab '{status['name']}' is up ({kind})\nparts: {parts}{wrong}\n\n{stages.table(running.lab, now)}"
     rows = {blade.name: stages.summary(now.blade(blade.name)) for blade in running.lab.blades}
     _print({"up": True, **status, "blades": rows}, options.json, text)
-    return 0
+    return 0 if all(status["parts"].values()) and not wrong else 1
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -72,8 +72,16 @@ def listen(path: Path, *, mode: int = 0o600, owner: tuple[int, int] | None = Non
     return sock
 
 
+async def _ping(request: dict[str, Any]) -> dict[str, Any]:
+    return {}
+
+
 async def serve(sock: socket.socket, verbs: Mapping[str, Handler]) -> asyncio.AbstractServer:
-    """Answer requests with the handler of their verb. A handler's LabkitError becomes a refusal with its fix."""
+    """Answer requests with the handler of their verb. A handler's LabkitError becomes a refusal with its fix.
+
+    Every server answers ``ping``, with nothing.
+    """
+    verbs = {"ping": _ping, **verbs}
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -233,9 +233,9 @@ def _fold_lab(state: LabState, event: Event) -> LabState:
             while len(others) >= KEPT_STRANGERS:
                 del others[next(iter(others))]
             return replace(state, strangers={**others, event.mac: event})
-        case events.Part(state="died"):
+        case events.Part(state="died" | "silent"):
             return replace(state, dead=state.dead | {event.part})
-        case events.Part(state="started") if event.part in state.dead:
+        case events.Part(state="started" | "answers") if event.part in state.dead:
             return replace(state, dead=state.dead - {event.part})
         case events.Swarm(action="gone"):
             return replace(state, swarm=0.0)

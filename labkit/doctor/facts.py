@@ -59,6 +59,7 @@ class Facts:
     """All of it. ``not_looked`` names what could not be looked at, and why.
 
     ``mirrors`` are the URLs that the engine asks before Docker Hub, None where that does not matter or is not known.
+    ``heard`` says of each listener of each part why it does not answer, ``unwritten`` why events are not written.
     ``now`` and ``newest_file`` are wall-clock seconds; ``synchronised`` is None where the kernel does not say.
     """
 
@@ -84,4 +85,6 @@ class Facts:
     missing: Mapping[str, str] = field(default_factory=dict)
     kvm: bool = False
     parts: Mapping[str, int] = field(default_factory=dict)
+    heard: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    unwritten: str = ""
     not_looked: Mapping[str, str] = field(default_factory=dict)

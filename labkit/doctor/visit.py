@@ -49,7 +49,7 @@ def look(lab: Lab, state: State, progress: Progress) -> Facts:
             not_looked[name] = str(error)
             return otherwise
 
-    status = up.status(state)
+    status = up.status(state, ask=True)
     is_virtual = lab.network.kind is NetworkKind.VIRTUAL
     is_emulated = lab.chassis.kind is ChassisKind.VIRTUAL
     none: dict[str, Interface] = {}
@@ -77,6 +77,8 @@ def look(lab: Lab, state: State, progress: Progress) -> Facts:
         missing=probe.missing_programs(lab),
         kvm=status["accelerator"] == "kvm" if status is not None else is_emulated and probe.has_kvm(lab),
         parts=status["parts"] if status is not None else {},
+        heard=status["answers"] if status is not None else {},
+        unwritten=status["unwritten"] if status is not None else "",
         not_looked=not_looked,
     )
 

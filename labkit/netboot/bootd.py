@@ -13,6 +13,7 @@ On ``run/bootd.sock`` (`labkit.rpc`) it answers:
 ``boots {}``             → ``{"boots": {blade: {"id", "cause", "begun", "kernel", "joined", "opened", …}}}``
 ``rehearse {blade}``     this blade's card is answered, and no boot begins, until
 ``rehearsed {blade}``    that is over
+``answers {answers}``    what the lab's listeners answered the supervisor (`labkit.answers`), for ``/metrics``
 =======================  ===========================================================================
 """
 
@@ -48,6 +49,7 @@ from labkit.netboot.roster import Roster
 from labkit.netboot.tftpd import TftpServer
 from labkit.netboot.tls import Handshakes, TlsSite
 from labkit.state import State
+from labkit.vital import Vital
 
 HELPERS = 64
 """Threads for what blocks: one for each blade that waits for its leave, and for opening files."""
@@ -77,7 +79,7 @@ class Bootd:
             lab, state.key("tickets"), state.path / "boots.json",
             lambda blade, boot, ticket: authoring.prepare(lab, state, blade, boot, ticket),
         )  # fmt: skip
-        counters = Counters()
+        self._counters = counters = Counters()
         self.roster = Roster(lab, boots, state.path / "leases.json", counters.counted(emit))
         prober = Prober(sockets["arp"]) if "arp" in sockets else None
         self._dhcp = DhcpServer(sockets["dhcp"], self.roster, prober, sockets.get("boot"))
@@ -123,6 +125,7 @@ class Bootd:
             "boots": self._boots,
             "rehearse": self._rehearse,
             "rehearsed": self._rehearsed,
+            "answers": self._take_answers,
         }
 
     async def _power_on(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -142,6 +145,10 @@ class Bootd:
 
     async def _rehearsed(self, request: dict[str, Any]) -> dict[str, Any]:
         self.roster.end_rehearsal(self._blade(request))
+        return {}
+
+    async def _take_answers(self, request: dict[str, Any]) -> dict[str, Any]:
+        self._counters.answers = request["answers"]
         return {}
 
     def _blade(self, request: dict[str, Any]) -> Blade:
@@ -169,7 +176,7 @@ def main() -> int:
         emit = Emitter(int(os.environ["LABKIT_EVENTS_FD"]))
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a transfer takes three descriptors
-        asyncio.run(_serve(Bootd(lab, state, sockets, images.catalogue(lab), emit)))
+        Vital("bootd", emit).run(_serve(Bootd(lab, state, sockets, images.catalogue(lab), emit)))
     except LabkitError as error:
         print(error, file=sys.stderr)
         return error.status

@@ -41,6 +41,7 @@ from labkit.swarm.leave import BOUND_S, Drain, drain_node
 from labkit.swarm.node import Node, find_node, node_labels
 from labkit.swarm.reconcile import Action, PutLabels, Remove, Why, changes, joined_boots, reconcile
 from labkit.swarm.tokens import JOINING_S, Tokens
+from labkit.vital import Vital
 
 T = TypeVar("T")
 
@@ -312,7 +313,7 @@ def main() -> int:
     except LabkitError as error:
         print(error, file=sys.stderr)
         return error.status
-    asyncio.run(run(lab, state, emit))
+    Vital("swarmd", emit).run(run(lab, state, emit))
     return 0
 
 
