@@ -19,6 +19,7 @@ BMC              Get Channel Authentication Capabilities (IPMI 2.0, section 22.1
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import socket
 import ssl
@@ -38,6 +39,7 @@ from labkit.state import State
 ASK_S = 3.0
 TRIES = 3
 """A datagram may be lost; it is sent so often in the time there is."""
+CLOSE_S = 0.5
 LARGEST_B = 4096
 
 Answers = dict[str, dict[str, str]]
@@ -198,7 +200,7 @@ async def _nfs(server: str) -> None:
         writer.write(struct.pack("!I", 1 << 31 | len(call)) + call)  # the one and last fragment (section 11)
         _, answered, kind = struct.unpack("!3I", await reader.readexactly(12))
     finally:
-        writer.close()
+        writer.transport.abort()
     if (answered, kind) != (xid, 1):
         raise Wrong("what answers is no NFS server")
 
@@ -209,10 +211,16 @@ def _expect_200(line: bytes) -> None:
 
 
 async def _talk(stream: tuple[asyncio.StreamReader, asyncio.StreamWriter], question: bytes) -> bytes:
-    """The first line of the answer to a question, which may be none."""
+    """The first line of the answer to a question, which may be none. The connection is closed in order."""
     reader, writer = stream
     try:
         writer.write(question)
-        return await reader.readline() if question else b""
-    finally:
-        writer.close()
+        line = await reader.readline() if question else b""
+    except BaseException:
+        writer.transport.abort()
+        raise
+    writer.close()
+    with contextlib.suppress(OSError, TimeoutError):  # it has answered
+        async with asyncio.timeout(CLOSE_S):
+            await writer.wait_closed()
+    return line

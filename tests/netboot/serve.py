@@ -15,6 +15,7 @@ from labkit.events import Emitter
 from labkit.netboot.bootd import Bootd
 from labkit.netboot.ports import open_sockets
 from labkit.state import State
+from labkit.vital import Vital
 
 
 def main() -> None:
@@ -25,10 +26,13 @@ def main() -> None:
     async def serve() -> None:
         until = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, until.set)
-        with state.events.open("a") as events:
-            await Bootd(lab, state, open_sockets(lab), catalogue, Emitter(events.fileno())).serve(until)
+        bootd = Bootd(lab, state, open_sockets(lab), catalogue, emit)
+        signal.signal(signal.SIGUSR1, lambda *_: bootd._tftp._epoll.close())  # the fault that a test asks for
+        await bootd.serve(until)
 
-    asyncio.run(serve())
+    with state.events.open("a") as events:
+        emit = Emitter(events.fileno())
+        Vital("bootd", emit).run(serve())
 
 
 if __name__ == "__main__":
