@@ -46,7 +46,8 @@ def explain(lab: Lab, blade: Blade, state: LabState) -> tuple[str, tuple[Cause, 
 def _everywhere(case: _Case) -> Iterator[Cause]:
     """What holds up any step."""
     for part in sorted(case.state.dead & {"bootd", "swarmd", "engine"}):
-        yield Cause(f"{part}, a part of the lab, has died and not come back", f"read its log, {part}.log in .lab/logs")
+        what = f"{part}, a part of the lab, has died and not come back, or does not answer"
+        yield Cause(what, f"read its log, {part}.log in .lab/logs")
     trouble = case.now.troubled
     if trouble is not None:
         yield Cause(trouble.detail, trouble.fix or "correct that, then switch the blade off and on again")

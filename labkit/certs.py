@@ -115,7 +115,7 @@ def _is_good(made: Certificate, authority: Path, *wanted: str) -> bool:
     """Whether a certificate is there, of this authority, as wanted, and good for some time to come."""
     if not (made.certificate.exists() and made.key.exists()):
         return False
-    words = ["openssl", "verify", "-CAfile", str(authority), *wanted, str(made.certificate)]
+    words = ["openssl", "verify", "-x509_strict", "-CAfile", str(authority), *wanted, str(made.certificate)]
     later = ["openssl", "x509", "-in", str(made.certificate), "-checkend", str(RENEW_S), "-noout"]
     return all(subprocess.run(one, capture_output=True, check=False).returncode == 0 for one in (words, later))
 

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 from labkit import arguments as words
 from labkit import client, diagnose, events, faults, labfile, stages, up
+from labkit.answers import silent
 from labkit.errors import MachineError, ParameterError, on_file
 from labkit.lab import Lab
 from labkit.state import State
@@ -113,17 +114,19 @@ def _agrees(question: str) -> bool:
 
 def _status(options: argparse.Namespace) -> int:
     lab, state = _lab(options), _state(options)
-    status = up.status(state)
+    status = up.status(state, ask=True)
     if status is None:
         _print({"up": False}, options.json, "the lab is not up; start it with ./lab up")
         return 1
     now = stages.fold_all(events.read(state.events))
+    said = {name: silent(status["answers"], name) for name in status["parts"]} | {"unwritten": status["unwritten"]}
     parts = ", ".join(f"{name} {pid or 'DOWN'}" for name, pid in status["parts"].items())
+    wrong = "".join(f"\n{name}: {why}" for name, why in said.items() if why)
     kind = status["accelerator"] or "real machines"
-    text = f"lab '{status['name']}' is up ({kind})\nparts: {parts}\n\n{stages.table(lab, now)}"
+    text = f"lab '{status['name']}' is up ({kind})\nparts: {parts}{wrong}\n\n{stages.table(lab, now)}"
     rows = {blade.name: stages.summary(now.blade(blade.name)) for blade in lab.blades}
     _print({"up": True, **status, "blades": rows}, options.json, text)
-    return 0
+    return 0 if all(status["parts"].values()) and not wrong else 1
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -15,7 +15,9 @@ an older labkit can read a newer file.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import os
 import time as _time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -59,7 +61,9 @@ class LabEvent(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Part(Event):
-    """A part of the lab (``bootd``, ``swarmd``, ``engine``, ``registry``, ``bmc1``…) ``started`` or ``died``."""
+    """A part of the lab (``bootd``, ``swarmd``, ``engine``, ``registry``, ``bmc1``…) ``started`` or ``died``, is
+    ``silent`` (it lives and does not answer, as ``detail`` says) or ``answers`` again.
+    """
 
     kind = "part"
     part: str
@@ -320,20 +324,45 @@ def follow(path: Path, *, after: int = 0, every_s: float = 0.2, until: float | N
         _time.sleep(every_s)
 
 
+class Stream:
+    """The file of events, which only the supervisor writes.
+
+    Nothing that goes wrong with the file ends the lab, or tears a line: what cannot be written is left out, ``lost``
+    counts it, and ``why`` is the last reason.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._fileno = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self.lost, self.why = 0, ""
+
+    def write(self, event: Event) -> bool:
+        """Write an event, or tell that it could not be."""
+        line = encode(event).encode(errors="replace") + b"\n"
+        size_b = os.fstat(self._fileno).st_size
+        try:
+            if os.write(self._fileno, line) == len(line):
+                return True
+            os.ftruncate(self._fileno, size_b)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            self.lost, self.why = self.lost + 1, error.strerror or str(error)
+            return False
+
+
 class Emitter:
     """Where a part hands its events over: a pipe to the supervisor, a JSON line an event.
 
-    ``stamp`` is put on events that carry no time yet. Lines up to PIPE_BUF (4,096 bytes) are written whole
-    (pipe(7)), which every event of ours is below.
+    Events that carry no time yet get one. It may be called from any thread: lines up to PIPE_BUF (4,096 bytes) are
+    written whole (pipe(7)), which every event of ours is below.
     """
 
     def __init__(self, fileno: int) -> None:
-        self._file = open(fileno, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115 - lives as long as the part
+        self._fileno = fileno
 
     def __call__(self, event: Event) -> None:
         if not event.time:
             event = dataclasses.replace(event, time=_time.time())
-        self._file.write(encode(event) + "\n")
+        os.write(self._fileno, encode(event).encode(errors="replace") + b"\n")
 
 
 def describe(event: Event) -> str:

@@ -145,7 +145,7 @@ class Part:
             await asyncio.sleep(RESTART_S[min(failures, len(RESTART_S)) - 1])
             try:
                 await self._spawn_ready()
-            except (OSError, MachineError) as error:
+            except Exception as error:  # whatever it is: who keeps a part must not die of it
                 self._emit(PartEvent(part=self.spec.name, state="died", detail=str(error)))
                 continue
             self._emit(PartEvent(part=self.spec.name, state="started", pid=self.pid))

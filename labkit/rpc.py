@@ -126,18 +126,25 @@ async def answers(path: Path) -> bool:
     return True
 
 
+async def _ping(request: dict[str, Any]) -> dict[str, Any]:
+    return {}
+
+
 async def serve(sock: socket.socket, verbs: Mapping[str, Handler]) -> asyncio.AbstractServer:
-    """Answer requests with the handler of their verb. A handler's LabkitError becomes a refusal with its fix."""
+    """Answer requests with the handler of their verb. A handler's LabkitError becomes a refusal with its fix.
+
+    Every server answers ``ping``, with nothing.
+    """
+    verbs = {PING: _ping, **verbs}
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             request = json.loads(await reader.readline())
-            verb = request.pop("verb")
-            handler = verbs.get(verb)
-            if handler is not None:
-                answer: dict[str, Any] = {"ok": True, **await handler(request)}
+            handler = verbs.get(request.pop("verb"))
+            if handler is None:
+                answer: dict[str, Any] = {"ok": False, "what": "no such verb"}
             else:
-                answer = {"ok": True} if verb == PING else {"ok": False, "what": "no such verb"}
+                answer = {"ok": True, **await handler(request)}
         except LabkitError as error:
             answer = {"ok": False, "what": str(error.what), "fix": error.fix}
         except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -245,7 +245,9 @@ def _fold_lab(state: LabState, event: Event) -> LabState:
         case events.Part(state="died"):
             deaths = {**state.deaths, event.part: deadparts.row(state.deaths.get(event.part, ()), event)}
             return replace(state, dead=state.dead | {event.part}, deaths=deaths)
-        case events.Part(state="started") if event.part in state.dead:
+        case events.Part(state="silent"):
+            return replace(state, dead=state.dead | {event.part})
+        case events.Part(state="started" | "answers") if event.part in state.dead:
             return replace(state, dead=state.dead - {event.part})
         case events.Swarm(action="gone"):
             return replace(state, swarm=0.0)

@@ -17,17 +17,18 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from labkit import events, faults, images, labfile, rpc, stores
+from labkit.answers import ASK_S, Answers, ask_all, listeners
 from labkit.chassis import bmc, network, qemu
 from labkit.chassis.virtual import VirtualChassis, serial_port
 from labkit.doctor import visit
-from labkit.errors import ControlError, PowerError
-from labkit.events import Event, LabEvent, Trouble
+from labkit.errors import ControlError, LabkitError, PowerError
+from labkit.events import Event, LabEvent, Stream, Trouble
 from labkit.handover import VARIABLE, hand
 from labkit.lab import Blade, ChassisKind, Lab, NetworkKind
 from labkit.netboot.given import Given
@@ -35,11 +36,16 @@ from labkit.netboot.ports import open_sockets
 from labkit.parts import Part, PartSpec
 from labkit.rehearse import stage
 from labkit.sandbox import Sandbox, User, Users, give, of_python, package_copy, python_paths
+from labkit.silences import Silences
 from labkit.state import State, owner_of
 from labkit.stuck import Watch
 from labkit.treeroot import engine_command
+from labkit.vital import Vital
 
 WATCH_EVERY_S = 2.0
+REAP_EVERY_S = 2.0
+ASK_EVERY_S = 5.0
+ANEW_S = 1.0
 
 
 class Supervisor:
@@ -55,12 +61,17 @@ class Supervisor:
         self.down = asyncio.Event()
         self._owner = owner_of(state.path)
         past = list(events.read(state.events))
+        self._vital = Vital("supervisor", self.emit, leave=None)
+        self._listeners = listeners(lab, state)
+        self._silences = Silences()
+        self._answers: Answers = {}
         self._seq = max((event.seq for event in past), default=0)
         self._watch = Watch(lab, past)
-        self._file = state.events.open("a", encoding="utf-8", buffering=1)
+        self._stream = Stream(state.events)
         os.chown(state.events, *self._owner)
         self._events_read, self._events_write = os.pipe()
         self._handed: list[object] = []
+        self._tasks: list[asyncio.Task[None]] = []
 
     # --- events ------------------------------------------------------------------------------------------------
 
@@ -68,8 +79,20 @@ class Supervisor:
         """Give an event its number and write it. Nothing else writes the stream."""
         self._seq += 1
         event = dataclasses.replace(event, seq=self._seq, time=event.time or time.time())
-        self._file.write(events.encode(event) + "\n")
+        lost = self._stream.lost
+        if self._stream.write(event) and lost:
+            self._stream.lost = 0
+            self.emit(Trouble(part="supervisor", detail=f"{lost} events could not be written: {self._stream.why}"))
         self._watch.take(event)
+
+    async def _forever(self, what: str, loop: Callable[[], Awaitable[None]]) -> None:
+        """Do a task of our own, and begin it anew when it dies: if we ended instead, all of the lab would."""
+        while True:
+            try:
+                return await loop()
+            except Exception as error:
+                self._vital.tell(f"{what} died and begins anew", error)
+            await asyncio.sleep(ANEW_S)
 
     async def _watch_boots(self) -> None:
         """Tell of each blade that stands still, once a step of a boot."""
@@ -79,12 +102,35 @@ class Supervisor:
                 self.emit(event)
 
     async def _read_events(self) -> None:
+        pipe = os.fdopen(os.dup(self._events_read), "rb", buffering=0)  # a copy: this may have to begin anew
         reader = asyncio.StreamReader(limit=1 << 20)
-        await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(self._events_read, "rb", buffering=0)
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), pipe
         )
-        while line := await reader.readline():
-            self._take(line.decode(errors="replace"))
+        try:
+            while line := await reader.readline():
+                self._take(line.decode(errors="replace"))
+        finally:
+            transport.close()
+
+    async def _ask_parts(self) -> None:
+        """Ask every listener again and again; a part that does not answer for long is ended, and `Part` restarts it."""
+        while True:
+            await asyncio.sleep(ASK_EVERY_S)
+            pids = {name: part.pid for name, part in self.parts.items()}
+            await self._ask()
+            told, ended = self._silences.take(self._answers, pids, time.monotonic())
+            for event in told:
+                self.emit(event)
+            for name in ended:
+                if self.parts[name].pid == pids[name]:
+                    os.kill(pids[name], signal.SIGKILL)
+            with contextlib.suppress(LabkitError):  # then nobody can read its numbers either
+                await rpc.acall(self.state.bootd, "answers", timeout_s=ASK_S, answers=self._answers)
+
+    async def _ask(self) -> None:
+        running = [one for one in self._listeners if one.part in self.parts and self.parts[one.part].pid]
+        self._answers = await ask_all(running)
 
     def _take(self, line: str) -> None:
         try:
@@ -98,8 +144,10 @@ class Supervisor:
 
     async def start(self) -> None:
         """Bring everything up. Raises LabkitError; what was started by then ends with this process."""
-        self._keep = [asyncio.create_task(self._read_events()), asyncio.create_task(self._reap())]
-        self._keep.append(asyncio.create_task(self._watch_boots()))
+        asyncio.get_running_loop().set_exception_handler(self._vital.reported)
+        self._begin("reading the parts' events", self._read_events)
+        self._begin("collecting dead processes", self._reap)
+        self._begin("watching the boots", self._watch_boots)
         self.emit(LabEvent(state="starting", detail=self.lab.name))
         virtual_chassis = self.lab.chassis.kind is ChassisKind.VIRTUAL
         if self.lab.network.kind is NetworkKind.VIRTUAL:
@@ -123,7 +171,11 @@ class Supervisor:
         await self._start(self._swarmd())
         # Last, since who can ask for the lab's status takes it for one that is up.
         await rpc.serve(rpc.listen(self.state.control, owner=self._owner), self._verbs())
+        self._begin("asking the parts", self._ask_parts)
         self.emit(LabEvent(state="up", detail=f"{len(self.parts)} parts"))
+
+    def _begin(self, what: str, loop: Callable[[], Awaitable[None]]) -> None:
+        self._tasks.append(asyncio.create_task(self._forever(what, loop)))
 
     async def stop(self) -> None:
         """Stop machines and parts in order, then say so."""
@@ -150,14 +202,15 @@ class Supervisor:
         await part.start()
 
     async def _reap(self) -> None:
-        """As process 1 we inherit orphans; collect the dead ones that are not children we wait for."""
+        """As process 1 we inherit orphans; collect one that is still dead at the next look: ours have who waits."""
+        before = 0
         while os.getpid() == 1:
-            await asyncio.sleep(2)
-            known = {part.pid for part in self.parts.values()} | (self.chassis.pids() if self.chassis else set())
+            await asyncio.sleep(REAP_EVERY_S)
             with contextlib.suppress(ChildProcessError):
                 dead = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-                if dead is not None and dead.si_pid not in known:
-                    os.waitpid(dead.si_pid, os.WNOHANG)
+                if dead is not None and dead.si_pid == before:
+                    os.waitpid(before, os.WNOHANG)
+                before = dead.si_pid if dead is not None else 0
 
     # --- parts -------------------------------------------------------------------------------------------------
 
@@ -280,12 +333,20 @@ class Supervisor:
         return {"slot_power": self._slot_power, "slot_set": self._slot_set}
 
     async def _status(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The lab, its parts with their process ids, and whether each slot of a virtual chassis is on."""
+        """The lab, its parts with their process ids, and whether each slot of a virtual chassis is on.
+
+        ``answers`` (`Answers`) is at most some seconds old; with ``{"ask": true}`` all are asked now, which may take
+        `ASK_S`. ``unwritten`` says how many events could not be written since one last could, and why.
+        """
+        if request.get("ask"):
+            await self._ask()
         slots = {blade.name: self.chassis.is_on(blade.slot) for blade in self.lab.blades} if self.chassis else {}
         return {
             "lab": str(self.lab.path),
             "name": self.lab.name,
             "parts": {name: part.pid for name, part in self.parts.items()},
+            "answers": self._answers,
+            "unwritten": f"{self._stream.lost} events: {self._stream.why}" if self._stream.lost else "",
             "on": slots,
             "accelerator": self.chassis.machine(self.lab.blades[0]).accelerator if self.chassis else "",
             "events": self._seq,

@@ -41,13 +41,13 @@ PROGRAMS = {
 VIRTUAL_PROGRAMS = {"qemu-system-x86_64": "qemu-system-x86", "ipmi_sim": "openipmi"}
 
 
-def status(state: State) -> dict[str, Any] | None:
-    """What the supervisor says of its lab, or None when there is none.
+def status(state: State, *, ask: bool = False) -> dict[str, Any] | None:
+    """What the supervisor says of its lab, or None when there is none. With ``ask`` it asks its parts first.
 
     Raises DeniedError for somebody else's lab, and ControlError for one that does not answer.
     """
     try:
-        return rpc.call(state.control, "status", timeout_s=10)
+        return rpc.call(state.control, "status", timeout_s=10, ask=ask)
     except NotUpError:
         return None
 

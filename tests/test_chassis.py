@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from labkit import labfile, rpc
+from labkit import answers, labfile, rpc
 from labkit.chassis import bmc, network, power
 from labkit.chassis.qemu import Machine
 from labkit.client import bmc_password
@@ -224,6 +224,11 @@ def ipmitool(own: Bmc, *words: str) -> str:
         [*line, "-P", PASSWORD.reveal(), *words], capture_output=True, text=True, check=True, timeout=20
     )
     return done.stdout.strip()
+
+
+def test_a_bmc_is_asked_whether_it_answers_without_its_password(slot: tuple[Slot, Bmc]) -> None:
+    _, own = slot
+    asyncio.run(asyncio.wait_for(answers._bmc(own.address, own.port), 10))
 
 
 def test_ipmitool_presses_the_buttons(slot: tuple[Slot, Bmc]) -> None:

@@ -19,7 +19,8 @@ WORLD = {
 PURE = (
     "artifacts", "ignition", "netboot/dhcp.py", "netboot/decide.py", "netboot/tftp.py", "netboot/tftp_session.py",
     "netboot/http_select.py", "plan.py", "lab.py", "stages.py", "secret.py", "errors.py", "stuck.py", "causes.py",
-    "pictures", "hints.py", "majority.py", "rehearse/firmware.py", "rehearse/scripts.py", "rehearse/checks.py",
+    "pictures", "hints.py", "majority.py", "silences.py", "rehearse/firmware.py", "rehearse/scripts.py",
+    "rehearse/checks.py",
     "doctor/facts.py", "doctor/firewall.py", "workbook/chapters.py", "workbook/compare.py", "workbook/page.py",
     "workbook/replay.py",
 )  # fmt: skip

@@ -63,10 +63,6 @@ class VirtualChassis:
         self._blade(slot)
         return slot in self._running
 
-    def pids(self) -> set[int]:
-        """The process ids of the machines that run."""
-        return {process.pid for process in self._running.values()}
-
     async def press(self, slot: int, button: str, value: int) -> None:
         """A BMC's button: ``power`` (1 or 0), ``reset``, ``shutdown`` (the soft button).
 

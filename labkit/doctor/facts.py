@@ -65,6 +65,7 @@ class Facts:
     ``way_in`` says what is wrong with the way into a virtual lab that is up, ``overlap`` what takes its subnet.
     ``silent`` says why a lab that is up did not answer.
     ``mirrors`` are the URLs that the engine asks before Docker Hub, None where that does not matter or is not known.
+    ``heard`` says of each listener of each part why it does not answer, ``unwritten`` why events are not written.
     ``now`` and ``newest_file`` are wall-clock seconds; ``synchronised`` is None where the kernel does not say.
     """
 
@@ -92,4 +93,6 @@ class Facts:
     missing: Mapping[str, str] = field(default_factory=dict)
     kvm: bool = False
     parts: Mapping[str, int] = field(default_factory=dict)
+    heard: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    unwritten: str = ""
     not_looked: Mapping[str, str] = field(default_factory=dict)

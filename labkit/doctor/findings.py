@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from ipaddress import IPv4Interface
 
 from labkit import memory, shares
+from labkit.answers import silent
 from labkit.doctor.facts import Answer, Facts
 from labkit.lab import ChassisKind, Lab, NetworkKind
 from labkit.netboot.ports import stop_words, store_ports
+from labkit.silences import KEPT
 
 OK, WARNING, BAD, SKIPPED = "ok", "warning", "bad", "skipped"
 CACHE_MIB, STATE_MIB = 2000, 1500
@@ -84,6 +86,16 @@ def _parts(lab: Lab, facts: Facts) -> Iterator[Finding]:
         )
     else:
         yield Finding("lab", OK, f"up, with {len(facts.parts)} parts")
+
+
+def _listeners(lab: Lab, facts: Facts) -> Iterator[Finding]:
+    for part in facts.heard:
+        if why := silent(facts.heard, part):
+            anew = "" if part in KEPT else "within a minute it is started anew; else "
+            fix = f"{anew}read logs/{part}.log in the state folder; ./lab down, ./lab up"
+            yield Finding("lab", BAD, f"{part} runs, and {why}", fix)
+    if facts.unwritten:
+        yield Finding("lab", BAD, f"events are not written: {facts.unwritten}", "make room where the state folder is")
 
 
 def _clock(lab: Lab, facts: Facts) -> Iterator[Finding]:
@@ -311,6 +323,6 @@ def _routers(lab: Lab, foreign: Sequence[Answer]) -> Iterator[Finding]:
 
 
 CHECKS: tuple[Callable[[Lab, Facts], Iterator[Finding]], ...] = (
-    _parts, _programs, _clock, _disk, _memory, _speed, _images, _share, _engine, _cache, _interface, _ports,
+    _parts, _listeners, _programs, _clock, _disk, _memory, _speed, _images, _share, _engine, _cache, _interface, _ports,
     _firewall, _dhcp,
 )  # fmt: skip

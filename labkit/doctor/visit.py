@@ -52,7 +52,7 @@ def look(lab: Lab, state: State, progress: Progress) -> Facts:
     status: dict[str, Any] | None = None
     is_up, silent = True, ""
     try:
-        status = up.status(state)
+        status = up.status(state, ask=True)
         is_up = status is not None
     except DeniedError as error:
         not_looked["lab"] = f"{error.what}: {error.fix}"
@@ -87,6 +87,8 @@ def look(lab: Lab, state: State, progress: Progress) -> Facts:
         missing=probe.missing_programs(lab),
         kvm=attempt("speed", lambda: _kvm(lab, status), False),
         parts=status["parts"] if status is not None else {},
+        heard=status["answers"] if status is not None else {},
+        unwritten=status["unwritten"] if status is not None else "",
         not_looked=not_looked,
     )
 

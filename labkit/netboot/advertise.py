@@ -12,9 +12,10 @@ lab only: on a real network it is the routers that may speak of routers. ::
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import struct
+
+from labkit.vital import raise_lost
 
 ROUTER_SOLICITATION, ROUTER_ADVERTISEMENT = 133, 134
 ADVERTISEMENT = struct.pack("!BBHBBHII", ROUTER_ADVERTISEMENT, 0, 0, 0, 0, 0, 0, 0)  # the kernel sums it up (RFC 3542)
@@ -59,6 +60,8 @@ class Advertiser:
         loop.remove_reader(self._sock.fileno())
 
     def _readable(self) -> None:
-        with contextlib.suppress(OSError):  # nothing there after all, or lost on the way: it is asked for again
+        try:
             if self._sock.recv(LARGEST_B)[:1] == bytes((ROUTER_SOLICITATION,)):
                 self._sock.sendto(ADVERTISEMENT, (ALL_NODES, 0))
+        except OSError as error:  # nothing there after all, or lost on the way: it is asked for again
+            raise_lost(error)

@@ -13,6 +13,7 @@ On the control socket (`labkit.rpc`) it answers:
 ``boots {}``             → ``{"boots": {blade: {"id", "cause", "begun", "kernel", "joined", "opened", …}}}``
 ``rehearse {blade}``     this blade's card is answered, and no boot begins, until
 ``rehearsed {blade}``    that is over
+``answers {answers}``    what the lab's listeners answered the supervisor (`labkit.answers`), for ``/metrics``
 =======================  ===========================================================================
 """
 
@@ -52,6 +53,7 @@ from labkit.netboot.tls import Handshakes, TlsSite
 from labkit.plan import BaseConfig
 from labkit.secret import Secret
 from labkit.state import State
+from labkit.vital import Vital
 
 HELPERS = 64
 """Threads for what blocks: one for each blade that waits for its leave, and for opening files."""
@@ -83,7 +85,7 @@ class Bootd:
             return authoring.prepare_with(given.own, config(blade), lab, blade, boot, ticket)
 
         boots = BootBook(lab, given.tickets, books / "boots.json", prepare)
-        counters = Counters()
+        self._counters = counters = Counters()
         self.roster = Roster(lab, boots, books / "leases.json", counters.counted(emit))
         prober = Prober(sockets["arp"]) if "arp" in sockets else None
         self._dhcp = DhcpServer(sockets["dhcp"], self.roster, prober, sockets.get("boot"))
@@ -126,6 +128,7 @@ class Bootd:
             "boots": self._boots,
             "rehearse": self._rehearse,
             "rehearsed": self._rehearsed,
+            "answers": self._take_answers,
         }
 
     async def _power_on(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -145,6 +148,10 @@ class Bootd:
 
     async def _rehearsed(self, request: dict[str, Any]) -> dict[str, Any]:
         self.roster.end_rehearsal(self._blade(request))
+        return {}
+
+    async def _take_answers(self, request: dict[str, Any]) -> dict[str, Any]:
+        self._counters.answers = request["answers"]
         return {}
 
     def _blade(self, request: dict[str, Any]) -> Blade:
@@ -172,7 +179,8 @@ def main() -> int:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a transfer takes three descriptors
     catalogue, config = images.catalogue(given.lab), asker(state.configd)
-    asyncio.run(_serve(Bootd(given, state.books, state.swarmd, sockets, catalogue, emit, config)))
+    bootd = Bootd(given, state.books, state.swarmd, sockets, catalogue, emit, config)
+    Vital("bootd", emit).run(_serve(bootd))
     return 0
 
 

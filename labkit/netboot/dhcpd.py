@@ -11,10 +11,11 @@ from ipaddress import IPv4Address
 
 from labkit.events import Trouble
 from labkit.netboot.decide import conflict, decide
-from labkit.netboot.dhcp import DhcpError, Packet, decode, encode
+from labkit.netboot.dhcp import DhcpError, Message, Packet, decode, encode
 from labkit.netboot.neighbours import Prober
-from labkit.netboot.replies import Peer, Reply
+from labkit.netboot.replies import Peer, Reply, confirm
 from labkit.netboot.roster import Roster
+from labkit.vital import raise_lost, reason
 
 LARGEST_DATAGRAM_B = 4096
 MOST_AT_ONCE = 64
@@ -24,6 +25,9 @@ PLAN_AFTER_S = 0.05
 
 class DhcpServer:
     """Answer what arrives at a UDP socket, bound to port 67 and to the lab's interface.
+
+    A message that cannot be answered is told with its sender, and costs nobody else an answer. An INFORM that comes
+    from the server's own address asks whether the server answers (`labkit.answers`): it does, and nothing is told.
 
     ``boot`` is the socket of a proxy's boot service, at port 4011. Without a ``prober``, addresses are offered without
     being looked for.
@@ -65,9 +69,10 @@ class DhcpServer:
         for _ in range(MOST_AT_ONCE):
             try:
                 data, (host, port) = sock.recvfrom(LARGEST_DATAGRAM_B)
-            except OSError:  # nothing more, or a passing trouble of the network that is no client's message
+            except OSError as error:  # nothing more, or a passing trouble of the network that is no client's message
+                raise_lost(error)
                 break
-            replies += self._answer(data, (IPv4Address(host), port) if sock is self._boot else None)
+            replies += self._answer(data, (IPv4Address(host), port), is_boot=sock is self._boot)
         self._send_all(sock, replies)
 
     def _send_all(self, sock: socket.socket, replies: list[Reply]) -> None:
@@ -84,18 +89,33 @@ class DhcpServer:
 
     def _plan(self) -> None:
         """Plan one boot, and look for messages before the next: planning takes longer than an answer."""
-        self._planning = self._loop.call_soon(self._plan) if self._roster.plan_next() else None
+        is_more = True
+        try:
+            is_more = self._roster.plan_next()
+        except Exception as error:  # one boot that cannot be planned: whoever began it must not end the server
+            self._roster.emit(Trouble(part="plan", detail=reason(error)))
+        self._planning = self._loop.call_soon(self._plan) if is_more else None
 
-    def _answer(self, data: bytes, peer: Peer | None) -> tuple[Reply, ...]:
+    def _answer(self, data: bytes, peer: Peer, *, is_boot: bool) -> tuple[Reply, ...]:
         """The replies to one datagram. None ends the server."""
+        packet = None
         try:
             packet = decode(data)
-            return () if packet.mac in self._asking else self._decide(packet, peer, {})
+            if packet.message is Message.INFORM and peer[0] == self._roster.lab.network.server:
+                return (confirm(packet, self._roster.lab.network, peer),)
+            return () if packet.mac in self._asking else self._decide(packet, peer if is_boot else None, {})
         except DhcpError as error:
-            self._roster.emit(Trouble(part="dhcp", detail=f"a message that is not right: {error}"))
+            said = f"a message that is not right: {error} (from {peer[0]} port {peer[1]})"
+            self._roster.emit(Trouble(part="dhcp", detail=said))
         except Exception as error:
-            self._roster.emit(Trouble(part="dhcp", detail=f"{type(error).__name__}: {error}"))
+            self._failed(packet, f"from {peer[0]} port {peer[1]}", error)
         return ()
+
+    def _failed(self, packet: Packet | None, where: str, error: Exception) -> None:
+        """Tell of a fault in handling one message."""
+        kind = packet.message.name if packet is not None and packet.message is not None else "a message"
+        who = f" of {packet.mac}" if packet is not None else ""
+        self._roster.emit(Trouble(part="dhcp", detail=f"{kind}{who} {where}: {reason(error)}"))
 
     def _decide(self, packet: Packet, peer: Peer | None, probed: Mapping[IPv4Address, str]) -> tuple[Reply, ...]:
         now, roster = time.time(), self._roster
@@ -126,7 +146,7 @@ class DhcpServer:
         try:
             replies = self._decide(packet, None, {**probed, address: user})
         except Exception as error:
-            self._roster.emit(Trouble(part="dhcp", detail=f"{type(error).__name__}: {error}"))
+            self._failed(packet, f"for {address}", error)
             return
         self._send_all(self._sock, list(replies))
 
@@ -135,3 +155,5 @@ class DhcpServer:
             sock.sendto(encode(reply.packet), (str(reply.to), reply.port))
         except OSError as error:
             self._roster.emit(Trouble(part="dhcp", detail=f"no reply to {reply.to}: {error.strerror or error}"))
+        except Exception as error:
+            self._failed(reply.packet, f"for {reply.to}", error)

@@ -33,6 +33,7 @@ from labkit.netboot.paths import plain
 from labkit.netboot.roster import Refusal
 from labkit.netboot.tftpd import Lookup
 from labkit.plan import ImageFile, Rendered
+from labkit.vital import reason
 
 LARGEST_BODY_B = 16 << 10
 LARGE_B = 4 << 20
@@ -218,7 +219,8 @@ def application(
         except (web.HTTPException, ConnectionError):
             raise
         except Exception as error:
-            emit(Trouble(part="http", detail=f"{request.method} {request.path[:100]}: {type(error).__name__}: {error}"))
+            asked = f"{request.method} {request.path[:100]} from {request.remote}"
+            emit(Trouble(part="http", detail=f"{asked}: {reason(error)}"))
             raise web.HTTPInternalServerError() from None
 
     async def healthz(request: web.Request) -> web.Response:
@@ -230,7 +232,7 @@ def application(
             "labkit_http_large_waiting": files.lane.waiting,
             "labkit_start_time_seconds": started,
         }
-        page = metrics.render(counters.totals(), gauges)
+        page = metrics.render(counters.totals(), gauges, counters.answers)
         return web.Response(body=page.encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
 
     app = web.Application(middlewares=[guard], client_max_size=LARGEST_BODY_B)

@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 
+from labkit.answers import Answers
 from labkit.events import BootStarted, Dhcp, Event, Phoned, Ticket, Transfer, Trouble, UnknownMachine
 
 CONTENT_TYPE = "text/plain; version=0.0.4"
@@ -31,13 +32,17 @@ GAUGES = {
     "labkit_start_time_seconds": "when the boot server started, in seconds since the epoch",
 }
 
+ANSWERS = "labkit_listener_answers"
+ANSWERS_HELP = "whether a listener answered when last asked; a part that does not run has none"
+
 Labels = tuple[tuple[str, str], ...]
 
 
 class Counters:
-    """The totals so far. Safe to use from several threads."""
+    """The totals so far. Safe to use from several threads. ``answers`` is what the lab's listeners last answered."""
 
     def __init__(self) -> None:
+        self.answers: Answers = {}
         self._totals: Counter[tuple[str, Labels]] = Counter()
         self._lock = threading.Lock()
 
@@ -89,7 +94,9 @@ def _counted(event: Event) -> list[tuple[str, Labels, float]]:
     return []
 
 
-def render(totals: Mapping[tuple[str, Labels], float], gauges: Mapping[str, float]) -> str:
+def render(
+    totals: Mapping[tuple[str, Labels], float], gauges: Mapping[str, float], answers: Answers | None = None
+) -> str:
     """The page: every counter and gauge with its help and type, its lines in order."""
     lines: list[str] = []
     for name, text in HELP.items():
@@ -99,6 +106,10 @@ def render(totals: Mapping[tuple[str, Labels], float], gauges: Mapping[str, floa
         ]
     for name, value in gauges.items():
         lines += [f"# HELP {name} {GAUGES[name]}", f"# TYPE {name} gauge", f"{name} {value:.10g}"]
+    lines += [f"# HELP {ANSWERS} {ANSWERS_HELP}", f"# TYPE {ANSWERS} gauge"]
+    for part, heard in sorted((answers or {}).items()):
+        labels = [_shown((("part", part), ("listener", name))) + f" {int(not why)}" for name, why in heard.items()]
+        lines += [ANSWERS + one for one in labels]
     return "\n".join(lines) + "\n"
 
 

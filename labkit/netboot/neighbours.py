@@ -21,6 +21,8 @@ from collections.abc import Callable
 from ipaddress import IPv4Address
 from pathlib import Path
 
+from labkit.vital import raise_lost
+
 TABLE = Path("/proc/net/arp")
 COMPLETE = 0x2  # ATF_COM, linux/if_arp.h
 ARP = struct.Struct("!HHBBH6s4s6s4s")
@@ -103,7 +105,8 @@ class Prober:
     def _readable(self) -> None:
         try:
             found = decode_sender(self._sock.recv(ARP.size))
-        except OSError:
+        except OSError as error:
+            raise_lost(error)
             return
         if found is not None and found[0] in self._waiting:
             self._settle(*found, self._waiting[found[0]])

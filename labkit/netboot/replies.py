@@ -102,6 +102,12 @@ def name_boot_file(asked: Packet, network: Network, kind: Message, boot: BootFil
     return _addressed(asked, _shortened(asked, reply))
 
 
+def confirm(asked: Packet, network: Network, peer: Peer) -> Reply:
+    """The ACK of an INFORM, to where it came from, with nothing in it but who answers."""
+    options: dict[int, bytes] = {Option.MESSAGE_TYPE: bytes((Message.ACK,)), Option.SERVER_ID: network.server.packed}
+    return Reply(_reply(asked, options, (), ciaddr=asked.ciaddr), *peer)
+
+
 def _boot_item(asked: Packet) -> bytes:
     """Sub-option 71 as it was asked for, or nothing."""
     area = asked.options.get(Option.VENDOR, b"")

@@ -27,6 +27,7 @@ from labkit.netboot.tftp import Code, Opcode, Request, TftpError
 from labkit.netboot.tftp_blocks import ContentBlocks, FileBlocks, PacketCache
 from labkit.netboot.tftp_session import UDP_IP_B, Outcome, Sender, negotiate
 from labkit.plan import Rendered, Resource
+from labkit.vital import raise_lost, reason
 
 Lookup = Callable[[str, str], Resource | Refusal]
 Peer = tuple[str, int]
@@ -57,14 +58,14 @@ class _Transfer:
             self.blocks.close()
 
 
-class TftpServer(threading.Thread):
-    """Serve a bound UDP socket until `stop`. ``lookup`` and ``emit`` are called from this thread."""
+class TftpServer:
+    """Serve a bound UDP socket from `start` until `stop`. ``lookup`` and ``emit`` are called from its thread."""
 
     def __init__(
         self, sock: socket.socket, lookup: Lookup, catalogue: Mapping[str, Path], emit: Callable[[Event], None]
     ) -> None:
-        super().__init__(name="tftp", daemon=True)
         sock.setblocking(False)
+        self._thread = threading.Thread(target=self._run, name="tftp", daemon=True)
         self._sock, self._lookup, self._catalogue, self._emit = sock, lookup, catalogue, emit
         self._local = sock.getsockname()[0]
         self._cache = PacketCache()
@@ -77,14 +78,21 @@ class TftpServer(threading.Thread):
         self._stopping = False
         self._has_offload = True
 
+    def start(self) -> None:
+        """Begin to serve, in a thread of its own."""
+        self._thread.start()
+
     def stop(self) -> None:
         """End the thread and wait for it. Transfers under way are dropped; their clients ask again."""
         self._stopping = True
         os.eventfd_write(self._wake, 1)
-        self.join()
+        self._thread.join()
 
-    def run(self) -> None:
-        """The loop. No packet ends it: whatever goes wrong is told, and costs at most the transfer it went wrong in."""
+    def _run(self) -> None:
+        """The loop. No packet ends it: whatever goes wrong is told, and costs at most the transfer it went wrong in.
+
+        What ends it is that it cannot hear any more; see `labkit.vital` for what follows.
+        """
         self._watch(self._sock.fileno(), self._requested)
         self._watch(self._wake, lambda: None)
         next_tick = 0.0
@@ -138,24 +146,27 @@ class TftpServer(threading.Thread):
 
     def _failed(self, transfer: _Transfer, error: Exception) -> None:
         """A fault of ours in one transfer: it ends, the others go on."""
-        reason = f"{type(error).__name__}: {error}"
-        self._emit(Trouble(part="tftp", detail=reason))
+        path = plain(transfer.request.path) or transfer.request.path[:100]
+        self._emit(Trouble(part="tftp", detail=f"{path} for {_named(transfer.peer)}: {reason(error)}"))
         if self._transfers.get(transfer.peer) is transfer:
-            self._end(transfer, "failed", reason)
+            self._end(transfer, "failed", f"{type(error).__name__}: {error}")
 
     # --- requests ---
 
     def _requested(self) -> None:
         try:
             raw, peer = self._sock.recvfrom(LARGEST_DATAGRAM_B)
+        except OSError as error:
+            raise_lost(error)
+            return  # the kernel dropped it, its checksum was wrong; or a passing trouble of the network
+        try:
             self._request(tftp.decode(raw), raw, peer)
-        except BlockingIOError:
-            pass  # the kernel dropped it, its checksum was wrong
         except TftpError as error:
             if raw[:2] != tftp.OPCODE.pack(Opcode.ERROR):  # a broken one is an error all the same
                 self._refuse(peer, Code.ILLEGAL, str(error))
         except Exception as error:
-            self._emit(Trouble(part="tftp", detail=f"{type(error).__name__}: {error}"))
+            kind = tftp.OPCODE.unpack_from(raw)[0] if len(raw) >= tftp.OPCODE.size else "nothing"
+            self._emit(Trouble(part="tftp", detail=f"a packet of kind {kind} from {_named(peer)}: {reason(error)}"))
 
     def _request(self, packet: tftp.Packet, raw: bytes, peer: Peer) -> None:
         if isinstance(packet, tftp.Error):
@@ -316,6 +327,10 @@ class TftpServer(threading.Thread):
         transfer.close()  # which takes the sockets out of the epoll as well
         del self._transfers[transfer.peer]
         self._per_address -= Counter((transfer.peer[0],))
+
+
+def _named(peer: Peer) -> str:
+    return f"{peer[0]} port {peer[1]}"
 
 
 def _event(request: Request, peer: Peer, state: str, *, reason: str = "", size_b: int = 0) -> Transfer:

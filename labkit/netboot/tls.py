@@ -19,6 +19,7 @@ from aiohttp import web
 
 from labkit.events import TLS, Trouble
 from labkit.netboot.roster import Roster
+from labkit.vital import lasting, raise_lost
 
 BACKLOG = 128
 ACCEPT_AGAIN_S = 1.0
@@ -125,7 +126,9 @@ class TlsSite(web.BaseSite):
         await super().start()
         self._sock.listen(BACKLOG)
         self._sock.setblocking(False)
-        self._keep(asyncio.create_task(self._accept()))
+        listening = asyncio.create_task(self._accept())
+        lasting(listening, "listening for HTTPS")
+        self._keep(listening)
 
     async def stop(self) -> None:
         """Listen no longer, and drop the connections that are not up yet."""
@@ -146,7 +149,8 @@ class TlsSite(web.BaseSite):
                 sock, (address, _) = await loop.sock_accept(self._sock)
             except ConnectionError:  # gone before it was its turn
                 continue
-            except OSError:  # no descriptor is free: those who wait are still there later
+            except OSError as error:  # no descriptor is free: those who wait are still there later
+                raise_lost(error)
                 await asyncio.sleep(ACCEPT_AGAIN_S)
                 continue
             self._keep(asyncio.create_task(self._greet(sock, address)))
@@ -160,7 +164,10 @@ class TlsSite(web.BaseSite):
             self._failed(address, error)
         except OSError:  # it broke, or the client said nothing for a minute
             pass
-        except BaseException:
+        except BaseException as error:
             with contextlib.suppress(OSError):
                 sock.close()
-            raise
+            if not isinstance(error, Exception):
+                raise
+            report = {"message": f"a handshake with {address}", "exception": error, "client": address}
+            loop.call_exception_handler(report)

@@ -43,6 +43,7 @@ from labkit.swarm.leave import BOUND_S, Drain, drain_node
 from labkit.swarm.node import Node, find_node, node_labels
 from labkit.swarm.reconcile import Action, PutLabels, Remove, Why, changes, joined_boots, reconcile
 from labkit.swarm.tokens import JOINING_S, Tokens
+from labkit.vital import Vital
 
 T = TypeVar("T")
 
@@ -311,7 +312,7 @@ def main() -> int:
     except KeyError as error:
         print(f"the swarm desk is started by the lab's supervisor: {error} is not set", file=sys.stderr)
         return 2
-    asyncio.run(run(lab, state, sock, emit))
+    Vital("swarmd", emit).run(run(lab, state, sock, emit))
     return 0
 
 

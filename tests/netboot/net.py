@@ -206,16 +206,19 @@ class Net:
         return [event for event in found if all(getattr(event, name) == value for name, value in fields.items())]
 
 
-class Desk(threading.Thread):
+class Desk:
     """A swarm desk that says yes and remembers what it was asked."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(daemon=True)
         self.asked: list[dict[str, Any]] = []
         self._sock = rpc.listen(path)
         self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def run(self) -> None:
+    def start(self) -> None:
+        self._thread.start()
+
+    def _run(self) -> None:
         def verb(name: str) -> rpc.Handler:
             async def answer(request: dict[str, Any]) -> dict[str, Any]:
                 self.asked.append({"verb": name, **request})
@@ -232,5 +235,5 @@ class Desk(threading.Thread):
 
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self.join()
+        self._thread.join()
         self._sock.close()

@@ -16,6 +16,7 @@ from labkit.netboot.bootd import Bootd
 from labkit.netboot.given import Given
 from labkit.netboot.ports import open_sockets
 from labkit.state import State
+from labkit.vital import Vital
 
 
 def main() -> None:
@@ -26,12 +27,14 @@ def main() -> None:
     async def serve() -> None:
         until = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, until.set)
-        with state.events.open("a") as events:
-            sockets = {**open_sockets(lab), "control": rpc.listen(state.bootd)}
-            emit = Emitter(events.fileno())
-            await Bootd(Given.of(lab, state), state.path, state.swarmd, sockets, catalogue, emit).serve(until)
+        sockets = {**open_sockets(lab), "control": rpc.listen(state.bootd)}
+        bootd = Bootd(Given.of(lab, state), state.path, state.swarmd, sockets, catalogue, emit)
+        signal.signal(signal.SIGUSR1, lambda *_: bootd._tftp._epoll.close())  # the fault that a test asks for
+        await bootd.serve(until)
 
-    asyncio.run(serve())
+    with state.events.open("a") as events:
+        emit = Emitter(events.fileno())
+        Vital("bootd", emit).run(serve())
 
 
 if __name__ == "__main__":

@@ -7,13 +7,16 @@ import json
 import os
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from labkit import answers
 from labkit.events import BootStarted, Dhcp, Trouble
-from labkit.netboot import boots
+from labkit.netboot import boots, dhcpd
 from labkit.netboot import leases as leasebook
 from labkit.netboot.dhcp import Message, encode
 from labkit.netboot.dhcpd import DhcpServer
@@ -53,11 +56,12 @@ class Rig:
         monkeypatch.setattr(leasebook, "save", counted)
         monkeypatch.setattr(DhcpServer, "_send", sent)
 
-    def run(self, datagrams: list[bytes], until: Callable[[], bool]) -> None:
+    def run(self, datagrams: list[bytes], until: Callable[[], bool], handler: Any = None) -> None:
         """Send datagrams, then serve until they have had their effect."""
 
         async def serving() -> None:
             loop = asyncio.get_running_loop()
+            loop.set_exception_handler(handler)
             with (
                 socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
                 socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
@@ -144,9 +148,54 @@ def test_bad_packets_and_faults_end_nothing(rig: Rig, monkeypatch: pytest.Monkey
     assert len(rig.sent) == 1
     details = [event.detail for event in rig.seen.of(Trouble) if event.part == "dhcp"]
     assert len(details) == 4
-    assert details[-1] == "RuntimeError: a fault"
+    assert details[0].startswith("a message that is not right: ") and "(from 127.0.0.1 port " in details[0]
+    assert details[-1].startswith(f"DISCOVER of {BLADE3} from 127.0.0.1 port ")
+    assert ": RuntimeError: a fault (" in details[-1]
     [begun] = rig.seen.of(BootStarted)
     assert [(event.reply, event.boot) for event in rig.seen.of(Dhcp)] == [("OFFER", begun.boot)]
+
+
+def test_what_cannot_be_put_into_bytes_or_planned_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig(tmp_path)
+    faults: list[dict[str, Any]] = []
+
+    def broken(*_: object) -> Any:
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(dhcpd, "encode", broken)
+    monkeypatch.setattr(rig.roster, "_plan", broken)
+    discover = encode(request(Message.DISCOVER, BLADE3, PXE_BIOS))
+    rig.run([discover], lambda: len(rig.seen.of(Trouble)) == 2, lambda loop, context: faults.append(context))
+    parts = {event.part: event.detail for event in rig.seen.of(Trouble)}
+    assert parts["dhcp"].startswith(f"OFFER of {BLADE3} for 255.255.255.255: RuntimeError: a fault")
+    assert parts["plan"].startswith("RuntimeError: a fault")
+    assert not faults
+
+
+def test_the_servers_own_question_is_answered_and_told_to_nobody(tmp_path: Path) -> None:
+    rig, own = Rig(tmp_path), IPv4Address("127.0.0.1")
+    rig.roster.lab = replace(rig.roster.lab, network=replace(rig.roster.lab.network, server=own))
+    before = rig.roster.leases
+
+    async def asking() -> None:
+        loop = asyncio.get_running_loop()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.bind(("127.0.0.1", 0))
+            server = DhcpServer(sock, rig.roster)
+            server.start(loop)
+            async with asyncio.timeout(5):
+                await answers._dhcp(own, sock.getsockname()[1])
+            server.stop(loop)
+
+    asyncio.run(asking())
+    assert rig.roster.leases is before and not rig.seen.events
+
+
+def test_a_socket_that_is_gone_is_a_fault_of_the_server(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        server = DhcpServer(sock, make_roster(tmp_path, Seen(), make_lab()))
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        server._readable(sock)
 
 
 def test_a_reply_that_cannot_be_sent_is_told(tmp_path: Path) -> None:

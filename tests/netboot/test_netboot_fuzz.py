@@ -61,8 +61,7 @@ def test_mutated_dhcp(tmp_path: Path, lab: Lab, count: int) -> None:
         server = DhcpServer(sock, make_roster(tmp_path, seen, lab))
         for number in range(count):
             data = mutated(DHCP_SEEDS[number % len(DHCP_SEEDS)], chance)
-            peer = (ADDRESS, 4011) if number % 3 == 0 else None
-            for reply in server._answer(data, peer):
+            for reply in server._answer(data, (ADDRESS, 4011), is_boot=number % 3 == 0):
                 answered += 1
                 assert_may_be_answered(data, reply, lab)
     faults = [event.detail for event in seen.of(Trouble) if event.part == "dhcp"]

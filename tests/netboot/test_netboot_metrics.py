@@ -41,6 +41,11 @@ labkit_troubles_total{part="a \"part\" of \\ \n"} 1
 # HELP labkit_http_large_running large files that are being sent over HTTP
 # TYPE labkit_http_large_running gauge
 labkit_http_large_running 3
+# HELP labkit_listener_answers whether a listener answered when last asked; a part that does not run has none
+# TYPE labkit_listener_answers gauge
+labkit_listener_answers{part="bootd",listener="HTTP"} 1
+labkit_listener_answers{part="bootd",listener="TFTP"} 0
+labkit_listener_answers{part="registry",listener="TLS"} 1
 """
 
 
@@ -67,10 +72,11 @@ def test_the_page() -> None:
     for event in events:
         emit(event)
     assert passed == events
-    assert render(counters.totals(), {"labkit_http_large_running": 3}) == PAGE
+    answers = {"registry": {"TLS": ""}, "bootd": {"HTTP": "", "TFTP": f"nothing from {secret} within 3 s"}}
+    assert render(counters.totals(), {"labkit_http_large_running": 3}, answers) == PAGE
 
 
 def test_a_new_server_has_counted_nothing() -> None:
     lines = render(Counters().totals(), {}).splitlines()
-    assert len(lines) == 2 * 9
+    assert len(lines) == 2 * 10
     assert all(line.startswith("#") for line in lines)
