@@ -1,8 +1,8 @@
 #!/bin/sh
-# in_tree.sh WORK TREE [--bind FROM INSIDE | --file INSIDE TEXT | --hostname NAME | --wait]... -- COMMAND...
+# in_tree.sh WORK TREE [--bind FROM INSIDE | --bind-ro FROM INSIDE | --file INSIDE TEXT | --hostname NAME | --wait]... -- COMMAND...
 #
 # Run COMMAND in a root laid over TREE, in the mount namespace this is called in. What COMMAND writes goes to memory,
-# except below the folders bound in. --wait reads a line from standard input before COMMAND starts.
+# except below the folders bound in; below those of --bind-ro it cannot write. --wait reads a line from standard input before COMMAND starts.
 set -eu
 work=$1 tree=$2
 shift 2
@@ -22,9 +22,10 @@ mount --rbind /sys/fs/cgroup root/sys/fs/cgroup
 
 while [ "$1" != -- ]; do
     case $1 in
-    --bind)
+    --bind | --bind-ro)
         mkdir -p "$2" "root$3"
         mount --bind "$2" "root$3"
+        [ "$1" = --bind ] || mount -o remount,bind,ro "root$3"
         shift 3
         ;;
     --file)

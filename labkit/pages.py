@@ -54,7 +54,7 @@ def ensure_pages(
     """Have every blade serve what is on the mounts, and wait until it does. Raises SwarmError with the reason."""
     spec = pages_spec(running.lab, port=port, share=not why_not_shared(running))
     with running.engine() as engine:
-        state = deploy(engine, spec)
+        state = deploy(running, engine, spec)
         return service.watch(engine, NAME, timeout_s, progress=progress, asked=state.asked, settle_s=0)
 
 

@@ -23,8 +23,9 @@ class State:
 
     ``events.jsonl`` the stream; ``leases.json`` and ``boots.json`` the boot server's memory; ``keys/`` (mode 0700) what
     must not be read by others; ``run/`` sockets and process ids; ``logs/`` a log a part and a console a blade;
-    ``engine/`` the controller's Docker data; ``registry/`` the images blades pull, ``cache/`` those of another
-    registry; ``share/`` the folder all blades see, ``nfs/`` what its server remembers.
+    ``engine/`` the controller's Docker data; ``registry/`` the images blades pull, ``push/`` (mode 0700) the way to put
+    them in, ``cache/`` those of another registry; ``share/`` the folder all blades see, ``nfs/`` what its server
+    remembers.
     """
 
     path: Path
@@ -63,6 +64,11 @@ class State:
     def manager_socket(self, lab: Lab) -> Path:
         """The engine of the swarm's first manager: the lab's own, or in a real lab this machine's."""
         return self.docker if lab.network.kind is NetworkKind.VIRTUAL else Path("/var/run/docker.sock")
+
+    @property
+    def push(self) -> Path:
+        """The registry's socket for who may put images in: the lab's owner, whose folder it is in."""
+        return self.path / "push/socket"
 
     @property
     def swarmd(self) -> Path:
@@ -113,7 +119,8 @@ class State:
                 fix="choose a shorter one with --state or LABKIT_STATE",
             )
         owner = owner_of(self.path)
-        for folder, mode in ((self.path, 0o755), (self.run, 0o755), (self.keys, 0o700), (self.logs, 0o755)):
+        private = ((self.keys, 0o700), (self.push.parent, 0o700))
+        for folder, mode in ((self.path, 0o755), (self.run, 0o755), (self.logs, 0o755), *private):
             if not folder.exists():
                 folder.mkdir(mode=mode, parents=True)
                 os.chown(folder, *owner)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,9 +12,9 @@ from labkit import certs, images, shares
 from labkit.errors import MachineError, SwarmError
 from labkit.lab import Lab, NetworkKind
 from labkit.parts import PartSpec
-from labkit.state import State
+from labkit.state import State, owner_of
 from labkit.swarm import links
-from labkit.treeroot import cache_command, collect_command, registry_command, share_command
+from labkit.treeroot import cache_command, collect_command, push_command, registry_command, share_command
 
 COLLECT_S = 300
 
@@ -39,6 +40,7 @@ def ensure_stores(lab: Lab, state: State) -> str:
 def parts(lab: Lab, state: State, *, host_net: int | None) -> Iterator[PartSpec]:
     """The parts to run. ``host_net`` is a descriptor of the network the lab was brought up from, None for ours."""
     yield registry(lab, state)
+    yield push(state)
     if lab.storage.cache:
         yield _cache(lab, state, host_net)
     if lab.storage.share and not shares.unservable(shares.folder_of(lab, state)):
@@ -46,12 +48,30 @@ def parts(lab: Lab, state: State, *, host_net: int | None) -> Iterator[PartSpec]
 
 
 def registry(lab: Lab, state: State) -> PartSpec:
-    """The lab's own registry."""
+    """The lab's own registry, as its blades see it: to be read."""
     return PartSpec(
         name="registry",
         command=registry_command(images.tree(), state, address=lab.network.registry),
         log=state.logs / "registry.log",
         ready=lambda: answers_tcp(str(lab.network.server), lab.network.registry_port),
+    )
+
+
+def push(state: State) -> PartSpec:
+    """The lab's own registry, as its owner sees it: a socket that is the owner's alone."""
+
+    async def ready() -> bool:
+        if not await answers_unix(state.push):
+            return False
+        state.push.chmod(0o600)
+        os.chown(state.push, *owner_of(state.path))
+        return True
+
+    return PartSpec(
+        name="registry-push",
+        command=push_command(images.tree(), state),
+        log=state.logs / "registry-push.log",
+        ready=ready,
     )
 
 
@@ -89,11 +109,11 @@ def _share(lab: Lab, state: State) -> PartSpec:
     )
 
 
-async def collect(lab: Lab, state: State) -> int:
-    """Remove what no manifest of the registry names; the bytes that freed. The registry must not run meanwhile.
+async def collect(state: State) -> int:
+    """Remove what no manifest of the registry names; the bytes that freed. `push` must not run meanwhile.
 
-    A blob goes only once it is known that nothing needs it, so one that was cut off leaves a registry that works, and
-    the next one does the rest. Raises SwarmError.
+    Blades may pull. A blob goes only once it is known that nothing needs it, so one that was cut off leaves a registry
+    that works, and the next one does the rest. Raises SwarmError.
     """
     data = state.path / "registry"
     blobs = data / links.ROOT / "blobs"
@@ -106,20 +126,20 @@ async def collect(lab: Lab, state: State) -> int:
         raise SwarmError(
             f"cannot be removed: {error.strerror}", where=str(error.filename), fix=f"{data} has to be writable"
         ) from None
-    status = await _run_collection(lab, state)
+    status = await _run_collection(state)
     if status:
         raise SwarmError(
             f"the registry's garbage collection ended with status {status}; every image that is needed is still there",
-            where=str(state.logs / "registry.log"),
+            where=str(state.logs / "registry-push.log"),
             fix="labkit swarm gc --yes once more does what is left; the end of that log says why it ended",
         )
     return before - size_of(blobs)
 
 
-async def _run_collection(lab: Lab, state: State) -> int:
-    """The exit status of the program that collects. However this ends, it does not run on beside the registry."""
-    command = collect_command(images.tree(), state, address=lab.network.registry)
-    with (state.logs / "registry.log").open("ab") as log:
+async def _run_collection(state: State) -> int:
+    """The exit status of the program that collects. However this ends, it does not run on beside a push."""
+    command = collect_command(images.tree(), state)
+    with (state.logs / "registry-push.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
             *command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
         )
@@ -142,6 +162,16 @@ async def answers_tcp(host: str, port: int) -> bool:
     """Whether somebody accepts connections on a TCP port."""
     try:
         _, writer = await asyncio.open_connection(host, port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+async def answers_unix(path: Path) -> bool:
+    """Whether somebody accepts connections on a Unix socket."""
+    try:
+        _, writer = await asyncio.open_unix_connection(path)
     except OSError:
         return False
     writer.close()

@@ -31,6 +31,7 @@ from labkit.netboot.ports import open_sockets
 from labkit.parts import Part, PartSpec, confined
 from labkit.rehearse import stage
 from labkit.state import State, owner_of
+from labkit.stores import answers_unix
 from labkit.stuck import Watch
 from labkit.treeroot import engine_command
 
@@ -254,9 +255,9 @@ class Supervisor:
         return {}
 
     async def _collect(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Free what nothing in the registry names, which does not answer meanwhile → ``{"freed_b": bytes}``."""
-        async with self.parts["registry"].held():
-            return {"freed_b": await stores.collect(self.lab, self.state)}
+        """Free what nothing in the registry names, into which nobody can push meanwhile → ``{"freed_b": bytes}``."""
+        async with self.parts["registry-push"].held():
+            return {"freed_b": await stores.collect(self.state)}
 
     async def _rehearse(self, request: dict[str, Any]) -> dict[str, Any]:
         """Walk a blade's boot by packets: ``{"blade", "firmware"}`` → ``{"lines": [{"step", …}, …, {"ok", …}]}``."""
@@ -268,16 +269,6 @@ class Supervisor:
     async def _ask_dhcp(self, request: dict[str, Any]) -> dict[str, Any]:
         """Ask the lab's network which other DHCP servers are there → ``{"answers": [{"client", "server", …}]}``."""
         return {"answers": await visit.ask_dhcp(network.link_of(self.lab), self._owner)}
-
-
-async def answers_unix(path: Path) -> bool:
-    """Whether somebody accepts connections on a Unix socket."""
-    try:
-        _, writer = await asyncio.open_unix_connection(path)
-    except OSError:
-        return False
-    writer.close()
-    return True
 
 
 async def supervise(lab: Lab, state: State, ready: int, host_net: int | None = None) -> None:

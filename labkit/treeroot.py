@@ -37,11 +37,18 @@ def engine_command(tree: Path, state: State, *, registry: str, mirror: str = "")
 
 
 def registry_command(tree: Path, state: State, *, address: str) -> list[str]:
-    """Debian's docker-registry (Distribution) on ``address``, ``host:port``, with its images in the state folder.
+    """Debian's docker-registry (Distribution) on ``address``, ``host:port``: the state's images, for reading only.
 
     It speaks TLS only, with the certificate that `labkit.certs.ensure_registry` made.
     """
-    return [*_registry_root(tree, state, "registry", _registry_config(address)), "--", REGISTRY, "serve", CONFIG]
+    config = _read_only(address)
+    config["storage"]["maintenance"]["uploadpurging"] = {"enabled": False}
+    return [*_registry_root(tree, state, "registry", config, "--bind-ro"), "--", REGISTRY, "serve", CONFIG]
+
+
+def push_command(tree: Path, state: State) -> list[str]:
+    """The same images, to be read and written by whoever may open the Unix socket ``state.push``."""
+    return [*_push_root(tree, state), "--", REGISTRY, "serve", CONFIG]
 
 
 def cache_command(tree: Path, state: State, *, address: str, upstream: str, resolver: str, net: str = "") -> list[str]:
@@ -49,9 +56,8 @@ def cache_command(tree: Path, state: State, *, address: str, upstream: str, reso
 
     ``resolver`` is the text of a resolv.conf(5); ``net`` the path of a network namespace to run in, empty for ours.
     """
-    kept = _registry_config(address)
-    kept["storage"]["maintenance"] = {"readonly": {"enabled": True}}
-    proxy = {**_registry_config(address), "proxy": {"remoteurl": upstream}}
+    kept = _read_only(address)
+    proxy = {**kept, "proxy": {"remoteurl": upstream}}  # which writes by itself, and deletes what is a week old
     return [
         *(("nsenter", f"--net={net}") if net else ()),
         *_registry_root(tree, state, "cache", proxy),
@@ -61,28 +67,45 @@ def cache_command(tree: Path, state: State, *, address: str, upstream: str, reso
     ]
 
 
-def collect_command(tree: Path, state: State, *, address: str) -> list[str]:
+def collect_command(tree: Path, state: State) -> list[str]:
     """What removes the blobs of the registry that no manifest names. Nobody may push meanwhile."""
-    root = _registry_root(tree, state, "registry", _registry_config(address))
-    return [*root, "--", REGISTRY, "garbage-collect", CONFIG]
+    return [*_push_root(tree, state), "--", REGISTRY, "garbage-collect", CONFIG]
 
 
-def _registry_config(address: str) -> dict[str, Any]:
+def _read_only(address: str) -> dict[str, Any]:
+    """For whoever reaches an address: TLS, and no verb that changes anything (405 says so)."""
+    config = _registry_config({"addr": address, "tls": {"certificate": "/run/tls/tls.crt", "key": "/run/tls/tls.key"}})
+    config["storage"]["maintenance"] = {"readonly": {"enabled": True}}
+    return config
+
+
+def _registry_config(http: dict[str, Any]) -> dict[str, Any]:
     return {
         "version": 0.1,
         "log": {"level": "warn", "accesslog": {"disabled": True}},
         "storage": {"filesystem": {"rootdirectory": "/var/lib/registry"}, "delete": {"enabled": True}},
-        "http": {"addr": address, "tls": {"certificate": "/run/tls/tls.crt", "key": "/run/tls/tls.key"}},
+        "http": http,
     }
 
 
-def _registry_root(tree: Path, state: State, name: str, config: dict[str, Any]) -> list[str]:
+def _push_root(tree: Path, state: State) -> list[str]:
+    """The root of the registry that writes: its images and its socket, no secret, and a network without a way out."""
+    config = _registry_config({"net": "unix", "addr": f"/run/push/{state.push.name}", "relativeurls": True})
+    return [
+        *_root(tree, state, "registry-push", "--net"),
+        *("--bind", str(state.path / "registry"), "/var/lib/registry"),
+        *("--bind", str(state.push.parent), "/run/push"),
+        *("--file", CONFIG, json.dumps(config)),  # JSON is YAML
+    ]
+
+
+def _registry_root(tree: Path, state: State, name: str, config: dict[str, Any], bind: str = "--bind") -> list[str]:
     """The root of a registry that keeps its images in ``name/`` of the state and its certificate in ``keys/name/``."""
     return [
         *_root(tree, state, name),
-        *("--bind", str(state.path / name), "/var/lib/registry"),
-        *("--bind", str(state.keys / name), "/run/tls"),
-        *("--file", CONFIG, json.dumps(config)),  # JSON is YAML
+        *(bind, str(state.path / name), "/var/lib/registry"),
+        *("--bind-ro", str(state.keys / name), "/run/tls"),
+        *("--file", CONFIG, json.dumps(config)),
     ]
 
 
