@@ -61,7 +61,7 @@ def test_whoever_only_takes_connections_does_not_answer(tmp_path: Path, state: S
                 "NFS": lambda: answers._nfs(HOST),
                 "IPMI": lambda: answers._bmc(HOST, udp),
                 "control": lambda: answers._ping(tmp_path / "sock"),
-                "API": lambda: answers._engine(tmp_path / "sock"),
+                "API": lambda: answers._local_http(tmp_path / "sock", "/_ping"),
             }
             found = asyncio.run(ask_all([Listener("it", name, ask) for name, ask in asked.items()], timeout_s=0.3))
         finally:
