@@ -173,7 +173,7 @@ def test_replicas_that_die_are_told_with_their_last_words(swarm: Fleet, spec: Se
     ):
         told = str(error.value)
         print(told)
-        assert told.startswith(f"service '{name}' does not come up: replicas ended 3 times in the same way, on ")
+        assert re.match(f"service '{name}' does not come up: replicas ended [34] times in the same way, on ", told)
         assert said in told and "last lines of its log:" in told and "  oh no\n" in told
         assert f"docker service logs {name}" in told
 
