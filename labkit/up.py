@@ -18,12 +18,14 @@ from typing import Any
 from labkit import certs, images, memory, rpc, stores
 from labkit.chassis import network, qemu
 from labkit.errors import ControlError, DeniedError, FaultError, MachineError, NotUpError, on_file
+from labkit.images.tools import free_mib
 from labkit.lab import ChassisKind, FirmwareKind, Lab, NetworkKind
 from labkit.netboot import ports
 from labkit.state import State, owner_of, write_json
 
 Progress = Callable[[str], None]
 
+LEAST_FREE_MIB = 200
 READY_S = 120.0
 TRUSTED = Path("/etc/docker/certs.d")
 """Where an engine looks for the authority of a registry: a folder for each, by its name."""
@@ -76,17 +78,21 @@ def up(lab: Lab, state: State, progress: Progress) -> bool:
     if short:
         progress(f"not all blades can be on at once: {short}\n  fix: {fix}")
     images.ensure_images(lab, progress=progress)
-    state.make()
-    with _only_one(state):
-        make_ssh_key(state)
-        _remove_leftovers(state)
-        lacking = stores.ensure_stores(lab, state)
-        if lacking:
-            progress(lacking)
-        if lab.network.kind is NetworkKind.INTERFACE:
-            _trust_registry(lab, state, progress)
-        progress("starting the lab's servers")
-        _start(lab, state)
+    if free_mib(state.path) < LEAST_FREE_MIB:
+        what = f"{free_mib(state.path):,} MiB are free for the lab's state, and {LEAST_FREE_MIB:,} are the least"
+        raise MachineError(what, where=str(state.path), fix="make room there, or set LABKIT_STATE to another place")
+    with on_file(state.path):
+        state.make()
+        with _only_one(state):
+            make_ssh_key(state)
+            _remove_leftovers(state)
+            lacking = stores.ensure_stores(lab, state)
+            if lacking:
+                progress(lacking)
+            if lab.network.kind is NetworkKind.INTERFACE:
+                _trust_registry(lab, state, progress)
+            progress("starting the lab's servers")
+            _start(lab, state)
     return True
 
 
