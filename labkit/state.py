@@ -58,7 +58,7 @@ class State:
         Its name is made from the path of the state folder.
         """
         place = Path(os.environ.get("LABKIT_DATA") or "/var/lib/labkit").absolute()
-        return place / hashlib.sha256(os.fsencode(self.path.resolve())).hexdigest()[:16]
+        return place / hashlib.sha256(os.fsencode(os.path.realpath(self.path))).hexdigest()[:16]
 
     @property
     def books(self) -> Path:

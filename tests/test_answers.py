@@ -37,7 +37,7 @@ def test_every_listener_of_a_lab_is_asked(tmp_path: Path) -> None:
     assert names == {
         ("bootd", "DHCP"), ("bootd", "TFTP"), ("bootd", "HTTP"), ("bootd", "HTTPS"), ("bootd", "control"),
         ("swarmd", "control"), ("registry", "TLS"), ("share", "NFS"), ("engine", "API"), ("bmc1", "IPMI"),
-        ("bmc2", "IPMI"), *({("cache", "TLS")} if lab.storage.cache else set()),
+        ("bmc2", "IPMI"), ("configd", "control"), ("registry-push", "API"),
     }  # fmt: skip
 
 
