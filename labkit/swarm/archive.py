@@ -1,4 +1,4 @@
-"""An image in a tar file, as ``docker save`` and ``podman save`` write it.
+"""An image in a tar file, as ``docker save`` and ``podman save`` write it, packed or not.
 
 The tar has a ``manifest.json`` that names, for each image, the members with its configuration and its layers
 (Docker Image Specification v1.2, "Combined Image JSON + Filesystem Changeset Format").
@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import lzma
 import tarfile
 import tempfile
 import zlib
@@ -20,6 +21,7 @@ from typing import IO
 from labkit.errors import SwarmError
 
 GZIP = b"\x1f\x8b"
+BROKEN = (tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)
 BLOCK_B = 1 << 20
 SAVE = "docker save NAME:TAG writes one"
 
@@ -49,7 +51,7 @@ def read(file: IO[bytes], where: str) -> Iterator[Image]:
     Raises SwarmError for a file that is none, that breaks off or cannot be read, and where several images are in it.
     """
     try:
-        with tarfile.open(fileobj=file, mode="r:") as tar:
+        with tarfile.open(fileobj=file, mode="r:*") as tar:
             entries = json.load(_member(tar, "manifest.json"))
             if len(entries) != 1:
                 raise SwarmError(f"there are {len(entries)} images in it", where=where, fix="save one of them alone")
@@ -61,7 +63,7 @@ def read(file: IO[bytes], where: str) -> Iterator[Image]:
                 diff_ids=tuple(config["rootfs"]["diff_ids"]),
                 names=tuple(entries[0].get("RepoTags") or ()),
             )
-    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, LookupError, TypeError, ValueError) as error:
+    except (*BROKEN, EOFError, LookupError, TypeError, ValueError) as error:
         raise SwarmError(f"it is not an image in a tar file ({error})", where=where, fix=SAVE) from None
     except OSError as error:
         what = f"it cannot be read and packed: {error.strerror or error}"

@@ -6,6 +6,7 @@ import argparse
 import gzip
 import io
 import json
+import lzma
 import os
 import sys
 import tarfile
@@ -117,12 +118,22 @@ def test_a_layer_is_packed_the_same_way_each_time(wrap: Any) -> None:
     assert packed[0] == packed[1]
 
 
+@pytest.mark.parametrize("wrap", [bytes, gzip.compress, lzma.compress], ids=["plain", "gzip", "xz"])
+def test_an_archive_may_be_packed(wrap: Any) -> None:
+    with archive.read(io.BytesIO(wrap(saved())), "app.tar") as image:
+        assert image.names == ("app:1",)
+        assert [image.open(layer).read() for layer in image.layers] == list(LAYERS)
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
         (b"", "not an image in a tar file"),
         (b"a root file system, or anything else" * 99, "not an image in a tar file"),
         (saved()[:700], "not an image in a tar file"),
+        (gzip.compress(saved())[:300], "not an image in a tar file"),
+        (lzma.compress(saved())[:300], "not an image in a tar file"),
+        (lzma.compress(saved())[:200] + bytes(400), "not an image in a tar file"),
         (saved(images=2), "there are 2 images in it"),
         (saved(images=0), "there are 0 images in it"),
     ],
