@@ -8,7 +8,7 @@ them changes anything, begins a boot, takes a lease or is told as an event:
 DHCP, port 4011  an INFORM from the server's own address, which `labkit.netboot.dhcpd` confirms and does not tell
 TFTP             a request to write, which is refused as such before anything is looked up (RFC 1350)
 HTTP, HTTPS      ``GET /healthz``
-control, desk    ``ping`` (`labkit.rpc`)
+control sockets  ``ping`` (`labkit.rpc`)
 engine           ``GET /_ping`` (Engine API)
 registry, cache  a TLS handshake, whose certificate is judged as the blades judge it
 share            procedure 0 of NFS (RFC 5531, RFC 8881 section 16.1)
@@ -67,6 +67,7 @@ def listeners(lab: Lab, state: State) -> tuple[Listener, ...]:
         Listener("bootd", "TFTP", partial(_tftp, server)),
         Listener("bootd", "HTTP", partial(_healthz, server, network.http_port)),
         Listener("bootd", "control", partial(_ping, state.bootd)),
+        Listener("configd", "control", partial(_ping, state.configd)),
         Listener("swarmd", "control", partial(_ping, state.swarmd)),
         Listener("registry", "TLS", partial(_handshake, server, network.registry_port, state.ca)),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from labkit import ignition
@@ -44,25 +45,39 @@ def transpile(source: bytes, path: Path) -> Mapping[str, object]:
     return config
 
 
-def with_own_key(lab: Lab, state: State) -> Lab:
-    """The lab with its own public SSH key beside the person's, so that ``labkit ssh`` always works."""
-    try:
-        own = state.ssh_key.with_suffix(".pub").read_text().strip()
-    except OSError:
-        return lab
-    return dataclasses.replace(lab, ssh_keys=(*lab.ssh_keys, own))
+Planned = tuple[BootPlan, Mapping[str, Resource]]
 
 
-def own_ca(state: State) -> str:
-    """The certificate of the lab's authority, in PEM; empty before the lab was ever up."""
+@dataclass(frozen=True)
+class Own:
+    """What a lab adds to each plan: its public SSH key, so that ``labkit ssh`` always works, and its authority in PEM.
+
+    Both are empty before the lab was ever up.
+    """
+
+    ssh_key: str = ""
+    ca: str = ""
+
+    @classmethod
+    def of(cls, state: State) -> Own:
+        """What lies in the state folder."""
+        return cls(_text(state.ssh_key.with_suffix(".pub")).strip(), _text(state.ca))
+
+
+def _text(path: Path) -> str:
     try:
-        return state.ca.read_text(encoding="ascii")
+        return path.read_text(encoding="ascii")
     except OSError:
         return ""
 
 
-def prepare(lab: Lab, state: State, blade: Blade, boot: str, ticket: Secret) -> tuple[BootPlan, Mapping[str, Resource]]:
+def prepare(lab: Lab, state: State, blade: Blade, boot: str, ticket: Secret) -> Planned:
     """The plan of one boot and every file it may ask for. Raises PlanError."""
-    lab = with_own_key(lab, state)
-    made = plan(lab, blade, boot, BootSecrets(ticket), base_config(blade), ca=own_ca(state))
+    return prepare_with(Own.of(state), base_config(blade), lab, blade, boot, ticket)
+
+
+def prepare_with(own: Own, config: BaseConfig | None, lab: Lab, blade: Blade, boot: str, ticket: Secret) -> Planned:
+    """`prepare`, from what was read already."""
+    lab = dataclasses.replace(lab, ssh_keys=(*lab.ssh_keys, own.ssh_key)) if own.ssh_key else lab
+    made = plan(lab, blade, boot, BootSecrets(ticket), config, ca=own.ca)
     return made, resources(lab, blade, made)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labkit.errors import MachineError
+from labkit.secret import Secret
 from labkit.state import State, owner_of
 
 BEGINS = "20000101000000Z"
@@ -28,8 +29,8 @@ CONFIG = """\
 [ca]
 default_ca = lab
 [lab]
-database = {folder}/index
-new_certs_dir = {folder}
+database = index
+new_certs_dir = .
 default_md = sha256
 policy = names
 unique_subject = no
@@ -47,7 +48,9 @@ subjectKeyIdentifier = hash
 authorityKeyIdentifier = keyid
 subjectAltName = {names}
 """
-"""For openssl-ca(1), which alone takes a date to begin at (in OpenSSL 3.0). RFC 5280 says what stands in it."""
+"""Run where its files are: openssl takes more than a few characters of a path for its own (config(5)).
+
+For openssl-ca(1), which alone takes a date to begin at (in OpenSSL 3.0). RFC 5280 says what stands in it."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +79,19 @@ def ensure_boot_server(state: State, address: str) -> Certificate:
     return _ensure_server(state, "https", address)
 
 
-def server_context(made: Certificate) -> ssl.SSLContext:
-    """How a server speaks TLS with a certificate: 1.2 and later."""
+def chain(made: Certificate) -> Secret:
+    """A certificate and its key as one text in PEM."""
+    return Secret(made.certificate.read_text() + made.key.read_text())
+
+
+def server_context(chain: Secret) -> ssl.SSLContext:
+    """How a server speaks TLS with a certificate and its key in PEM: 1.2 and later."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(made.certificate, made.key)
+    with os.fdopen(os.memfd_create("tls"), "w") as file:  # OpenSSL reads files only
+        file.write(chain.reveal())
+        file.flush()
+        context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
     return context
 
 
@@ -115,7 +126,7 @@ def _make(made: Certificate, ca: Certificate, kind: str, subject: str, names: st
         folder = Path(text)
         config, request, fresh, key = (folder / name for name in ("ca.cnf", "csr", "crt", "key"))
         (folder / "index").touch()
-        config.write_text(CONFIG.format(folder=folder, names=names))
+        config.write_text(CONFIG.format(names=names))
         with_key = ("-key", made.key) if made.key.exists() else (*NEW_KEY, "-keyout", key)
         _openssl("req", "-new", *with_key, "-out", request, "-subj", subject)
         if key.exists():
@@ -123,16 +134,16 @@ def _make(made: Certificate, ca: Certificate, kind: str, subject: str, names: st
         signer = ("-selfsign",) if made is ca else ("-cert", ca.certificate)
         _openssl(
             "ca", "-batch", "-notext", "-config", config, *signer, "-keyfile", ca.key, "-extensions", kind,
-            "-startdate", BEGINS, "-days", str(DAYS), "-in", request, "-out", fresh,
+            "-startdate", BEGINS, "-days", str(DAYS), "-in", request, "-out", fresh, cwd=folder,
         )  # fmt: skip
         fresh.replace(made.certificate)
     _hand_over(made)
 
 
-def _openssl(*words: str | Path) -> None:
+def _openssl(*words: str | Path, cwd: Path | None = None) -> None:
     before = os.umask(0o077)
     try:
-        done = subprocess.run(["openssl", *map(str, words)], capture_output=True, text=True, check=False)
+        done = subprocess.run(["openssl", *map(str, words)], capture_output=True, text=True, check=False, cwd=cwd)
     except FileNotFoundError:
         raise MachineError("not installed: openssl", fix="./lab setup, or apt-get install openssl") from None
     finally:

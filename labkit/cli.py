@@ -1,7 +1,7 @@
 """``labkit VERB``: one thin command a verb, over the functions notebooks call too.
 
 Everything a person should read goes to standard output, progress and errors to standard error. Exit status 0 is done,
-1 did not work, 2 a mistake in what was asked, 130 interrupted.
+1 did not work, 2 a mistake in what was asked, 70 a fault of labkit's own (`labkit.faults`), 130 interrupted.
 """
 
 from __future__ import annotations
@@ -9,38 +9,43 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
+import socket
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from labkit import client, diagnose, events, labfile, stages, up
+from labkit import arguments as words
+from labkit import client, diagnose, events, faults, labfile, stages, up
 from labkit.answers import silent
-from labkit.errors import LabkitError, ParameterError
+from labkit.errors import MachineError, ParameterError, on_file
+from labkit.lab import Lab
 from labkit.state import State
 from labkit.swarm import verbs as swarm
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. The exit status is the error's own where there is one."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    if "ignition" in words[:1]:
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = argparse.Namespace(lab=None, state=None)
+    return faults.guard(lambda: _run_words(given, options), given, lambda: _state(options).logs)
+
+
+def _run_words(given: list[str], options: argparse.Namespace) -> int:
+    if os.geteuid() == 0:  # what it makes is for the lab's owner and its servers to read
+        os.umask(0o022)
+    try:
+        Path.cwd()
+    except OSError:
+        raise MachineError("the current folder is gone, or may not be read", fix="cd to another one") from None
+    if "ignition" in given[:1]:
         from labkit.ignition.cli import main as ignition
 
-        return ignition(words[1:])
-    options = _parser().parse_args(words)
-    try:
-        return int(options.run(options) or 0)
-    except LabkitError as error:
-        print(error, file=sys.stderr)
-        return error.status
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return ignition(given[1:])
+    _parser().parse_args(given, options)
+    return int(options.run(options) or 0)
 
 
 def _say(text: str) -> None:
@@ -59,6 +64,10 @@ def _state(options: argparse.Namespace) -> State:
     return client.find_state(_lab_path(options), options.state)
 
 
+def _lab(options: argparse.Namespace) -> Lab:
+    return labfile.load(_lab_path(options))
+
+
 def _running(options: argparse.Namespace) -> client.RunningLab:
     return client.connect(options.lab, options.state)
 
@@ -73,25 +82,49 @@ def _up(options: argparse.Namespace) -> int:
 
 
 def _down(options: argparse.Namespace) -> int:
-    state = _state(options)
-    print("the lab is down" if up.down(state, _say) else "the lab was not up")
+    was_up = up.down(_state(options), _say)
+    if not was_up:
+        _lab(options)  # with the wrong file we have looked in the wrong place
+    print("the lab is down" if was_up else "the lab was not up")
     return 0
 
 
-def _status(options: argparse.Namespace) -> int:
+def _clean(options: argparse.Namespace) -> int:
     state = _state(options)
+    if not options.yes and not _agrees(f"take the lab down, and remove its swarm, its images and all of {state.path}?"):
+        raise ParameterError("nothing was removed", where=str(state.path), fix="./lab clean --yes")
+    there = {path.name for path in state.path.iterdir()} if state.path.is_dir() else set()
+    if (there and "run" not in there) or _lab_path(options).is_relative_to(state.path):
+        fix = "remove by hand what may go"
+        raise MachineError("this is not a folder of a lab's own", where=str(state.path), fix=fix)
+    removed = up.clean(state, _say)
+    if not removed:
+        _lab(options)  # as with down
+    print("\n".join(f"removed: {folder}" for folder in removed) or "there was nothing to remove")
+    return 0
+
+
+def _agrees(question: str) -> bool:
+    """Ask a person; without a terminal nobody agrees."""
+    if not sys.stdin.isatty():
+        return False
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _status(options: argparse.Namespace) -> int:
+    lab, state = _lab(options), _state(options)
     status = up.status(state, ask=True)
     if status is None:
         _print({"up": False}, options.json, "the lab is not up; start it with ./lab up")
         return 1
-    running = client.connect(options.lab, options.state)
-    now = running.stages()
+    now = stages.fold_all(events.read(state.events))
     said = {name: silent(status["answers"], name) for name in status["parts"]} | {"unwritten": status["unwritten"]}
     parts = ", ".join(f"{name} {pid or 'DOWN'}" for name, pid in status["parts"].items())
     wrong = "".join(f"\n{name}: {why}" for name, why in said.items() if why)
     kind = status["accelerator"] or "real machines"
-    text = f"lab '{status['name']}' is up ({kind})\nparts: {parts}{wrong}\n\n{stages.table(running.lab, now)}"
-    rows = {blade.name: stages.summary(now.blade(blade.name)) for blade in running.lab.blades}
+    text = f"lab '{status['name']}' is up ({kind})\nparts: {parts}{wrong}\n\n{stages.table(lab, now)}"
+    rows = {blade.name: stages.summary(now.blade(blade.name)) for blade in lab.blades}
     _print({"up": True, **status, "blades": rows}, options.json, text)
     return 0 if all(status["parts"].values()) and not wrong else 1
 
@@ -121,13 +154,13 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _replay(options: argparse.Namespace) -> int:
-
     from labkit.workbook import record, replay
 
-    lab, folder = labfile.load(_lab_path(options)), record.find_run(_runs(options), options.run_folder)
+    lab, folder = _lab(options), record.find_run(_runs(options), options.run_folder)
     stream = replay.read_events(folder)
     if options.page:
-        options.page.write_text(replay.replay_page(lab, stream, f"Run {folder.name}"), encoding="utf-8")
+        with on_file(options.page):
+            options.page.write_text(replay.replay_page(lab, stream, f"Run {folder.name}"), encoding="utf-8")
         print(options.page)
         return 0
     for line in replay.replay_lines(lab, stream, lambda s: time.sleep(s / options.speed if options.speed else 0)):
@@ -141,7 +174,7 @@ def _parameter(word: str) -> tuple[str, Any]:
         raise ParameterError(f"a parameter is NAME=VALUE, not {word!r}", fix="-p replicas=2")
     try:
         return name, json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # no JSON, or a number or a nesting beyond Python's limits
         return name, text
 
 
@@ -154,7 +187,7 @@ def _explain(options: argparse.Namespace) -> int:
     from labkit.plan import ImageFile, plan_bare, resources, tree
     from labkit.secret import Secret
 
-    lab = labfile.load(_lab_path(options))
+    lab = _lab(options)
     (blade,) = client.choose_blades(lab, [options.blade])
     plan, shelf = authoring.prepare(lab, _state(options), blade, "‹boot›", Secret("‹ticket›"))
     if options.before:
@@ -182,19 +215,20 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _write_tree(folder: Path, files: Any, lab: Any) -> int:
-    import shutil
-
     from labkit import images
+    from labkit.inside import inside
     from labkit.plan import Rendered
 
     catalogue = images.catalogue(lab)
     for name, resource in files.items():
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(resource, Rendered):
-            target.write_bytes(resource.content)
-        else:
-            shutil.copyfile(catalogue[resource.name], target)
+        target = inside(folder, name, follow=False)
+        with on_file(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.unlink(missing_ok=True)  # a link to a loader's own file is replaced, and not written through
+            if isinstance(resource, Rendered):
+                target.write_bytes(resource.content)
+            else:
+                shutil.copyfile(catalogue[resource.name], target)
         print(name)
     return 0
 
@@ -224,29 +258,45 @@ def _console(options: argparse.Namespace) -> int:
     os.environ["IPMI_PASSWORD"] = client.bmc_password(running.lab, running.state, blade).reveal()
     bmc = blade.bmc
     command = ["ipmitool", "-I", "lanplus", "-C", "3", "-H", bmc.address, "-p", str(bmc.port), "-U", bmc.user, "-E"]
-    os.execvp("ipmitool", [*command, "sol", "activate"])
+    _become("ipmitool", [*command, "sol", "activate"])
 
 
 def _ssh(options: argparse.Namespace) -> int:
     running = _running(options)
     (blade,) = client.choose_blades(running.lab, [options.blade])
     # A diskless blade makes its host key anew at each boot, so remembering it would only raise false alarms.
-    command = ["ssh", "-i", str(running.state.ssh_key), "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=no"]
+    # ssh(1) reads more than a path into a key's name, such as %d and ${HOME}: so it is told a plain one.
+    key = running.state.ssh_key
+    with on_file(key):
+        os.chdir(key.parent)
+    command = ["ssh", "-i", key.name, "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=no"]
     command += ["-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=10"]
-    os.execvp("ssh", [*command, f"core@{blade.address}", *options.command])
+    _become("ssh", [*command, f"core@{blade.address}", *options.command])
+
+
+def _become(program: str, command: list[str]) -> NoReturn:
+    """Run a program in our place. Raises MachineError where it is not installed."""
+    if shutil.which(program) is None:
+        raise MachineError(f"{program} is not installed", fix="./lab setup installs what labkit uses")
+    sys.stdout.flush()
+    os.execvp(program, command)
 
 
 def _events(options: argparse.Namespace) -> int:
-    state = _state(options)
-    blade = options.blade
+    lab, state = _lab(options), _state(options)
+    chosen = {blade.name for blade in client.choose_blades(lab, options.blade and [options.blade])}
     if options.follow:
         stream: Iterator[events.Event | None] = events.follow(state.events)
     else:
         stream = events.read(state.events)
+    seen = False
     for event in stream:
-        if event is None or (blade and event.blade != blade):
+        if event is None or (options.blade and event.blade not in chosen):
             continue
+        seen = True
         print(events.encode(event) if options.json else events.describe(event), flush=options.follow)
+    if not seen:
+        _say(f"nothing has happened yet{f' to {options.blade}' if options.blade else ''} in {state.path}")
     return 0
 
 
@@ -256,7 +306,7 @@ def _events(options: argparse.Namespace) -> int:
 def _images(options: argparse.Namespace) -> int:
     from labkit import images
 
-    lab = labfile.load(_lab_path(options))
+    lab = _lab(options)
     if options.action == "build":
         for line in images.ensure_images(lab, progress=_say):
             print(line)
@@ -270,7 +320,10 @@ def _workbook(options: argparse.Namespace) -> int:
     from labkit.workbook import notebooks_folder
     from labkit.workbook.kernels import sockets_folder
 
+    _lab(options)
     folder = notebooks_folder(_lab_path(options))
+    if options.port:
+        _check_port(options.port)
     os.environ["LABKIT_LAB"] = str(_lab_path(options))
     os.environ["LABKIT_STATE"] = str(_state(options).path)
     os.environ["JUPYTER_RUNTIME_DIR"] = str(sockets_folder())
@@ -280,7 +333,8 @@ def _workbook(options: argparse.Namespace) -> int:
     if os.geteuid() == 0:
         command.append("--allow-root")
     command += [
-        f"--port={options.port}",
+        f"--port={options.port or 8888}",
+        f"--port-retries={0 if options.port else 50}",
         "--LabApp.news_url=",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         "--LabApp.default_url=/lab/tree/00-start.ipynb",
@@ -289,19 +343,31 @@ def _workbook(options: argparse.Namespace) -> int:
     os.execv(sys.executable, command)
 
 
+def _check_port(port: int) -> None:
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError as error:
+            fix = f"another --port, above 1023; ss -lntp 'sport = :{port}' names who has it"
+            raise MachineError(f"{error.strerror}", where=f"port {port}", fix=fix) from None
+
+
 # --- words ------------------------------------------------------------------------------------------------------------
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="labkit", description="A lab workbook that boots blades.")
-    parser.add_argument("--lab", type=Path, help="the lab file (default: $LABKIT_LAB, else lab.yaml here or above)")
+    parser = words.Parser(prog="labkit", description="A lab workbook that boots blades.")
     parser.add_argument(
-        "--state", type=Path, help="the state folder (default: $LABKIT_STATE, else .lab beside the lab file)"
+        "--lab", type=words.path, help="the lab file (default: $LABKIT_LAB, else lab.yaml here or above)"
+    )
+    parser.add_argument(
+        "--state", type=words.path, help="the state folder (default: $LABKIT_STATE, else .lab beside the lab file)"
     )
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
 
-    def verb(name: str, run: Any, words: str, *, as_json: bool = False) -> argparse.ArgumentParser:
-        sub = verbs.add_parser(name, help=words, description=words)
+    def verb(name: str, run: Any, said: str, *, as_json: bool = False) -> argparse.ArgumentParser:
+        sub = verbs.add_parser(name, help=said, description=said)
         sub.set_defaults(run=run, json=False)
         if as_json:
             sub.add_argument("--json", action="store_true", help="print JSON")
@@ -310,6 +376,8 @@ def _parser() -> argparse.ArgumentParser:
     sub = verb("up", _up, "start the lab: network, boot server, engine, registry, chassis")
     sub.add_argument("--yes", action="store_true", help="in a real lab: let this machine's own Docker be the manager")
     verb("down", _down, "end the lab and everything it started")
+    sub = verb("clean", _clean, "end the lab and remove all it has made but runs/: its swarm, images, keys and logs")
+    sub.add_argument("--yes", action="store_true", help="do not ask")
     verb("status", _status, "what runs, and how far each blade is", as_json=True)
     sub = verb("run", _run, "run the workbook, headless")
     sub.add_argument(
@@ -318,18 +386,24 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--day-two", action="store_true", help="go on to the chapter that reboots blades and pulls the plug on one"
     )
-    sub.add_argument("--runs", type=Path, help="where runs are kept (default: runs/ beside the lab file)")
+    sub.add_argument("--runs", type=words.path, help="where runs are kept (default: runs/ beside the lab file)")
     sub.add_argument(
         "--compare", nargs=2, metavar=("A", "B"), help="run nothing; say what changed from one run to another, 1 if so"
     )
     sub = verb("replay", _replay, "a run again, without a lab")
     sub.add_argument("run_folder", metavar="RUN", nargs="?", default="last", help="its folder or name (default: last)")
-    sub.add_argument("--runs", type=Path, help="where runs are kept (default: runs/ beside the lab file)")
-    sub.add_argument("--speed", type=float, default=0, help="times as fast as it was; 0, the default, does not wait")
-    sub.add_argument("--page", type=Path, metavar="FILE", help="write an HTML page that plays it, to show to others")
+    sub.add_argument("--runs", type=words.path, help="where runs are kept (default: runs/ beside the lab file)")
+    sub.add_argument(
+        "--speed", type=words.speed, default=0, help="times as fast as it was; 0, the default, does not wait"
+    )
+    sub.add_argument(
+        "--page", type=words.path, metavar="FILE", help="write an HTML page that plays it, to show to others"
+    )
     sub = verb("explain", _explain, "a blade's plan and every file it may fetch", as_json=True)
     sub.add_argument("blade")
-    sub.add_argument("--tree", type=Path, metavar="FOLDER", help="write the files into a folder as for a TFTP server")
+    sub.add_argument(
+        "--tree", type=words.path, metavar="FOLDER", help="write the files into a folder as for a TFTP server"
+    )
     sub.add_argument("--before", action="store_true", help="the boot without a config, the article's first step")
     sub = verb("power", _power, "press blades' power buttons over IPMI")
     sub.add_argument(
@@ -354,7 +428,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = verb("images", _images, "boot images: list or build")
     sub.add_argument("action", nargs="?", choices=["list", "build"], default="list")
     sub = verb("workbook", _workbook, "open the notebooks in JupyterLab on this machine's loopback")
-    sub.add_argument("--port", type=int, default=8888)
+    sub.add_argument("--port", type=words.port, help="default: 8888, or the next one that is free")
     verbs.add_parser("ignition", help="transpile, validate and migrate configs (see labkit ignition --help)")
     return parser
 

@@ -9,16 +9,18 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labkit import events, labfile, rpc, stages, up
+from labkit import ends, events, labfile, rpc, stages, up
 from labkit.chassis import power
 from labkit.errors import ControlError, LabkitError, MachineError, ParameterError, PowerError
 from labkit.lab import Blade, ChassisKind, Lab, NetworkKind
@@ -40,20 +42,22 @@ def find_lab(path: Path | None = None) -> Path:
     """
     if path is not None:
         return path.absolute()
-    if "LABKIT_LAB" in os.environ:
+    if os.environ.get("LABKIT_LAB"):
         return Path(os.environ["LABKIT_LAB"]).absolute()
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / "lab.yaml").is_file():
             return folder / "lab.yaml"
     raise ControlError(
-        "no lab.yaml here or in a folder above", fix="go to the lab's folder, or name the file with --lab"
+        "no lab.yaml here or in a folder above",
+        where=str(here),
+        fix="go to the lab's folder, or name the file: export LABKIT_LAB=/path/to/lab.yaml",
     )
 
 
 def find_state(lab_path: Path, path: Path | None = None) -> State:
     """The state folder: the one given, else ``$LABKIT_STATE``, else ``.lab`` beside the lab file."""
-    if path is None and "LABKIT_STATE" in os.environ:
+    if path is None and os.environ.get("LABKIT_STATE"):
         path = Path(os.environ["LABKIT_STATE"])
     return State((path or lab_path.parent / STATE_FOLDER).absolute())
 
@@ -85,6 +89,23 @@ class RunningLab:
     def stages(self) -> stages.LabState:
         """How far each blade is."""
         return stages.fold_all(self.events())
+
+    def part_check(self, *parts: str) -> Callable[[], None]:
+        """What a wait that depends on these parts of the lab calls in each turn, from now on.
+
+        It raises MachineError once one of them has died three times in a row for the same reason.
+        """
+        began, feed, state = time.time(), events.follow(self.state.events, every_s=0), stages.LabState()
+
+        def check() -> None:
+            nonlocal state
+            while (event := next(feed)) is not None:
+                state = stages.fold(state, event)
+            broken = ends.dead_part(self.state, state, parts, since=began)
+            if broken is not None:
+                raise broken
+
+        return check
 
     @contextmanager
     def engine(self) -> Iterator[docker.DockerClient]:
@@ -193,7 +214,11 @@ def ensure_lab(
     state = find_state(path, state_path)
     lab = labfile.load(path)
     if up.status(state) is not None:
-        return RunningLab(lab, state)
+        running = RunningLab(lab, state)
+        broken = ends.dead_part(state, running.stages(), ends.JOINING)
+        if broken is not None:
+            raise broken
+        return running
     if lab.network.kind is NetworkKind.INTERFACE and not own_engine:
         raise MachineError(
             "in a real lab the swarm's manager is this machine's own Docker engine, and that needs your yes",
@@ -202,15 +227,41 @@ def ensure_lab(
         )
     if os.geteuid() == 0:
         return RunningLab(lab, state, found=not up.up(lab, state, progress))
-    command = ["sudo", "-n", sys.executable, "-m", "labkit", "--lab", str(path), "--state", str(state.path)]
-    command += ["up", "--yes"]
     progress("starting the lab with sudo")
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise MachineError(
-            f"the lab could not be started with sudo -n: {done.stderr.strip()[-400:]}", fix="start it by hand: ./lab up"
-        )
+    _sudo(["--lab", str(path), "--state", str(state.path), "up", "--yes"], progress)
     return RunningLab(lab, state, found=False)
+
+
+KEPT = ("LABKIT_CACHE", "http_proxy", "https_proxy", "no_proxy")
+"""What sudo would take out of the environment, and a lab that comes up needs."""
+
+
+def _sudo(words: Sequence[str], progress: Callable[[str], None]) -> None:
+    """Run labkit as root, without asking for a password. Raises MachineError where that cannot be, or it fails."""
+    if shutil.which("sudo") is None:
+        raise MachineError("starting a lab needs root, and there is no sudo here", fix="as root: ./lab up")
+    asked = subprocess.run(["sudo", "-n", "--", "true"], capture_output=True, text=True, check=False)
+    if asked.returncode:
+        raise MachineError(
+            f"starting a lab needs root, and sudo will not do it unasked: {asked.stderr.strip()[-200:]}",
+            fix="in a terminal: ./lab up, which asks for the password; then do this again",
+        )
+    kept = [f"{name}={os.environ[name]}" for name in KEPT if name in os.environ]
+    command = ["sudo", "-n", "--", "env", *kept, "PYTHONDONTWRITEBYTECODE=1", sys.executable, "-P", "-m", "labkit"]
+    with subprocess.Popen(
+        [*command, *words], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        text=True, errors="replace",
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        last: deque[str] = deque(maxlen=12)
+        for line in process.stderr:
+            progress(line.rstrip())
+            last.append(line.rstrip())
+    if process.returncode:
+        what, _, fix = "\n".join(last).rpartition("\n  fix: ")
+        raise MachineError(
+            f"the lab could not be started: {what.rpartition(chr(10))[2] or ' '.join(last)}", fix=fix or "./lab up"
+        )
 
 
 @dataclass(frozen=True)
@@ -236,10 +287,9 @@ def ensure_blades(
 ) -> BladesUp:
     """Switch on the blades that are off and wait until each is as far as ``until``: ``os`` or ``joined``.
 
-    ``show`` is called with the lab's state about twice a second. Raises PowerError naming each blade that did not get
-    there, its stage and what was last seen of it.
+    ``show`` is called with the lab's state about twice a second. Raises as `wait_blades` does.
     """
-    chosen = tuple(blades)
+    since, chosen = time.time(), tuple(blades)
     before = running.stages()
     off = [blade for blade in chosen if running.power_state(blade) == "off"]
     for blade in off:
@@ -248,7 +298,7 @@ def ensure_blades(
         for blade in chosen:
             if blade not in off and not _reached(before.blade(blade.name), until):
                 running.admit(blade)
-    wait_blades(running, chosen, until=until, timeout_s=timeout_s, show=show)
+    wait_blades(running, chosen, until=until, timeout_s=timeout_s, show=show, since=since)
     went = {blade.name for blade in off} | {b.name for b in chosen if not _reached(before.blade(b.name), until)}
     return BladesUp(
         found=tuple(b.name for b in chosen if b.name not in went),
@@ -263,8 +313,15 @@ def wait_blades(
     until: str = "joined",
     timeout_s: float = BOOT_S,
     show: Callable[[stages.LabState], None] = lambda state: None,
+    since: float | None = None,
 ) -> None:
-    """Wait until each blade is as far as ``until``, as the events tell. Raises PowerError naming those that are not."""
+    """Wait until each blade is as far as ``until``, as the events tell. ``since`` is when the wait began, in wall-clock
+    seconds, where that was before now.
+
+    Raises PowerError naming each blade that did not get there, its stage and what was last seen of it; also as soon as
+    that is known, as MachineError where a part of the lab is the reason (`labkit.ends`).
+    """
+    began = time.time() if since is None else since
     state = stages.LabState()
     shown = 0.0
     for event in events.follow(running.state.events, until=time.time() + timeout_s):
@@ -277,6 +334,10 @@ def wait_blades(
             shown = time.monotonic()
         if not late:
             return
+        end = ends.known_end(running.lab, running.state, state, late, until=until, since=began, now=time.time())
+        if end is not None:
+            show(state)
+            raise end
         if up.status(running.state) is None:
             raise ControlError("the lab went down", fix="start it with ./lab up")
     words = [_where(state.blade(name)) for name in late]

@@ -7,10 +7,10 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from labkit import client, events, labfile, report, up
+from labkit import arguments, client, events, labfile, report, up
+from labkit.errors import on_file
 from labkit.lab import Lab
 from labkit.state import State
 from labkit.why import why
@@ -27,7 +27,7 @@ def add_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
     sub = verb("boot-report", boot_report, "the blades' boots: seconds, bytes and rates of each step", as_json=True)
     sub.add_argument("blade", nargs="*", help="blades (default: all)")
     sub.add_argument("--all", action="store_true", help="every boot on record, not only the last")
-    sub.add_argument("--svg", type=Path, metavar="FILE", help="write the timeline as a picture, too")
+    sub.add_argument("--svg", type=arguments.path, metavar="FILE", help="write the timeline as a picture, too")
 
 
 def doctor(options: argparse.Namespace) -> int:
@@ -73,7 +73,8 @@ def boot_report(options: argparse.Namespace) -> int:
     boots, usual = report.choose_boots(record, names, every=options.all), record.usual(lab)
     now = time.time() if up.status(state) is not None else 0.0
     if options.svg:
-        options.svg.write_text(draw_timeline(boots, usual=usual, now=now) + "\n", encoding="utf-8")
+        with on_file(options.svg):
+            options.svg.write_text(draw_timeline(boots, usual=usual, now=now) + "\n", encoding="utf-8")
         _say(f"the picture is in {options.svg}")
     _print(report.as_json(boots, usual), options.json, report.render_text(boots, usual))
     return 0

@@ -24,9 +24,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from labkit.errors import FileError
+
 SCHEMA = 1
 REHEARSAL = "rehearsal"
 """What stands for a boot's identity in the events of a rehearsal: packets were exchanged, and no blade ran."""
+CUT = "power cut"
+"""What a `Power` that is ``off`` says where somebody pulled the plug, and not the machine itself went off."""
 TLS = "tls"
 """The part of a `Trouble` that says why a blade would not speak to the lab over HTTPS."""
 
@@ -172,11 +176,11 @@ class Swarm(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Service(Event):
-    """A swarm service changed: ``created``, ``updated``, ``rolled back``, ``converged``, ``running``,
+    """A swarm service changed: ``created``, ``updated``, ``rolled back``, ``converged``, ``failed``, ``running``,
     ``answered``, ``removed``.
 
-    ``running`` names one replica in ``detail``; ``answered`` says that this replica answered ``count`` requests through
-    the blade's port.
+    ``failed`` says in ``detail`` why it did not come up, and ``running`` names one replica there; ``answered`` says
+    that this replica answered ``count`` requests through the blade's port.
     """
 
     kind = "service"
@@ -264,15 +268,29 @@ def decode(line: str) -> Event | None:
         raise ValueError(f"not an event: {error}") from None
 
 
+def _decode_of(path: Path, line: str) -> Event | None:
+    try:
+        return decode(line)
+    except ValueError as error:
+        raise FileError(
+            f"{error}: {line[:60].strip()!r}",
+            where=str(path),
+            fix="take that line out; of a lab that is down the whole file may go",
+        ) from None
+
+
 def read(path: Path, *, after: int = 0) -> Iterator[Event]:
-    """The events of a file with a sequence number above ``after``. A last line still being written is left out."""
+    """The events of a file with a sequence number above ``after``. A last line still being written is left out.
+
+    Raises FileError for a line that is no event.
+    """
     if not path.exists():
         return
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
         for line in file:
             if not line.endswith("\n"):
                 return
-            event = decode(line)
+            event = _decode_of(path, line)
             if event is not None and event.seq > after:
                 yield event
 
@@ -294,8 +312,9 @@ def follow(path: Path, *, after: int = 0, every_s: float = 0.2, until: float | N
                 block = file.read()
             whole, newline, _ = block.rpartition(b"\n")
             offset += len(whole) + len(newline)
-            for line in whole.decode("utf-8").split("\n") if newline else ():  # splitlines() splits at U+2028 too
-                event = decode(line)
+            # Not splitlines(): that splits at U+2028 too.
+            for line in whole.decode("utf-8", "replace").split("\n") if newline else ():
+                event = _decode_of(path, line)
                 if event is not None and event.seq > seen:
                     seen = event.seq
                     yield event

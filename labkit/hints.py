@@ -11,14 +11,31 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from labkit import errors
+from labkit.ends import BOOTS
 from labkit.stages import BladeState, LabState
 
 BLADE, ANSWER, FILES = "A blade is not heard", "It asks and gets no answer", "Files do not arrive"
+LOOP = "A blade boots again and again"
 IMAGES, CONFIG, ENGINE = "Images", "Configs", "The engine"
 TICKETS, QUORUM, SERVICE = "Tickets and tokens", "Managers and the majority", "A service does not come up"
 POWER, MACHINE, LABFILE, NOTEBOOK = "Power", "This machine", "The lab file and parameters", "The notebook itself"
 
-SECTIONS = (BLADE, ANSWER, FILES, IMAGES, CONFIG, ENGINE, TICKETS, QUORUM, SERVICE, POWER, MACHINE, LABFILE, NOTEBOOK)
+SECTIONS = (
+    BLADE,
+    ANSWER,
+    FILES,
+    LOOP,
+    IMAGES,
+    CONFIG,
+    ENGINE,
+    TICKETS,
+    QUORUM,
+    SERVICE,
+    POWER,
+    MACHINE,
+    LABFILE,
+    NOTEBOOK,
+)
 """The headings of ``99-help.ipynb`` that hints lead to."""
 
 
@@ -54,7 +71,7 @@ RULES: tuple[_Rule, ...] = (
     _rule(_E.SwarmError, r"image missing:", "image-missing", SERVICE,
           "The blade that was to run the replica asked the registry for the image, and the registry does not have it "
           "under this name.", "Run the cell that puts the image into the lab's registry, or correct its name."),
-    _rule(_E.SwarmError, r"port taken: another service", "service-port-taken", SERVICE,
+    _rule(_E.SwarmError, r"port taken: another service|already in use by service", "service-port-taken", SERVICE,
           "A published port belongs to one service only, on every node at once.",
           "Take another port, or remove the service that has it: docker service ls shows both."),
     _rule(_E.SwarmError, r"port taken: another program|address already in use", "node-port-taken", SERVICE,
@@ -71,6 +88,14 @@ RULES: tuple[_Rule, ...] = (
     _rule(_E.SwarmError, r"unhealthy", "unhealthy", SERVICE,
           "The replica runs, but its health check did not succeed in time, so swarm ended it and starts another.",
           "Read what it says: docker service logs on the controller."),
+    _rule(_E.SwarmError, r"status 126|status 127|status 128|could not be started", "program-missing", SERVICE,
+          "The node made the replica's container and could not start its program: it is not in the image, or is no "
+          "program for this processor, or the node lacks what it needs.",
+          "Look at the image's CMD, or the service's command."),
+    _rule(_E.SwarmError, r"segmentation fault|aborted by itself|illegal instruction|bus error", "program-crashes",
+          SERVICE, "The kernel or the program itself ended it because of a fault inside: a mistake in the program, or "
+          "an image whose libraries do not fit each other or the blade's processor.",
+          "Run the image's program by hand on a blade; an image of labkit's is made anew by ./lab images."),
     _rule(_E.SwarmError, r"needs more memory|status 137", "out-of-memory", SERVICE,
           "The kernel ended the replica: it needed more memory than its limit, or than the blade has.",
           "Give the service a higher limit, or run fewer replicas a blade."),
@@ -117,6 +142,15 @@ RULES: tuple[_Rule, ...] = (
     _rule(_E.PowerError, r"still not (on|off) after", "power-stuck", POWER,
           "The button was pressed. A blade that is asked to shut down first leaves the swarm, which can take a minute; "
           "one that hangs ignores the button.", "Read its console; ./lab power off cuts the power."),
+    _rule(_E.PowerError, r"boots again and again", "boot-loop", LOOP,
+          "Each of its boots ended by itself at about the same place, and the next began: waiting longer brings more "
+          "of the same.", "Its console has the last words of each boot: ./lab console with --log."),
+    _rule(_E.PowerError, r"has nothing to boot", "nothing-to-boot", CONFIG,
+          "No plan could be made for this boot of the blade, and a boot's plan is never changed.",
+          "Correct its config, then switch the blade off and on again."),
+    _rule(_E.PowerError, r"is off: ", "blade-off", POWER,
+          "The blade's power went while it was waited for: its system shut down, its machine ended, or somebody pulled "
+          "the plug.", "Read its console, then switch it on again."),
     _rule(_E.PowerError, r"is at stage 'firmware'", "blade-silent", BLADE,
           "It has power and has not asked the network for anything: it does not boot from this card, or nothing of it "
           "arrives here."),
@@ -162,6 +196,9 @@ RULES: tuple[_Rule, ...] = (
           "The parts of a lab speak through Unix sockets, whose path may have 108 bytes."),
     _rule(_E.MachineError, r"did not give the lab its namespaces|network could not be set up", "no-namespaces", MACHINE,
           "A lab lives in network namespaces of its own, and this machine, perhaps a container, does not allow them."),
+    _rule(_E.MachineError, r"a part of the lab, died", "part-loops", MACHINE,
+          "The supervisor starts a part again when it dies. This one dies each time for the same reason, so what needs "
+          "it would wait for ever."),
     _rule(_E.MachineError, r"not ready after|ended at once", "part-failed", MACHINE,
           "A part of the lab did not start; the end of its log is above."),
     # --- the lab, its file and its parameters
@@ -224,6 +261,8 @@ def _look(blade: BladeState, state: LabState) -> Hint | None:
     if blade.stage in ("off", "left", "joined"):
         return None
     loads = not blade.fetching and blade.step not in ("ignition", "os", "join")  # else it found what it needed
+    if len(blade.before) + 1 >= BOOTS:
+        return _SEEN["boot-loop"]
     asked, refused = blade.asked, blade.refused[-1:] if loads else ()
     if blade.ticket is not None and blade.ticket.state == "refused":
         return _SEEN["ticket-refused"]
@@ -254,6 +293,8 @@ def _look(blade: BladeState, state: LabState) -> Hint | None:
 _SEEN = {
     hint.name: hint
     for hint in (
+        Hint("boot-loop", "Its boots end by themselves at about the same place, and the next begins.",
+             "Its console has the last words of each boot: ./lab console with --log.", LOOP),
         Hint("no-carrier", "The blade has power and nothing of it arrives: no cable, a switch port that opens late, "
              "the wrong card, or a firmware that does not boot from the network.",
              "Look at the link lamp; put network boot first in the firmware's setup.", BLADE),

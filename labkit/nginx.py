@@ -15,6 +15,7 @@ from labkit.lab import Lab
 from labkit.swarm import registry, service
 from labkit.swarm.judge import ServiceState
 from labkit.swarm.probe import Answer, probe
+from labkit.swarm.published import check_port, taken_ports
 from labkit.swarm.spec import ConfigFile, HealthCheck, ServiceSpec
 
 NAME = "web"
@@ -45,8 +46,9 @@ def image_of(lab: Lab) -> str:
 def deploy(engine: docker.DockerClient, spec: ServiceSpec) -> ServiceState:
     """Have the registry serve nginx, and ask the swarm for a service of it.
 
-    Raises ImageError where the image is not built, SwarmError.
+    Raises ParameterError for a service that cannot be, ImageError where the image is not built, SwarmError.
     """
+    spec.check()
     registry.ensure_image(engine, images.nginx_rootfs(), reference=spec.image, changes=images.NGINX_CHANGES)
     return service.ensure_service(engine, spec)
 
@@ -61,8 +63,9 @@ def nginx_spec(running: RunningLab, *, replicas: int, port: int, text: str) -> S
     """What the service shall be: page and site are swarm configs, so no blade needs a volume.
 
     Without the health check a replica counts as running before nginx listens, and who is sent to it meanwhile is
-    refused: some requests in each update.
+    refused: some requests in each update. Raises ParameterError for a port that the lab needs itself.
     """
+    check_port(port, taken_ports(running.lab))
     return ServiceSpec(
         name=NAME,
         image=image_of(running.lab),
@@ -87,7 +90,8 @@ def ensure_nginx(
 ) -> ServiceState:
     """Have the registry serve the image and the swarm run the service, and wait until it does.
 
-    Raises ImageError where the image is not built, SwarmError with the reason when the service does not come up.
+    Raises ParameterError for a port or a number that cannot be, ImageError where the image is not built, SwarmError
+    with the reason when the service does not come up.
     """
     with running.engine() as engine:
         state = deploy(engine, nginx_spec(running, replicas=replicas, port=port, text=text))
@@ -108,7 +112,12 @@ def watch_nginx(
     ``asked`` is as in `labkit.swarm.service.watch`. Raises SwarmError with the reason when it does not become whole.
     """
     with running.engine() as engine:
-        done = service.watch(engine, NAME, timeout_s, progress=progress, asked=asked)
+        check = running.part_check("registry")
+        try:
+            done = service.watch(engine, NAME, timeout_s, progress=progress, asked=asked, check=check)
+        except SwarmError as error:
+            running.emit(events.Service(name=NAME, action="failed", detail=error.what.splitlines()[0]))
+            raise
     running.emit(events.Service(name=NAME, action="converged"))
     for replica, blade in sorted(done.places.items()):
         running.emit(events.Service(blade=blade, name=NAME, action="running", detail=replica))

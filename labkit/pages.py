@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from labkit.nginx import SITE, TARGET_PORT, deploy, image_of, joined_addresses
 from labkit.swarm import service
 from labkit.swarm.judge import ServiceState
 from labkit.swarm.probe import probe
+from labkit.swarm.published import check_port, port_beside, taken_ports
 from labkit.swarm.spec import ConfigFile, Mount, ServiceSpec, UpdatePolicy
 
 NAME = "pages"
@@ -31,7 +33,11 @@ def mounts(lab: Lab, *, share: bool) -> tuple[Mount, ...]:
 
 
 def pages_spec(lab: Lab, *, port: int, share: bool) -> ServiceSpec:
-    """One nginx on every blade, which answers for itself: published in host mode, past the mesh."""
+    """One nginx on every blade, which answers for itself: published in host mode, past the mesh.
+
+    Raises ParameterError for a port that the lab needs itself.
+    """
+    check_port(port, taken_ports(lab))
     return ServiceSpec(
         name=NAME,
         image=image_of(lab),
@@ -42,6 +48,11 @@ def pages_spec(lab: Lab, *, port: int, share: bool) -> ServiceSpec:
         mounts=mounts(lab, share=share),
         update=UpdatePolicy(parallelism=0, order="stop-first", monitor_s=1),
     )
+
+
+def own_port(lab: Lab, port: int) -> int:
+    """The port on which each blade answers for itself, near ``port`` on which it answers for all."""
+    return port_beside(port, lab)
 
 
 def ensure_pages(
@@ -55,7 +66,8 @@ def ensure_pages(
     spec = pages_spec(running.lab, port=port, share=not why_not_shared(running))
     with running.engine() as engine:
         state = deploy(engine, spec)
-        return service.watch(engine, NAME, timeout_s, progress=progress, asked=state.asked, settle_s=0)
+        check = running.part_check("registry", "share")
+        return service.watch(engine, NAME, timeout_s, progress=progress, asked=state.asked, settle_s=0, check=check)
 
 
 def remove_pages(running: RunningLab) -> bool:
@@ -94,8 +106,10 @@ def put_page(running: RunningLab, text: str) -> Path:
     """Write the page in the shared folder, for everybody to read. It is replaced at once, never half there."""
     page = shares.folder_of(running.lab, running.state) / FILE
     fresh = page.with_name(f".{FILE}")
-    fresh.write_text(f"{text}\n", encoding="utf-8")
-    fresh.chmod(0o644)
+    fresh.unlink(missing_ok=True)
+    with fresh.open("x", encoding="utf-8") as file:  # a new file, and nothing that a link of this name leads to
+        file.write(f"{text}\n")
+        os.fchmod(file.fileno(), 0o644)
     fresh.replace(page)
     return page
 

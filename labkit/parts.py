@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,38 +11,30 @@ from pathlib import Path
 from labkit.errors import MachineError
 from labkit.events import Event
 from labkit.events import Part as PartEvent
+from labkit.sandbox import Sandbox, spawn
 
 RESTART_S = (0.2, 1.0, 3.0, 10.0)
 STEADY_S = 30.0
-
-
-def confined(owner: tuple[int, int], *capabilities: str, module: str) -> list[str]:
-    """A Python module as a process of the owner's, with these capabilities and none to be had again (setpriv(1))."""
-    user, group = owner
-    these = ",".join(["-all", *(f"+{name}" for name in capabilities)])
-    return [
-        "setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups" if user == 0 else "--init-groups",
-        f"--bounding-set={these}", f"--inh-caps={these}", f"--ambient-caps={these}", "--no-new-privs",
-        sys.executable, "-m", module,
-    ]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class PartSpec:
     """How a part is run.
 
-    ``ready`` is awaited after each start until it returns True; ``after_start`` may prepare what the process waits for
-    on its standard input, and then gets "go" written there.
+    ``prepare`` is called before each start. ``plug_in`` gets the process id of a part whose sandbox waits, once it is
+    in its own namespaces, and prepares what it needs there; then the part goes on. ``ready`` is awaited after each
+    start until it returns True.
     """
 
     name: str
-    command: Sequence[str]
+    sandbox: Sandbox
     log: Path
     env: Mapping[str, str] = field(default_factory=dict)
     pass_fds: Sequence[int] = ()
     ready: Callable[[], Awaitable[bool]] | None = None
     ready_s: float = 30.0
-    after_start: Callable[[int], Awaitable[None]] | None = None
+    prepare: Callable[[], object] | None = None
+    plug_in: Callable[[int], Awaitable[None]] | None = None
 
 
 class Part:
@@ -83,10 +73,11 @@ class Part:
             await asyncio.sleep(0.05)
 
     async def stop(self, *, grace_s: float = 5.0) -> None:
-        """SIGTERM, then after ``grace_s`` SIGKILL."""
+        """SIGTERM, then after ``grace_s`` SIGKILL. Nothing starts it again, also when it was just being started."""
         self._stopping = True
         if self._task is not None:
             self._task.cancel()
+            await asyncio.wait((self._task,))
         process = self.process
         if process is None or process.returncode is not None:
             return
@@ -119,22 +110,26 @@ class Part:
                     raise
 
     async def _spawn(self) -> None:
-        waits = self.spec.after_start is not None
+        if self.spec.prepare is not None:
+            self.spec.prepare()
+        pipe = asyncio.subprocess.PIPE if self.spec.sandbox.waits else asyncio.subprocess.DEVNULL
         with self.spec.log.open("ab") as log:
-            self.process = await asyncio.create_subprocess_exec(
-                *self.spec.command,
-                stdin=asyncio.subprocess.PIPE if waits else asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, **self.spec.env},
-                pass_fds=tuple(self.spec.pass_fds),
+            self.process = await spawn(
+                self.spec.sandbox, stdin=pipe, stdout=log, stderr=log, env=self.spec.env, pass_fds=self.spec.pass_fds
             )
-        if self.spec.after_start is not None:
-            await self.spec.after_start(self.process.pid)
-            assert self.process.stdin is not None
-            self.process.stdin.write(b"go\n")
-            await self.process.stdin.drain()
-            self.process.stdin.close()
+        if self.spec.sandbox.waits:
+            await self._plug_in(self.process)
+
+    async def _plug_in(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdin is not None
+        try:
+            if self.spec.plug_in is not None and process.returncode is None:
+                await self.spec.plug_in(process.pid)
+            with contextlib.suppress(ConnectionError):  # it has ended, which is seen in a moment
+                process.stdin.write(b"go\n")
+                await process.stdin.drain()
+        finally:
+            process.stdin.close()  # without its word, it ends
 
     async def _keep(self) -> None:
         loop = asyncio.get_running_loop()

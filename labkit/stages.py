@@ -24,7 +24,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from labkit import events
+from labkit import deadparts, events
 from labkit.events import Event
 from labkit.lab import Lab
 
@@ -32,6 +32,7 @@ STAGES = ("firmware", "loader", "kernel", "ignition", "join")
 STEPS = ("firmware", "dhcp", "loader", "config", "kernel", "initrd", "ignition", "os", "join")
 
 KEPT_REFUSALS = 8
+KEPT_BOOTS = 8
 KEPT_STRANGERS = 16
 
 
@@ -84,8 +85,10 @@ class BladeState:
     """One blade's present boot. Times are wall-clock seconds, 0 where it has not happened; ``sent_b`` is bytes served.
 
     ``doing`` says in words what was last seen of it, ``heard`` when. ``network`` is when its operating system asked for
-    an address, ``over`` when its power went. ``fetching`` are the transfers that go on, by path; ``refused`` the last
-    files it did not get.
+    an address, ``over`` when its power went and ``cut`` whether somebody cut it. ``leaving`` says that its system
+    shuts down in order. ``before`` are the boots in a row that ended before this one without anybody's doing and
+    without a word, oldest first: a blade that boots again and again has several. ``fetching`` are the transfers that
+    go on, by path; ``refused`` the last files it did not get.
     """
 
     blade: str
@@ -104,6 +107,8 @@ class BladeState:
     joined: float = 0.0
     left: float = 0.0
     over: float = 0.0
+    cut: bool = False
+    leaving: bool = False
     heard: float = 0.0
     address: str = ""
     mac: str = ""
@@ -116,6 +121,7 @@ class BladeState:
     ticket: events.Ticket | None = None
     stuck: events.Stuck | None = None
     troubled: events.Trouble | None = None
+    before: tuple[BladeState, ...] = ()
 
     @property
     def trouble(self) -> str:
@@ -189,7 +195,7 @@ class LabState:
     """All blades by name, whether the lab is up, and what concerns no single blade.
 
     ``swarm`` is when there was a swarm first, ``strangers`` the machines that asked and are not in the lab, by MAC,
-    ``dead`` the parts that do not run.
+    ``dead`` the parts that do not run. ``deaths`` are, by part, the last in a row for the same reason.
     """
 
     up: bool = False
@@ -197,6 +203,7 @@ class LabState:
     swarm: float = 0.0
     strangers: Mapping[str, events.UnknownMachine] = field(default_factory=dict)
     dead: frozenset[str] = frozenset()
+    deaths: Mapping[str, tuple[events.Part, ...]] = field(default_factory=dict)
 
     def blade(self, name: str) -> BladeState:
         """A blade's state; one that was never heard of is off."""
@@ -215,6 +222,8 @@ def fold(state: LabState, event: Event) -> LabState:
         return _fold_lab(state, event)
     old = state.blade(event.blade)
     new = _fold_blade(old, event)
+    if isinstance(event, events.BootStarted):
+        new = replace(new, before=_in_a_row(state, old, event))
     return state if new is old else replace(state, blades={**state.blades, event.blade: new})
 
 
@@ -233,7 +242,10 @@ def _fold_lab(state: LabState, event: Event) -> LabState:
             while len(others) >= KEPT_STRANGERS:
                 del others[next(iter(others))]
             return replace(state, strangers={**others, event.mac: event})
-        case events.Part(state="died" | "silent"):
+        case events.Part(state="died"):
+            deaths = {**state.deaths, event.part: deadparts.row(state.deaths.get(event.part, ()), event)}
+            return replace(state, dead=state.dead | {event.part}, deaths=deaths)
+        case events.Part(state="silent"):
             return replace(state, dead=state.dead | {event.part})
         case events.Part(state="started" | "answers") if event.part in state.dead:
             return replace(state, dead=state.dead - {event.part})
@@ -243,6 +255,20 @@ def _fold_lab(state: LabState, event: Event) -> LabState:
             return replace(state, swarm=event.time)
         case _:
             return state
+
+
+def _in_a_row(state: LabState, old: BladeState, event: events.BootStarted) -> tuple[BladeState, ...]:
+    """The boots before the one that begins now that ended by themselves, one after the other.
+
+    A button that somebody pressed, a shutdown in order, a blade that had joined, and a boot under which the lab's own
+    boot server died end the row.
+    """
+    served = all(death.time < old.began for death in state.deaths.get("bootd", ())[-1:])
+    by_itself = event.cause == "pxe" and bool(old.boot) and old.power == "on" and not (old.leaving or old.left)
+    if not by_itself or old.joined or not served:
+        return ()
+    ended = replace(old, over=event.time, before=())
+    return (*old.before, ended)[-KEPT_BOOTS:]
 
 
 def _fold_blade(old: BladeState, event: Event) -> BladeState:
@@ -260,7 +286,8 @@ def _fold_blade(old: BladeState, event: Event) -> BladeState:
             return replace(now, power="on", began=event.time, heard=event.time, doing="power on")
         case events.Power(state="off"):
             words = event.detail or "power off"
-            return replace(old, power="off", over=event.time, heard=event.time, doing=words)
+            is_cut = event.detail in ("", events.CUT)
+            return replace(old, power="off", over=event.time, cut=is_cut, heard=event.time, doing=words)
         case events.Power():
             return replace(old, doing=event.state)
         case events.Dhcp():
@@ -272,9 +299,11 @@ def _fold_blade(old: BladeState, event: Event) -> BladeState:
         case events.Ticket():
             return replace(old, ticket=event, heard=event.time, doing=f"ticket {event.state}")
         case events.Leave(step="left" | "removed"):
-            return replace(old, left=old.left or event.time, heard=event.time, doing=f"leave: {event.step}")
+            return replace(
+                old, left=old.left or event.time, leaving=True, heard=event.time, doing=f"leave: {event.step}"
+            )
         case events.Leave():
-            return replace(old, heard=event.time, doing=f"leave: {event.step}")
+            return replace(old, leaving=True, heard=event.time, doing=f"leave: {event.step}")
         case events.Trouble():
             return replace(old, troubled=event)
         case events.Stuck():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import secrets
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,10 +23,14 @@ SOCKET_PATH_B = 108
 class State:
     """The folder's layout.
 
-    ``events.jsonl`` the stream; ``leases.json`` and ``boots.json`` the boot server's memory; ``keys/`` (mode 0700) what
-    must not be read by others; ``run/`` sockets and process ids; ``logs/`` a log a part and a console a blade;
-    ``engine/`` the controller's Docker data; ``registry/`` the images blades pull, ``cache/`` those of another
-    registry; ``share/`` the folder all blades see, ``nfs/`` what its server remembers.
+    ``events.jsonl`` the stream; ``keys/`` (mode 0700) what must not be read by others; ``run/`` sockets and process
+    ids; ``logs/`` a log a part and a console a blade; ``share/`` the folder all blades see. All of it is its owner's,
+    who can delete it without root.
+
+    What parts write, each as a user of its own, lies elsewhere, in `data`: ``bootd/`` with ``leases.json`` and
+    ``boots.json``, the boot server's memory; ``engine/`` the controller's Docker data; ``registry/`` the images blades
+    pull, ``cache/`` those of another registry; ``nfs/`` what the share's server remembers; ``bmc1/`` and on, and
+    ``chassis/``, what the virtual slots need while they run.
     """
 
     path: Path
@@ -46,9 +52,23 @@ class State:
         return self.path / "logs"
 
     @property
+    def data(self) -> Path:
+        """What this lab's parts write: a folder of root's in ``$LABKIT_DATA``, else ``/var/lib/labkit``.
+
+        Its name is made from the path of the state folder.
+        """
+        place = Path(os.environ.get("LABKIT_DATA") or "/var/lib/labkit").absolute()
+        return place / hashlib.sha256(os.fsencode(self.path.resolve())).hexdigest()[:16]
+
+    @property
+    def books(self) -> Path:
+        """The boot server's leases and boots."""
+        return self.data / "bootd"
+
+    @property
     def roots(self) -> Path:
-        """Where the engine and the registry mount their roots, in namespaces of their own."""
-        return self.path / "roots"
+        """Where parts mount their roots, in namespaces of their own."""
+        return self.data / "roots"
 
     @property
     def control(self) -> Path:
@@ -63,6 +83,15 @@ class State:
     def manager_socket(self, lab: Lab) -> Path:
         """The engine of the swarm's first manager: the lab's own, or in a real lab this machine's."""
         return self.docker if lab.network.kind is NetworkKind.VIRTUAL else Path("/var/run/docker.sock")
+
+    @property
+    def slots(self) -> Path:
+        """The supervisor's socket for the buttons of its chassis alone."""
+        return self.run / "slots.sock"
+
+    @property
+    def configd(self) -> Path:
+        return self.run / "configd.sock"
 
     @property
     def swarmd(self) -> Path:
@@ -98,13 +127,19 @@ class State:
     @property
     def tag(self) -> str:
         """Six hexadecimal digits that tell this lab's network interface from another lab's on the same machine."""
-        return hashlib.sha256(os.fsencode(self.path.resolve())).hexdigest()[:6]
+        return hashlib.sha256(os.fsencode(os.path.realpath(self.path))).hexdigest()[:6]
 
     def make(self) -> None:
         """Create the folders. The owner is whoever owns the nearest existing folder above, also when root makes them.
 
         Raises MachineError when the path is too long for the sockets in it.
         """
+        if any(unicodedata.category(letter) == "Cc" for letter in str(self.path)):
+            raise MachineError(
+                "the state folder's path has a line break or another control character in it",
+                where=repr(str(self.path)),
+                fix="choose another one with --state or LABKIT_STATE",
+            )
         longest = len(os.fsencode(self.run.absolute() / "blade99.qmp"))
         if longest >= SOCKET_PATH_B:
             raise MachineError(
@@ -114,9 +149,9 @@ class State:
             )
         owner = owner_of(self.path)
         for folder, mode in ((self.path, 0o755), (self.run, 0o755), (self.keys, 0o700), (self.logs, 0o755)):
-            if not folder.exists():
-                folder.mkdir(mode=mode, parents=True)
-                os.chown(folder, *owner)
+            for missing in [place for place in (*reversed(folder.parents), folder) if not place.exists()]:
+                missing.mkdir(mode=mode)
+                os.chown(missing, *owner)
 
     @property
     def bmc_password(self) -> Secret:
@@ -126,15 +161,15 @@ class State:
     def key(self, name: str) -> Secret:
         """A secret of this lab's own, made on first use: 32 hexadecimal digits in ``keys/<name>``, mode 0600."""
         path = self.keys / name
-        try:
-            return Secret(path.read_text().strip())
-        except FileNotFoundError:
-            value = secrets.token_hex(16)
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(value + "\n")
-            os.chown(path, *owner_of(path))
-            return Secret(value)
+        if not path.exists():
+            fresh = path.with_name(f".{name}.{os.getpid()}")
+            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+                file.write(secrets.token_hex(16) + "\n")
+            os.chown(fresh, *owner_of(path.parent))
+            with contextlib.suppress(FileExistsError):  # another was quicker: there is one value for all
+                os.link(fresh, path)
+            fresh.unlink()
+        return Secret(path.read_text().strip())
 
 
 def owner_of(path: Path) -> tuple[int, int]:
@@ -147,11 +182,16 @@ def owner_of(path: Path) -> tuple[int, int]:
 
 
 def write_whole(path: Path, text: str, *, mode: int = 0o644) -> None:
-    """Replace a file so that a reader, or a power cut, sees the old text or the new, never a part (rename(2))."""
+    """Replace a file so that a reader, or a power cut, sees the old text or the new, never a part (rename(2)).
+
+    It belongs to whoever the folder belongs to, also when root writes it.
+    """
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="utf-8") as file:
             file.write(text)
+            if os.geteuid() == 0:
+                os.fchown(file.fileno(), *owner_of(path.parent))
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from labkit import certs, images, shares
 from labkit.errors import MachineError, SwarmError
 from labkit.lab import Lab, NetworkKind
 from labkit.parts import PartSpec
+from labkit.sandbox import ROOT, User, Users, give, spawn
 from labkit.state import State
 from labkit.swarm import links
 from labkit.treeroot import cache_command, collect_command, registry_command, share_command
@@ -36,38 +38,41 @@ def ensure_stores(lab: Lab, state: State) -> str:
     return ""
 
 
-def parts(lab: Lab, state: State, *, host_net: int | None) -> Iterator[PartSpec]:
+def parts(lab: Lab, state: State, users: Users, *, host_net: int | None) -> Iterator[PartSpec]:
     """The parts to run. ``host_net`` is a descriptor of the network the lab was brought up from, None for ours."""
-    yield registry(lab, state)
+    yield registry(lab, state, users.of("registry"))
     if lab.storage.cache:
-        yield _cache(lab, state, host_net)
+        yield _cache(lab, state, users.of("cache"), host_net)
     if lab.storage.share and not shares.unservable(shares.folder_of(lab, state)):
         yield _share(lab, state)
 
 
-def registry(lab: Lab, state: State) -> PartSpec:
-    """The lab's own registry."""
+def registry(lab: Lab, state: State, user: User) -> PartSpec:
+    """The lab's own registry. What is in it may be read by all on this machine."""
     return PartSpec(
         name="registry",
-        command=registry_command(images.tree(), state, address=lab.network.registry),
+        sandbox=registry_command(images.tree(), state, user, address=lab.network.registry),
+        prepare=lambda: give(state.data / "registry", user, 0o755),
         log=state.logs / "registry.log",
         ready=lambda: answers_tcp(str(lab.network.server), lab.network.registry_port),
     )
 
 
-def _cache(lab: Lab, state: State, host_net: int | None) -> PartSpec:
+def _cache(lab: Lab, state: State, user: User, host_net: int | None) -> PartSpec:
     address = str(lab.cache_address)
     outside = lab.network.kind is NetworkKind.VIRTUAL and host_net is not None
     return PartSpec(
         name="cache",
-        command=cache_command(
+        sandbox=cache_command(
             images.tree(),
             state,
+            user,
             address=lab.mirror,
             upstream=lab.storage.cache,
             resolver=_text(Path("/etc/resolv.conf")),
             net=f"/proc/self/fd/{host_net}" if outside else "",
         ),
+        prepare=lambda: give(state.data / "cache", user),
         log=state.logs / "cache.log",
         pass_fds=[host_net] if outside and host_net is not None else [],
         ready=lambda: answers_tcp(address, lab.storage.cache_port),
@@ -78,24 +83,25 @@ def _share(lab: Lab, state: State) -> PartSpec:
     server = str(lab.network.server)
     return PartSpec(
         name="share",
-        command=share_command(
+        sandbox=share_command(
             images.ganesha_tree(),
             state,
             folder=shares.folder_of(lab, state),
             config=shares.render_config(server, lab.network.subnet),
         ),
+        prepare=lambda: give(state.data / "nfs", ROOT),
         log=state.logs / "share.log",
         ready=lambda: answers_tcp(server, shares.PORT),
     )
 
 
-async def collect(lab: Lab, state: State) -> int:
+async def collect(lab: Lab, state: State, user: User) -> int:
     """Remove what no manifest of the registry names; the bytes that freed. The registry must not run meanwhile.
 
     A blob goes only once it is known that nothing needs it, so one that was cut off leaves a registry that works, and
     the next one does the rest. Raises SwarmError.
     """
-    data = state.path / "registry"
+    data = state.data / "registry"
     blobs = data / links.ROOT / "blobs"
     if not blobs.is_dir():
         return 0  # nothing was ever pushed, and the program takes that for a mistake
@@ -106,7 +112,8 @@ async def collect(lab: Lab, state: State) -> int:
         raise SwarmError(
             f"cannot be removed: {error.strerror}", where=str(error.filename), fix=f"{data} has to be writable"
         ) from None
-    status = await _run_collection(lab, state)
+    give(data, user, 0o755)
+    status = await _run_collection(lab, state, user)
     if status:
         raise SwarmError(
             f"the registry's garbage collection ended with status {status}; every image that is needed is still there",
@@ -116,13 +123,11 @@ async def collect(lab: Lab, state: State) -> int:
     return before - size_of(blobs)
 
 
-async def _run_collection(lab: Lab, state: State) -> int:
+async def _run_collection(lab: Lab, state: State, user: User) -> int:
     """The exit status of the program that collects. However this ends, it does not run on beside the registry."""
-    command = collect_command(images.tree(), state, address=lab.network.registry)
     with (state.logs / "registry.log").open("ab") as log:
-        process = await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
-        )
+        sandbox = collect_command(images.tree(), state, user, address=lab.network.registry)
+        process = await spawn(sandbox, stdout=log, stderr=log)
     try:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(process.wait(), COLLECT_S)
@@ -134,8 +139,9 @@ async def _run_collection(lab: Lab, state: State) -> int:
 
 
 def size_of(folder: Path) -> int:
-    """The bytes of all files below a folder, 0 where there is none."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    """The bytes of all files below a folder, 0 where there is none. What links lead to is not below it."""
+    found = (path.lstat() for path in folder.rglob("*"))
+    return sum(status.st_size for status in found if stat.S_ISREG(status.st_mode))
 
 
 async def answers_tcp(host: str, port: int) -> bool:

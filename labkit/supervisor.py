@@ -14,23 +14,28 @@ import dataclasses
 import json
 import os
 import signal
+import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from labkit import events, images, labfile, rpc, stores
+from labkit import events, faults, images, labfile, rpc, stores
 from labkit.answers import ASK_S, Answers, ask_all, listeners
 from labkit.chassis import bmc, network, qemu
 from labkit.chassis.virtual import VirtualChassis, serial_port
 from labkit.doctor import visit
 from labkit.errors import ControlError, LabkitError, PowerError
 from labkit.events import Event, LabEvent, Stream, Trouble
+from labkit.handover import VARIABLE, hand
 from labkit.lab import Blade, ChassisKind, Lab, NetworkKind
+from labkit.netboot.given import Given
 from labkit.netboot.ports import open_sockets
-from labkit.parts import Part, PartSpec, confined
+from labkit.parts import Part, PartSpec
 from labkit.rehearse import stage
+from labkit.sandbox import Sandbox, User, Users, give, of_python, package_copy, python_paths
 from labkit.silences import Silences
 from labkit.state import State, owner_of
 from labkit.stuck import Watch
@@ -38,6 +43,7 @@ from labkit.treeroot import engine_command
 from labkit.vital import Vital
 
 WATCH_EVERY_S = 2.0
+REAP_EVERY_S = 2.0
 ASK_EVERY_S = 5.0
 ANEW_S = 1.0
 
@@ -45,9 +51,10 @@ ANEW_S = 1.0
 class Supervisor:
     """One lab, from network to the last part."""
 
-    def __init__(self, lab: Lab, state: State, host_net: int | None = None) -> None:
+    def __init__(self, lab: Lab, state: State, users: Users, host_net: int | None = None) -> None:
         self.lab = lab
         self.state = state
+        self.users = users
         self._host_net = host_net
         self.parts: dict[str, Part] = {}
         self.chassis: VirtualChassis | None = None
@@ -63,6 +70,7 @@ class Supervisor:
         self._stream = Stream(state.events)
         os.chown(state.events, *self._owner)
         self._events_read, self._events_write = os.pipe()
+        self._handed: list[object] = []
         self._tasks: list[asyncio.Task[None]] = []
 
     # --- events ------------------------------------------------------------------------------------------------
@@ -145,20 +153,24 @@ class Supervisor:
         if self.lab.network.kind is NetworkKind.VIRTUAL:
             bmcs = [blade.bmc.address for blade in self.lab.blades] if virtual_chassis else []
             network.make_bridge(self.lab, bmcs)
-        await rpc.serve(rpc.listen(self.state.control, owner=self._owner), self._verbs())
         catalogue = images.catalogue(self.lab)
         if virtual_chassis:
             accelerator = qemu.find_accelerator(catalogue["labos/vmlinuz"])
-            self.chassis = VirtualChassis(self.lab, self.state, accelerator, self.emit, self._new_boot)
-        specs = [self._bootd(), *stores.parts(self.lab, self.state, host_net=self._host_net)]
+            slots = self.users.of("chassis")
+            self.chassis = VirtualChassis(self.lab, self.state, slots, accelerator, self.emit, self._new_boot)
+            await rpc.serve(self._listen(self.state.slots, "bmc"), self._slot_verbs())
+        specs = [self._bootd(), self._configd()]
+        specs += stores.parts(self.lab, self.state, self.users, host_net=self._host_net)
         if self.lab.network.kind is NetworkKind.VIRTUAL:
             specs.append(self._engine())
         if virtual_chassis:
             for blade in self.lab.blades:
-                network.make_tap(blade.slot)
+                network.make_tap(blade.slot, self.users.of("chassis").uid)
             specs += [self._bmc(blade) for blade in self.lab.blades]
         await asyncio.gather(*(self._start(spec) for spec in specs))
         await self._start(self._swarmd())
+        # Last, since who can ask for the lab's status takes it for one that is up.
+        await rpc.serve(rpc.listen(self.state.control, owner=self._owner), self._verbs())
         self._begin("asking the parts", self._ask_parts)
         self.emit(LabEvent(state="up", detail=f"{len(self.parts)} parts"))
 
@@ -174,102 +186,151 @@ class Supervisor:
         for path in self.state.run.iterdir():
             with contextlib.suppress(OSError):
                 path.unlink()
+        for log in self.state.logs.iterdir():
+            os.chown(log, *self._owner)
+
+    def _listen(self, path: Path, who: str = "") -> socket.socket:
+        """A listening socket of the lab's owner, to which one of the parts' users may speak as well."""
+        user, group = self._owner
+        return rpc.listen(path, mode=0o660, owner=(user, self.users.of(who).gid if who else group))
 
     async def _start(self, spec: PartSpec) -> None:
+        spec.log.touch()
+        os.chown(spec.log, *self._owner)
         part = Part(spec, self.emit)
         self.parts[spec.name] = part
         await part.start()
 
     async def _reap(self) -> None:
-        """As process 1 we inherit orphans; collect the dead ones that are not children we wait for."""
+        """As process 1 we inherit orphans; collect one that is still dead at the next look: ours have who waits."""
+        before = 0
         while os.getpid() == 1:
-            await asyncio.sleep(2)
-            known = {part.pid for part in self.parts.values()} | (self.chassis.pids() if self.chassis else set())
+            await asyncio.sleep(REAP_EVERY_S)
             with contextlib.suppress(ChildProcessError):
                 dead = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-                if dead is not None and dead.si_pid not in known:
-                    os.waitpid(dead.si_pid, os.WNOHANG)
+                if dead is not None and dead.si_pid == before:
+                    os.waitpid(before, os.WNOHANG)
+                before = dead.si_pid if dead is not None else 0
 
     # --- parts -------------------------------------------------------------------------------------------------
 
-    def _env(self) -> dict[str, str]:
-        return {
-            "LABKIT_LAB": str(self.lab.path),
-            "LABKIT_STATE": str(self.state.path),
-            "LABKIT_EVENTS_FD": str(self._events_write),
-            "PYTHONUNBUFFERED": "1",
-        }
+    def _python(
+        self,
+        name: str,
+        module: str,
+        control: Path,
+        given: object,
+        sandbox: Callable[[str], Sandbox],
+        sockets: Mapping[str, socket.socket],
+        prepare: Callable[[], object] | None = None,
+    ) -> PartSpec:
+        """A part of our own. All that it is handed is ours as long as we live: it may die and get it again."""
+        descriptors = {name: sock.fileno() for name, sock in sockets.items()}
+        value = hand(given)
+        self._handed += [value, *sockets.values()]
+        return PartSpec(
+            name=name,
+            sandbox=sandbox(module),
+            log=self.state.logs / f"{name}.log",
+            env={
+                "LABKIT_STATE": str(self.state.path),
+                "LABKIT_EVENTS_FD": str(self._events_write),
+                "LABKIT_FDS": ",".join(f"{name}={number}" for name, number in descriptors.items()),
+                "PYTHONUNBUFFERED": "1",
+                VARIABLE: str(value),
+            },
+            pass_fds=[value, self._events_write, *descriptors.values()],
+            ready=lambda: rpc.answers(control),
+            prepare=prepare,
+        )
 
     def _bootd(self) -> PartSpec:
-        sockets = open_sockets(self.lab)
-        handed = ",".join(f"{name}={sock.fileno()}" for name, sock in sockets.items())
-        self._sockets = sockets  # ours as long as we live: bootd may die and get them again
-        return PartSpec(
-            name="bootd",
-            command=confined(self._owner, module="labkit.netboot.bootd"),
-            log=self.state.logs / "bootd.log",
-            env={**self._env(), "LABKIT_FDS": handed},
-            pass_fds=[self._events_write, *(sock.fileno() for sock in sockets.values())],
-            ready=lambda: answers_unix(self.state.bootd),
-        )
+        user, state = self.users.of("bootd"), self.state
+        sockets = {**open_sockets(self.lab), "control": self._listen(state.bootd)}
+        given = Given.of(self.lab, state)
+
+        def shut_in(module: str) -> Sandbox:
+            return of_python(module, user=user, shows=(state.run, images.cache_folder()), writes=(state.books,))
+
+        def prepare() -> None:
+            give(state.books, user)
+
+        return self._python("bootd", "labkit.netboot.bootd", state.bootd, given, shut_in, sockets, prepare)
+
+    def _configd(self) -> PartSpec:
+        def shut_in(module: str) -> Sandbox:
+            return of_python(module, user=User(*self._owner))
+
+        sockets = {"control": self._listen(self.state.configd, "bootd")}
+        return self._python("configd", "labkit.configd", self.state.configd, self.lab, shut_in, sockets)
 
     def _swarmd(self) -> PartSpec:
-        return PartSpec(
-            name="swarmd",
-            command=confined(self._owner, module="labkit.swarm.desk"),
-            log=self.state.logs / "swarmd.log",
-            env=self._env(),
-            pass_fds=[self._events_write],
-            ready=lambda: answers_unix(self.state.swarmd),
-        )
+        """It may speak to the engine: to the lab's own by `_engine`, to this machine's as those of its group may."""
+        user = self.users.of("swarmd")
+        if self.lab.network.kind is NetworkKind.INTERFACE:
+            engine = self.state.manager_socket(self.lab)
+            user = replace(user, groups=(engine.stat().st_gid,) if engine.exists() else ())
+
+        def shut_in(module: str) -> Sandbox:
+            return of_python(module, user=user, shows=(self.state.run,))
+
+        sockets = {"control": self._listen(self.state.swarmd, "bootd")}
+        return self._python("swarmd", "labkit.swarm.desk", self.state.swarmd, self.lab, shut_in, sockets)
 
     def _engine(self) -> PartSpec:
         async def plug_in(pid: int) -> None:
             await asyncio.to_thread(network.make_engine_link, self.lab, pid)
 
         async def ready() -> bool:
-            if not await answers_unix(self.state.docker):
+            if not await rpc.listens(self.state.docker):
                 return False
-            os.chown(self.state.docker, *self._owner)
+            os.chown(self.state.docker, self._owner[0], self.users.of("swarmd").gid)
+            self.state.docker.chmod(0o660)
             return True
 
         return PartSpec(
             name="engine",
-            command=engine_command(
+            sandbox=engine_command(
                 images.tree(), self.state, registry=self.lab.network.registry, mirror=self.lab.mirror
             ),
             log=self.state.logs / "engine.log",
-            after_start=plug_in,
+            prepare=lambda: (self.state.data / "engine").mkdir(parents=True, exist_ok=True),
+            plug_in=plug_in,
             ready=ready,
             ready_s=60,
         )
 
     def _bmc(self, blade: Blade) -> PartSpec:
+        folder, user = self.state.data / f"bmc{blade.slot}", self.users.of("bmc")
         command = bmc.write_config(
-            self.state.keys / f"bmc{blade.slot}",
+            folder,
             blade,
             password=self.state.bmc_password,
-            control=self.state.control,
+            control=self.state.slots,
             serial_port=serial_port(blade.slot),
         )
-        return PartSpec(name=f"bmc{blade.slot}", command=command, log=self.state.logs / f"bmc{blade.slot}.log")
+        shows = (*python_paths(), str(self.state.slots))  # for the script of its buttons
+        sandbox = Sandbox(tuple(command), user, ("net_bind_service",), shows=shows, copied=package_copy())
+        log = self.state.logs / f"bmc{blade.slot}.log"
+        return PartSpec(name=f"bmc{blade.slot}", sandbox=sandbox, log=log, prepare=lambda: give(folder, user))
 
     async def _new_boot(self, blade: Blade) -> None:
         await rpc.acall(self.state.bootd, "power_on", timeout_s=10, blade=blade.name)
 
     # --- the control API ---------------------------------------------------------------------------------------
 
-    def _verbs(self) -> dict[str, Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]]:
+    def _verbs(self) -> dict[str, rpc.Handler]:
         return {
             "status": self._status,
             "emit": self._emit_verb,
             "down": self._down,
-            "slot_power": self._slot_power,
-            "slot_set": self._slot_set,
             "collect": self._collect,
             "rehearse": self._rehearse,
             "ask_dhcp": self._ask_dhcp,
         }
+
+    def _slot_verbs(self) -> dict[str, rpc.Handler]:
+        return {"slot_power": self._slot_power, "slot_set": self._slot_set}
 
     async def _status(self, request: dict[str, Any]) -> dict[str, Any]:
         """The lab, its parts with their process ids, and whether each slot of a virtual chassis is on.
@@ -315,41 +376,32 @@ class Supervisor:
     async def _collect(self, request: dict[str, Any]) -> dict[str, Any]:
         """Free what nothing in the registry names, which does not answer meanwhile → ``{"freed_b": bytes}``."""
         async with self.parts["registry"].held():
-            return {"freed_b": await stores.collect(self.lab, self.state)}
+            return {"freed_b": await stores.collect(self.lab, self.state, self.users.of("registry"))}
 
     async def _rehearse(self, request: dict[str, Any]) -> dict[str, Any]:
         """Walk a blade's boot by packets: ``{"blade", "firmware"}`` → ``{"lines": [{"step", …}, …, {"ok", …}]}``."""
         blade = self.lab.blade(str(request["blade"]))
         if self.chassis is not None and self.chassis.is_on(blade.slot):
             raise ControlError(f"{blade.name} is on", fix=f"labkit why {blade.name} tells of its boot")
-        return {"lines": await stage.rehearse(self.lab, self.state, blade, str(request["firmware"]), self._owner)}
+        return {"lines": await stage.rehearse(self.lab, self.state, blade, str(request["firmware"]), self.users)}
 
     async def _ask_dhcp(self, request: dict[str, Any]) -> dict[str, Any]:
         """Ask the lab's network which other DHCP servers are there → ``{"answers": [{"client", "server", …}]}``."""
-        return {"answers": await visit.ask_dhcp(network.link_of(self.lab), self._owner)}
+        return {"answers": await visit.ask_dhcp(network.link_of(self.lab), self.users.of("visitor"))}
 
 
-async def answers_unix(path: Path) -> bool:
-    """Whether somebody accepts connections on a Unix socket."""
-    try:
-        _, writer = await asyncio.open_unix_connection(path)
-    except OSError:
-        return False
-    writer.close()
-    return True
-
-
-async def supervise(lab: Lab, state: State, ready: int, host_net: int | None = None) -> None:
+async def supervise(lab: Lab, state: State, users: Users, ready: int, host_net: int | None = None) -> None:
     """Run a lab until it is told to go down. ``ready`` is a descriptor that gets one JSON line: up, or why not."""
-    supervisor = Supervisor(lab, state, host_net)
+    supervisor = Supervisor(lab, state, users, host_net)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, supervisor.down.set)
     word: dict[str, Any] = {"ok": True}
     try:
         await supervisor.start()
-    except LabkitError as error:
-        word = {"ok": False, "what": error.what, "fix": error.fix, "where": error.where}
+    except Exception as error:
+        known = faults.named(error, sys.argv, lambda: state.logs)
+        word = {"ok": False, "what": known.what, "fix": known.fix, "where": known.where, "status": known.status}
     with os.fdopen(ready, "w") as stream:
         stream.write(json.dumps(word) + "\n")
     if word["ok"]:
@@ -358,18 +410,20 @@ async def supervise(lab: Lab, state: State, ready: int, host_net: int | None = N
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """``python -m labkit.supervisor --lab FILE --state FOLDER --ready FD``; waits for "go" on standard input."""
+    """``python -m labkit.supervisor --lab FILE --state FOLDER …``; waits for "go" on standard input."""
     parser = argparse.ArgumentParser(prog="labkit.supervisor")
     parser.add_argument("--lab", type=Path, required=True)
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--ready", type=int, required=True)
+    parser.add_argument("--users", type=int, required=True, help="the first number of the parts' users")
     parser.add_argument("--host-net", type=int, help="a descriptor of the network the lab was brought up from")
     options = parser.parse_args(arguments)
     if sys.stdin.readline() != "go\n":
         return 1  # whoever started us is gone, and with it the network we were to get
-    asyncio.run(supervise(labfile.load(options.lab), State(options.state), options.ready, options.host_net))
+    lab, state, users = labfile.load(options.lab), State(options.state), Users(options.users)
+    asyncio.run(supervise(lab, state, users, options.ready, options.host_net))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(faults.guard_part(main))

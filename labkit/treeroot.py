@@ -1,7 +1,9 @@
 """Running Docker, the registries and the NFS server from trees of ours, so that the host needs no package of them.
 
-Each runs in a mount namespace of its own (see ``in_tree.sh``); its data lies in the lab's state folder. The engine also
-gets a network and a host name of its own, as the separate machine that it plays.
+Each runs in a root laid over the tree (`labkit.sandbox.Tree`); what it keeps lies in the lab's `State.data`. The
+registries are users of their own. The engine is root, as it has to be, with a network and a host name of its own, as
+the separate machine that it plays. The NFS server is root with the few privileges of one that serves files by handles:
+it becomes the user of each request, and looks at nothing but the folder it serves.
 """
 
 from __future__ import annotations
@@ -10,41 +12,48 @@ import json
 from pathlib import Path
 from typing import Any
 
+from labkit.sandbox import Sandbox, Tree, User
 from labkit.state import State
 
-SCRIPT = Path(__file__).with_name("in_tree.sh")
 CACHE = Path(__file__).with_name("cache.sh")
 REGISTRY = "/usr/bin/docker-registry"
 CONFIG = "/etc/registry.yml"
+NFS_CAPABILITIES = ("chown", "dac_override", "dac_read_search", "fowner", "fsetid", "setgid", "setuid", "sys_resource")
 
 
-def engine_command(tree: Path, state: State, *, registry: str, mirror: str = "") -> list[str]:
+def engine_command(tree: Path, state: State, *, registry: str, mirror: str = "") -> Sandbox:
     """The controller's dockerd, with the lab's ``mirror`` of Docker Hub, ``host:port``, where there is one.
 
-    Waits on standard input until its network card is plugged in.
+    It waits until its network card is plugged in.
     """
     hosts = [registry, mirror] if mirror else [registry]
-    return [
-        *_root(tree, state, "engine", "--net", "--uts"),
-        "--wait",
-        *("--hostname", "controller"),
-        *("--bind", str(state.path / "engine"), "/var/lib/docker"),
-        *("--bind", str(state.run), "/run/labkit"),
-        *(word for host in hosts for word in ("--file", f"/etc/docker/certs.d/{host}/ca.crt", state.ca.read_text())),
-        *("--", "/usr/sbin/dockerd", "--host", "unix:///run/labkit/docker.sock", "--pidfile", "/run/dockerd.pid"),
-        *(("--registry-mirror", f"https://{mirror}") if mirror else ()),
-    ]
+    dockerd = ("/usr/sbin/dockerd", "--host", "unix:///run/labkit/docker.sock", "--pidfile", "/run/dockerd.pid")
+    return Sandbox(
+        (*dockerd, *(("--registry-mirror", f"https://{mirror}") if mirror else ())),
+        everything=True,
+        namespaces=("net", "uts"),
+        hostname="controller",
+        waits=True,
+        tree=_root(
+            tree, state, "engine",
+            binds={"/var/lib/docker": state.data / "engine", "/run/labkit": state.run},
+            texts={f"/etc/docker/certs.d/{host}/ca.crt": state.ca.read_text() for host in hosts},
+        ),
+    )  # fmt: skip
 
 
-def registry_command(tree: Path, state: State, *, address: str) -> list[str]:
-    """Debian's docker-registry (Distribution) on ``address``, ``host:port``, with its images in the state folder.
+def registry_command(tree: Path, state: State, user: User, *, address: str) -> Sandbox:
+    """Debian's docker-registry (Distribution) on ``address``, ``host:port``, with its images in the lab's data.
 
     It speaks TLS only, with the certificate that `labkit.certs.ensure_registry` made.
     """
-    return [*_registry_root(tree, state, "registry", _registry_config(address)), "--", REGISTRY, "serve", CONFIG]
+    root = _registry_root(tree, state, "registry", _registry_config(address))
+    return Sandbox((REGISTRY, "serve", CONFIG), user, tree=root)
 
 
-def cache_command(tree: Path, state: State, *, address: str, upstream: str, resolver: str, net: str = "") -> list[str]:
+def cache_command(
+    tree: Path, state: State, user: User, *, address: str, upstream: str, resolver: str, net: str = ""
+) -> Sandbox:
     """A second registry that fetches from ``upstream``, a URL, what it is asked for, and keeps it.
 
     ``resolver`` is the text of a resolv.conf(5); ``net`` the path of a network namespace to run in, empty for ours.
@@ -52,19 +61,18 @@ def cache_command(tree: Path, state: State, *, address: str, upstream: str, reso
     kept = _registry_config(address)
     kept["storage"]["maintenance"] = {"readonly": {"enabled": True}}
     proxy = {**_registry_config(address), "proxy": {"remoteurl": upstream}}
-    return [
-        *(("nsenter", f"--net={net}") if net else ()),
-        *_registry_root(tree, state, "cache", proxy),
-        *("--file", "/etc/kept.yml", json.dumps(kept)),
-        *("--file", "/run/systemd/resolve/stub-resolv.conf", resolver),  # where /etc/resolv.conf points
-        *("--", "/bin/sh", "-c", CACHE.read_text(), "cache.sh", upstream, CONFIG, "/etc/kept.yml"),
-    ]
+    texts = {
+        "/etc/kept.yml": json.dumps(kept),
+        "/run/systemd/resolve/stub-resolv.conf": resolver,  # where /etc/resolv.conf points
+    }
+    script = ("/bin/sh", "-c", CACHE.read_text(), "cache.sh", upstream, CONFIG, "/etc/kept.yml")
+    return Sandbox(script, user, net_of=net, tree=_registry_root(tree, state, "cache", proxy, **texts))
 
 
-def collect_command(tree: Path, state: State, *, address: str) -> list[str]:
+def collect_command(tree: Path, state: State, user: User, *, address: str) -> Sandbox:
     """What removes the blobs of the registry that no manifest names. Nobody may push meanwhile."""
     root = _registry_root(tree, state, "registry", _registry_config(address))
-    return [*root, "--", REGISTRY, "garbage-collect", CONFIG]
+    return Sandbox((REGISTRY, "garbage-collect", CONFIG), user, tree=root)
 
 
 def _registry_config(address: str) -> dict[str, Any]:
@@ -76,28 +84,39 @@ def _registry_config(address: str) -> dict[str, Any]:
     }
 
 
-def _registry_root(tree: Path, state: State, name: str, config: dict[str, Any]) -> list[str]:
-    """The root of a registry that keeps its images in ``name/`` of the state and its certificate in ``keys/name/``."""
-    return [
-        *_root(tree, state, name),
-        *("--bind", str(state.path / name), "/var/lib/registry"),
-        *("--bind", str(state.keys / name), "/run/tls"),
-        *("--file", CONFIG, json.dumps(config)),  # JSON is YAML
-    ]
+def _registry_root(tree: Path, state: State, name: str, config: dict[str, Any], **texts: str) -> Tree:
+    """The root of a registry that keeps its images in ``name/`` of the data; its certificate is in ``keys/name/``."""
+    keys = state.keys / name
+    return _root(
+        tree, state, name,
+        binds={"/var/lib/registry": state.data / name},
+        copies={f"/run/tls/{file}": keys / file for file in ("tls.crt", "tls.key")},
+        texts={CONFIG: json.dumps(config), **texts},  # JSON is YAML
+    )  # fmt: skip
 
 
-def share_command(tree: Path, state: State, *, folder: Path, config: str) -> list[str]:
-    """The NFS server, of a ``folder``. What clients hold open it remembers in ``nfs/`` of the state."""
-    return [
-        *_root(tree, state, "share"),
-        *("--bind", str(state.path / "nfs"), "/var/lib/nfs/ganesha"),
-        *("--bind", str(folder), "/share"),
-        *("--file", "/etc/ganesha.conf", config),
-        *("--", "/usr/bin/ganesha.nfsd", "-F", "-f", "/etc/ganesha.conf"),
-        *("-L", "/dev/stdout", "-p", "/run/ganesha.pid"),
-    ]
+def share_command(tree: Path, state: State, *, folder: Path, config: str) -> Sandbox:
+    """The NFS server, of a ``folder``. What clients hold open it remembers in ``nfs/`` of the data."""
+    ganesha = ("/usr/bin/ganesha.nfsd", "-F", "-f", "/etc/ganesha.conf", "-L", "/dev/stdout", "-p", "/run/ganesha.pid")
+    return Sandbox(
+        ganesha,
+        capabilities=NFS_CAPABILITIES,
+        tree=_root(
+            tree, state, "share",
+            binds={"/var/lib/nfs/ganesha": state.data / "nfs", "/share": folder},
+            texts={"/etc/ganesha.conf": config},
+        ),
+    )  # fmt: skip
 
 
-def _root(tree: Path, state: State, name: str, *namespaces: str) -> list[str]:
-    """A part's own root in a tree, in a mount namespace and in those that unshare(1) is told of."""
-    return ["unshare", "--mount", *namespaces, "sh", str(SCRIPT), str(state.roots / name), str(tree)]
+def _root(
+    tree: Path,
+    state: State,
+    name: str,
+    *,
+    binds: dict[str, Path],
+    texts: dict[str, str],
+    copies: dict[str, Path] | None = None,
+) -> Tree:
+    plain, files = ({inside: str(path) for inside, path in these.items()} for these in (binds, copies or {}))
+    return Tree(str(tree), str(state.roots / name), plain, files, texts)

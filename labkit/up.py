@@ -15,12 +15,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from labkit import certs, images, rpc, stores
+from labkit import certs, images, memory, rpc, stores
 from labkit.chassis import network, qemu
-from labkit.errors import ControlError, MachineError
+from labkit.errors import ControlError, DeniedError, FaultError, MachineError, NotUpError, on_file
 from labkit.lab import ChassisKind, FirmwareKind, Lab, NetworkKind
 from labkit.netboot import ports
-from labkit.state import State, owner_of, write_json
+from labkit.sandbox import free_users
+from labkit.state import State, owner_of, write_json, write_whole
 
 Progress = Callable[[str], None]
 
@@ -41,12 +42,13 @@ VIRTUAL_PROGRAMS = {"qemu-system-x86_64": "qemu-system-x86", "ipmi_sim": "openip
 
 
 def status(state: State, *, ask: bool = False) -> dict[str, Any] | None:
-    """What the supervisor says of its lab, or None when there is none. With ``ask`` it asks its parts first."""
-    if not state.control.exists():
-        return None
+    """What the supervisor says of its lab, or None when there is none. With ``ask`` it asks its parts first.
+
+    Raises DeniedError for somebody else's lab, and ControlError for one that does not answer.
+    """
     try:
         return rpc.call(state.control, "status", timeout_s=10, ask=ask)
-    except ControlError:
+    except NotUpError:
         return None
 
 
@@ -69,13 +71,20 @@ def up(lab: Lab, state: State, progress: Progress) -> bool:
             "bringing a lab up needs root: it makes network namespaces and opens ports below 1024",
             fix="run it with sudo",
         )
+    os.umask(0o022)  # what belongs to nobody but root is what we say so of, whatever the person's own habit
     check_programs(lab)
     ports.check_stores(lab)
+    short, fix = memory.shortage(lab, memory.available_mib())
+    if short:
+        progress(f"not all blades can be on at once: {short}\n  fix: {fix}")
     images.ensure_images(lab, progress=progress)
     state.make()
-    with _only_one(state):
+    with _only_one(state, progress):
+        if status(state) is not None:
+            return False
         make_ssh_key(state)
         _remove_leftovers(state)
+        _make_data(state)
         lacking = stores.ensure_stores(lab, state)
         if lacking:
             progress(lacking)
@@ -93,11 +102,17 @@ def down(state: State, progress: Progress) -> bool:
     """
     pid = _supervisor_pid(state)
     asked = False
-    if status(state) is not None:
-        progress("stopping the lab")
-        with contextlib.suppress(ControlError):
+    try:
+        if status(state) is not None:
+            progress("stopping the lab")
             rpc.call(state.control, "down", timeout_s=10)
             asked = True
+    except DeniedError:
+        raise
+    except NotUpError:
+        pass  # it went down by itself just now
+    except ControlError as error:
+        progress(f"{error.what}; ending it by force")
     if pid and not asked:
         _signal(pid, signal.SIGTERM)
     if pid and not _wait_gone(pid, DOWN_S):
@@ -106,6 +121,21 @@ def down(state: State, progress: Progress) -> bool:
             raise MachineError(f"the supervisor (process {pid}) does not end", fix=f"look at {state.logs}")
     left = _remove_leftovers(state)
     return asked or bool(pid) or left
+
+
+def clean(state: State, progress: Progress) -> list[Path]:
+    """Take the lab down and remove all it ever kept: its state and its data, with the swarm and the images in it.
+
+    Returns the folders that were removed. Needs root. Raises MachineError.
+    """
+    if os.geteuid() != 0:
+        raise MachineError("removing what a lab's servers keep needs root", fix="run it with sudo")
+    down(state, progress)
+    going = [folder for folder in (state.data, state.path) if folder.exists()]
+    for folder in going:
+        with on_file(folder):
+            shutil.rmtree(folder)
+    return going
 
 
 def needed_programs(lab: Lab) -> dict[str, str]:
@@ -135,6 +165,24 @@ def make_ssh_key(state: State) -> None:
     )  # fmt: skip
     for path in (state.ssh_key, state.ssh_key.with_suffix(".pub")):
         os.chown(path, *owner_of(state.keys))
+
+
+def _make_data(state: State) -> None:
+    """Have the folder of what the parts keep. It belongs to this state folder: another of its path is not the same."""
+    mark, note = state.path / "id", state.data / "id"
+    if state.data.exists() and _text(mark) != _text(note):
+        shutil.rmtree(state.data)  # somebody deleted the state folder, and this with it
+    state.data.mkdir(parents=True, exist_ok=True)
+    if not note.exists():
+        write_whole(mark, f"{time.time_ns():x}\n")
+        write_whole(note, _text(mark))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
 
 
 def _trust_registry(lab: Lab, state: State, progress: Progress) -> None:
@@ -170,13 +218,15 @@ def _start(lab: Lab, state: State) -> None:
     # unshare stays as the parent outside the process namespace: its pid is the one this machine knows the lab by.
     command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     command += ["--net"] if virtual else []
-    command += [sys.executable, "-m", "labkit.supervisor", "--lab", str(lab.path), "--state", str(state.path)]
+    command += [sys.executable, "-P", "-m", "labkit.supervisor", "--lab", str(lab.path), "--state", str(state.path)]
     command += ["--ready", str(ready_write), "--host-net", str(host_net)]
+    command += ["--users", str(free_users(int(state.tag, 16)).first)]
     log_path = state.logs / "supervisor.log"
     with log_path.open("ab") as log:
+        os.chown(log_path, *owner_of(state.path))
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=log, stderr=log, pass_fds=[ready_write, host_net],
-            start_new_session=True,
+            start_new_session=True, umask=0o022, cwd="/", env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         )  # fmt: skip
     os.close(ready_write)
     os.close(host_net)
@@ -190,7 +240,8 @@ def _start(lab: Lab, state: State) -> None:
         process.stdin.close()
         word = _read_word(ready_read, log_path)
         if not word["ok"]:
-            raise MachineError(word["what"], where=word.get("where", ""), fix=word.get("fix", ""))
+            kind = FaultError if word.get("status") == FaultError.status else MachineError
+            raise kind(word["what"], where=word.get("where", ""), fix=word.get("fix", ""))
     except BaseException:  # also Ctrl-C: a lab that is half up must not stay
         process.kill()
         process.wait()
@@ -267,8 +318,15 @@ def _wait_gone(pid: int, timeout_s: float) -> bool:
 
 
 def _remove_leftovers(state: State) -> bool:
-    """The host's end of the way in, sockets of a lab that is no more, an engine's trust. True when any was there."""
+    """What a lab that is no more has left: the host's end of the way in, sockets, an engine's trust, what its parts
+    needed while they ran. True when any was there.
+    """
     found = network.remove_way_in(state.tag)
+    if os.geteuid() == 0:
+        for folder in (state.roots, state.data / "chassis", *state.data.glob("bmc*")):
+            shutil.rmtree(folder, ignore_errors=True)
+        for log in state.logs.glob("*"):
+            os.chown(log, *owner_of(state.path))
     found = _distrust_registry(state) or found
     if state.run.is_dir():
         for path in state.run.iterdir():
@@ -282,11 +340,13 @@ LOCK = "up.lock"
 
 
 @contextlib.contextmanager
-def _only_one(state: State) -> Iterator[None]:
-    """Hold the state folder's lock, so that two commands at once do not bring up two labs."""
+def _only_one(state: State, progress: Progress) -> Iterator[None]:
+    """Hold the state folder's lock, so that two commands at once do not bring up two labs; waits for the other."""
     with (state.run / LOCK).open("w") as file:
+        os.chown(state.run / LOCK, *owner_of(state.path))
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ControlError(f"another command is bringing this lab up ({state.path})", fix="wait for it") from None
+            progress("another command is bringing this lab up; waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from labkit import events, stages
 from labkit.causes import Cause, explain
+from labkit.ends import BOOTS
 from labkit.events import Event
 from labkit.lab import Blade, Lab
 from labkit.stages import BladeState, LabState
 from labkit.stuck import limit_s, standing_s
 
 EVIDENCE = 8
+TOLD_BOOTS = 3
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,17 @@ def _on_its_way(
         return Why(blade.name, "join", True, where, "./lab run makes one, or notebook 03", seen)
     where = f"step '{boot.step}' of {' → '.join(_path(boot))}, since {standing:.0f} s"
     what, causes = explain(lab, blade, state)
+    circles = "; ".join(
+        f"a boot before it came to step '{one.step}' in {one.over - one.began:.0f} s and ended there"
+        for one in boot.before[-TOLD_BOOTS:]
+    )
+    if len(boot.before) + 1 >= BOOTS:
+        ended = boot.before[-1]
+        _, found = explain(lab, blade, replace(state, blades={**state.blades, blade.name: ended}))
+        where = f"it boots again and again, {len(boot.before) + 1} times by now, {where}: {circles}"
+        console = f"labkit console {blade.name} --log has the last words of each boot"
+        return Why(blade.name, boot.step, False, where, console, seen, found)
+    where += f" ({circles})" if circles else ""
     if standing <= limit and not boot.trouble:
         where += f"; usually {usual.get(boot.step, 0.0):.0f} s. Nothing is wrong so far"
         later = f"wait: it counts as stuck after {limit:.0f} s; labkit events {blade.name} --follow shows it go on"

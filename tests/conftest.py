@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import tempfile
 from collections.abc import Generator
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -34,6 +36,14 @@ AS_ANYBODY = {"setup", "soak"}
 def pytest_configure() -> None:
     # A shell's background job ignores SIGINT, and so would all that the tests start and then interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if os.geteuid() == 0:  # what the tests' labs keep goes with them
+        os.environ["LABKIT_DATA"] = tempfile.mkdtemp(prefix="labkit-data-")
+        Path(os.environ["LABKIT_DATA"]).chmod(0o755)
+
+
+def pytest_unconfigure() -> None:
+    if os.geteuid() == 0:
+        shutil.rmtree(os.environ["LABKIT_DATA"])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

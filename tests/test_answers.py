@@ -112,7 +112,7 @@ def test_http() -> None:
 
 def test_tls_is_judged_as_a_blade_judges_it(tmp_path: Path, state: State) -> None:
     """By the rules of RFC 5280 to the letter, as Python 3.13 and newer have it, whatever Python this is."""
-    context = certs.server_context(certs.ensure_registry(state, HOST))
+    context = certs.server_context(certs.chain(certs.ensure_registry(state, HOST)))
     other = State(tmp_path / "other")
     other.make()
     certs.ensure_ca(other)

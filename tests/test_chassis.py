@@ -26,6 +26,7 @@ from labkit.errors import PowerError
 from labkit.lab import Blade, Bmc, FirmwareKind
 from labkit.secret import Secret
 from labkit.state import State
+from tests.odd import ODD
 
 PASSWORD = Secret("a16bytepassword!")
 MACS = tuple(f"52:54:00:4d:01:0{number}" for number in range(4))
@@ -91,14 +92,25 @@ def test_the_processor_follows_the_accelerator() -> None:
 
 def test_lan_conf() -> None:
     own = replace(blade(), bmc=Bmc("10.77.0.101", 623, "labkit"))
-    text = bmc.render_lan_conf(own, password=PASSWORD, control=Path("/run/c.sock"), serial_port=6007)
+    text = bmc.render_lan_conf(own, password=PASSWORD, serial_port=6007)
     lines = [line.strip() for line in text.splitlines()]
     assert "addr 10.77.0.101 623" in lines
     assert 'user 2 true "labkit" "a16bytepassword!" admin 10 md5' in lines
     assert 'user 1 false "" "" user 10 md5' in lines, "nobody comes in without a name"
     assert 'sol "tcp:127.0.0.1:6007" 115200' in lines
     (control,) = (line for line in lines if line.startswith("chassis_control"))
-    assert control.endswith(f'buttons.py /run/c.sock {own.slot}"')
+    assert control.endswith(f' {own.slot}"')
+    assert all(len(line) < 1024 for line in lines), "longer ones are broken off (OpenIPMI, MAX_CONFIG_LINE)"
+
+
+@pytest.mark.parametrize("text", ["plain", 'its "own"', "it's", '"', "", "a $HOME # \\ %s"])
+def test_strings_of_lan_conf_are_read_back(text: str) -> None:
+    """As OpenIPMI does it: quoted parts are put together, each ends with the quote it began with."""
+    left, read = bmc.quoted(text), ""
+    while left:
+        part, left = left[1:].split(left[0], 1)
+        read += part
+    assert read == text
 
 
 def test_the_files_are_for_their_owner(tmp_path: Path) -> None:
@@ -184,11 +196,13 @@ def slot(tmp_path: Path) -> Iterator[tuple[Slot, Bmc]]:
         pytest.skip(f"not installed: {', '.join(TOOLS)}; ./lab setup installs it")
     with free_udp() as sock:
         own = Bmc("127.0.0.1", sock.getsockname()[1], "labkit")
+    folder = tmp_path / ODD
+    folder.mkdir()
     with ExitStack() as stack:
-        slot = Slot(tmp_path / "c.sock")
+        slot = Slot(folder / "c.sock")
         stack.callback(slot.close)
         line = bmc.write_config(
-            tmp_path / "bmc", replace(blade(), bmc=own), password=PASSWORD, control=tmp_path / "c.sock", serial_port=1
+            folder / "bmc", replace(blade(), bmc=own), password=PASSWORD, control=folder / "c.sock", serial_port=1
         )
         process = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         stack.callback(process.wait)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from labkit import labfile
+from labkit import labfile, memory
 from labkit.cli import main
 from labkit.doctor import probe
 from labkit.doctor.ask import frame, payload
@@ -171,7 +171,11 @@ def test_a_proxy_beside_a_router(real: Lab) -> None:
         ({"synchronised": False}, "clock", WARNING, "nothing keeps it right", "timedatectl"),
         ({"cache": Place("/var/cache/labkit", 50)}, "disk", BAD, "50 MiB are free for /var/cache", "LABKIT_CACHE"),
         ({"state": Place("/lab/.lab", 50)}, "disk", BAD, "for /lab/.lab", "LABKIT_STATE"),
-        ({"memory_mib": 3000}, "memory", BAD, "3,000 MiB are free; the blades take 4,096", "fewer blades"),
+        ({"memory_mib": 2000}, "memory", BAD, "2,000 MiB are free; the blades take 4,096", "needs 3,036"),
+        ({"memory_mib": 3100}, "memory", BAD, "3,100 MiB are free", "fewer blades at once: with memory: 1536M"),
+        ({"memory_mib": 4700}, "memory", BAD, "4,700 MiB are free", "with that all 2 fit"),
+        ({"is_up": True, "way_in": "lab1 has lost its address"}, "interface", BAD, "its address", "leave lab* alone"),
+        ({"silent": "no answer", "is_up": True}, "lab", BAD, "does not answer: no answer", "./lab down"),
         ({"images": (Image("labos", "its SHA-256 has changed", "build"),)}, "images", BAD, "labos: its SHA", "build"),
         ({"modules": ("vxlan",)}, "engine", WARNING, "the blades' kernel has it", ""),
     ],
@@ -322,8 +326,8 @@ def test_a_frame_there_and_back() -> None:
 
 
 def test_the_memory_that_can_be_had() -> None:
-    assert probe.memory_mib("MemTotal:  100 kB\nMemAvailable:   2097152 kB\n") == 2048
-    assert probe.memory_mib() > 0
+    assert memory.available_mib("MemTotal:  100 kB\nMemAvailable:   2097152 kB\n") == 2048
+    assert memory.available_mib() > 0
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

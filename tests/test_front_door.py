@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.odd import ODD
+
 ROOT = Path(__file__).resolve().parent.parent
-SYSTEM = ("sh cat cut dirname env flock id mkdir printf pwd readlink rm sed sha256sum tr true uname").split()
+SYSTEM = ("sh cat chown cut dirname env flock id mkdir printf pwd readlink rm sed sha256sum stat tr true uname").split()
 
 # A project that installs without a network: its one program says what it was given, and waits when asked to.
 PYPROJECT = """\
@@ -27,32 +30,30 @@ import zipfile
 def build_editable(folder, config_settings=None, metadata_directory=None):
     info = "labkit-1.dist-info/"
     with zipfile.ZipFile(folder + "/labkit-1-py3-none-any.whl", "w") as wheel:
-        wheel.writestr("stand_in.py", PROGRAM)
+        wheel.writestr("labkit/__main__.py", PROGRAM)
         wheel.writestr(info + "METADATA", "Metadata-Version: 2.1\\nName: labkit\\nVersion: 1\\n")
         wheel.writestr(info + "WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
-        wheel.writestr(info + "entry_points.txt", "[console_scripts]\\nlabkit = stand_in:main\\n")
         wheel.writestr(info + "RECORD", "")
     return "labkit-1-py3-none-any.whl"
 
 PROGRAM = """
 import os, sys, time
 
-def main():
-    try:
-        print(sys.argv[1:], os.environ["LABKIT_LAB"], flush=True)
-        time.sleep(60 if sys.argv[1] == "wait" else 0)
-    except KeyboardInterrupt:
-        sys.exit(42)
-    sys.exit(7 if sys.argv[1] == "fail" else 0)
+try:
+    print(sys.argv[1:], os.environ["LABKIT_LAB"], flush=True)
+    time.sleep(60 if sys.argv[1] == "wait" else 0)
+except KeyboardInterrupt:
+    sys.exit(42)
+sys.exit(7 if sys.argv[1] == "fail" else 0)
 """
 '''
 
 
 class Door:
-    """A checkout in a path with blanks, and the programs that its ./lab finds."""
+    """A checkout in a path with all that a path may have, and the programs that its ./lab finds."""
 
     def __init__(self, folder: Path) -> None:
-        self.checkout = folder / "my own lab"
+        self.checkout = folder / ODD
         self.bin = folder / "bin"
         self.log = folder / "log"
         self.elsewhere = folder / "elsewhere"
@@ -171,7 +172,6 @@ def test_an_environment_that_does_not_fit_is_renewed(door: Door, damage: str) ->
         (venv / "bin/python").unlink()
     elif damage == "half":  # the first try was interrupted
         (venv / "made-from-lock").unlink()
-        (venv / "bin/labkit").unlink()
     else:
         path = door.checkout / {"lock": "requirements.lock", "project": "pyproject.toml"}[damage]
         path.write_text(path.read_text() + "# changed\n")
@@ -220,6 +220,20 @@ def test_packages_of_the_tests_are_installed_for_tests_only(door: Door) -> None:
     assert "lab: installing Debian packages: tcpdump" in setup.stderr
 
 
+@pytest.mark.parametrize(("release", "wanted"), [("ID=debian", True), ("ID=ubuntu", False), ("ID_LIKE=ubuntu", False)])
+def test_ubuntu_is_not_asked_for_a_package_that_it_has_as_a_snap(door: Door, release: str, wanted: bool) -> None:
+    door.have("apt-get", "exit 0")
+    door.have("dpkg-query", "exit 1")
+    door.have("cat", f'[ $1 = /etc/os-release ] || exec {shutil.which("cat")} "$@"; echo {release}')
+    done = door.run("setup")
+    door.have_debian(without="")
+    (door.bin / "cat").unlink()
+    (door.bin / "cat").symlink_to(shutil.which("cat") or "/bin/cat")
+    [asked] = [line.split() for line in done.stderr.splitlines() if "installing Debian packages: atftp " in line]
+    assert ("chromium" in asked) == wanted
+    assert asked[-1] == "udhcpc", "all the others, to the last"
+
+
 def test_apt_failing_is_said(door: Door) -> None:
     door.have_debian(without="openipmi")
     door.have("apt-get", "echo 'E: no network' >&2; exit 100")
@@ -238,18 +252,75 @@ def test_root_is_asked_for_through_sudo_only_where_needed(door: Door) -> None:
         assert done.returncode == 1
         assert "this needs root, and there is no sudo here\n  fix: as root: " in done.stderr
         door.have_debian(without="")
-        door.have("sudo", f'echo "sudo $*" >> {door.log}; shift; exec "$@"')
+        door.have("sudo", f'echo "sudo $*" >> {door.log}; case $1 in -n) shift ;; esac; shift; exec "$@"')
         door.log.write_text("")
         assert door.run("status").returncode == 0
         assert door.log.read_text() == ""
         done = door.run("up", "--quiet")
         assert done.stdout == f"['up', '--quiet'] {door.checkout}/lab.yaml\n"
         assert "'up' needs root: " in done.stderr
-        assert door.log.read_text().startswith(f"sudo -- env LABKIT_LAB={door.checkout}/lab.yaml ")
+        assert f"\nsudo -- env LABKIT_LAB={door.checkout}/lab.yaml " in door.log.read_text()
+        assert "PYTHONDONTWRITEBYTECODE=1" in door.log.read_text()
     finally:
         (door.bin / "sudo").unlink(missing_ok=True)
         (door.bin / "id").unlink()
         (door.bin / "id").symlink_to(shutil.which("id") or "/bin/id")
+
+
+REFUSALS = {
+    "no terminal": ("exit 1", "sudo cannot ask for a password: there is no terminal"),
+    "refused": ("case $1 in -n) exit 0 ;; esac; echo 'me: not in the sudoers file' >&2; exit 1", "not in the sudoers"),
+}
+
+
+@pytest.mark.parametrize("why", REFUSALS)
+def test_sudo_that_refuses_is_told(door: Door, why: str) -> None:
+    sudo, said = REFUSALS[why]
+    door.have("id", "echo 1000")
+    door.have("sudo", sudo)
+    try:
+        done = subprocess.run(
+            door.command("up"), cwd=door.elsewhere, env=door.environment(), capture_output=True, text=True,
+            stdin=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+    finally:
+        (door.bin / "sudo").unlink()
+        (door.bin / "id").unlink()
+        (door.bin / "id").symlink_to(shutil.which("id") or "/bin/id")
+    assert done.returncode == 1
+    assert said in done.stderr
+
+
+def test_a_lab_that_is_up_asks_for_no_root(door: Door, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    door.have("id", "echo 1000")
+    try:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.bind(str(tmp_path / "run/control.sock"))
+            done = subprocess.run(
+                door.command("run"), cwd=door.elsewhere, env={**door.environment(), "LABKIT_STATE": str(tmp_path)},
+                capture_output=True, text=True,
+            )  # fmt: skip
+    finally:
+        (door.bin / "id").unlink()
+        (door.bin / "id").symlink_to(shutil.which("id") or "/bin/id")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_path_that_python_cannot_be_in_is_told(bare: Door) -> None:
+    bare.checkout = bare.checkout.rename(bare.checkout.with_name("a:b"))
+    done = bare.run("status")
+    assert (done.returncode, "has a colon or a line break" in done.stderr) == (1, True)
+    assert not (bare.checkout / ".venv").exists()
+
+
+@pytest.mark.setup
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
+def test_root_leaves_nothing_of_its_own_in_somebodys_checkout(bare: Door) -> None:
+    for path in (bare.checkout, *bare.checkout.iterdir()):
+        os.chown(path, 1234, 1234)
+    assert bare.run("setup").returncode == 0
+    assert {path.lstat().st_uid for path in bare.checkout.rglob("*")} == {1234}
 
 
 def test_another_system_is_told_what_it_lacks(bare: Door) -> None:
@@ -257,7 +328,8 @@ def test_another_system_is_told_what_it_lacks(bare: Door) -> None:
     done = bare.run("status")
     assert done.returncode == 1
     assert "neither Debian nor Ubuntu" in done.stderr
-    assert "mmdebstrap" in done.stderr
+    assert "mmdebstrap (mmdebstrap), " in done.stderr
+    assert "fix: files are looked for where Debian has them" in done.stderr
     assert not (bare.checkout / ".venv").exists()
 
 

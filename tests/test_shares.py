@@ -96,6 +96,7 @@ def test_the_server_listens_at_one_address_and_nowhere_else(tmp_path: Path) -> N
     state, net = State(tmp_path / "state"), f"lks{os.getpid()}"
     state.make()
     (tmp_path / "folder").mkdir()
+    (state.data / "nfs").mkdir(parents=True)
     config = shares.render_config("10.99.88.1", IPv4Network("10.99.88.0/24"))
     command = share_command(images.ganesha_tree(), state, folder=tmp_path / "folder", config=config)
     network.run_ip(f"netns add {net}")
@@ -105,7 +106,7 @@ def test_the_server_listens_at_one_address_and_nowhere_else(tmp_path: Path) -> N
             "link set lo up", "link add br0 type bridge", "link set br0 up", "addr add 10.99.88.1/24 dev br0",
             prefix=("ip", "netns", "exec", net),
         )  # fmt: skip
-        server = subprocess.Popen(["ip", "netns", "exec", net, *command], stdout=log, stderr=log)
+        server = subprocess.Popen(["ip", "netns", "exec", net, *command.words()], stdout=log, stderr=log)
         try:
             deadline, listed = time.monotonic() + 30, ""
             while ":2049" not in listed and time.monotonic() < deadline and server.poll() is None:

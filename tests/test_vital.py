@@ -20,6 +20,7 @@ from labkit.events import Emitter, Event, LabEvent, Part, Stream, Trouble
 from labkit.netboot.neighbours import Prober
 from labkit.parts import Part as Kept
 from labkit.parts import PartSpec
+from labkit.sandbox import Sandbox, Users
 from labkit.state import State
 from labkit.supervisor import Supervisor
 from labkit.vital import FAULT, Vital, lasting
@@ -180,14 +181,15 @@ Vital("bootd", Emitter(int(sys.argv[1]))).run(main())
 """
 
 
+@pytest.mark.netns
 def test_a_part_that_dies_is_started_anew_and_its_reason_is_an_event(tmp_path: Path) -> None:
     """A real process and what keeps it: the reason comes as the part's own event, then that it died, and its log."""
     told: list[Event] = []
 
     async def keep() -> None:
         with (tmp_path / "events").open("wb") as stream:
-            command = [sys.executable, "-c", DIES, str(stream.fileno())]
-            spec = PartSpec("bootd", command, tmp_path / "log", pass_fds=[stream.fileno()])
+            command = (sys.executable, "-c", DIES, str(stream.fileno()))
+            spec = PartSpec("bootd", Sandbox(command), tmp_path / "log", pass_fds=[stream.fileno()])
             part = Kept(spec, told.append)
             await part.start()
             async with asyncio.timeout(20):
@@ -239,7 +241,7 @@ def supervisor(tmp_path: Path) -> Supervisor:
     (tmp_path / "lab.yaml").write_text("name: lab\nblades:\n  - name: blade1\n")
     state = State(tmp_path / "state")
     state.make()
-    return Supervisor(labfile.load(tmp_path / "lab.yaml"), state)
+    return Supervisor(labfile.load(tmp_path / "lab.yaml"), state, Users(0))
 
 
 def test_the_supervisor_goes_on_reading_events_after_a_fault(

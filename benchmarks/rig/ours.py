@@ -14,11 +14,12 @@ import sys
 import time
 from pathlib import Path
 
-from labkit import labfile
+from labkit import labfile, rpc
 from labkit.events import Emitter
 from labkit.lab import Lab
 from labkit.netboot import leases
 from labkit.netboot.bootd import Bootd
+from labkit.netboot.given import Given
 from labkit.netboot.leases import Lease, LeaseBook, LeaseState
 from labkit.netboot.ports import open_sockets
 from labkit.state import State
@@ -55,7 +56,9 @@ def main() -> None:
         until = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, until.set)
         with state.events.open("a") as events:
-            bootd = Bootd(lab, state, sockets, catalogue, Emitter(events.fileno()))
+            sockets["control"] = rpc.listen(state.bootd)
+            given, emit = Given.of(lab, state), Emitter(events.fileno())
+            bootd = Bootd(given, state.path, state.swarmd, sockets, catalogue, emit)
             if is_loopback:
                 for blade in lab.blades:
                     bootd.roster.boots.begin(blade.name, "power")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 
+from labkit import faults
+
 
 def main() -> int:
     """Read ``{bmc, port, user, password, state}``, press or ask, and print ``{power}`` or ``{error, what}``."""
@@ -12,8 +14,10 @@ def main() -> int:
     from pyghmi.ipmi.command import Command
 
     request = json.load(sys.stdin)
+    is_in = False
     try:
         bmc = Command(request["bmc"], request["user"], request["password"], port=request["port"], keepalive=False)
+        is_in = True
         if request["state"] == "status":
             answer = bmc.get_power()
         else:
@@ -24,11 +28,11 @@ def main() -> int:
     except IpmiException as error:
         # An unreachable BMC gives an exception whose text is "None".
         said = str(error)
-        kind = "silent" if said in ("None", "") or "timeout" in said.lower() else "password"
+        kind = "silent" if said in ("None", "") or "timeout" in said.lower() else "refused" if is_in else "password"
         result = {"error": kind, "what": "no answer" if kind == "silent" else said}
     json.dump(result, sys.stdout)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(faults.guard_part(main))

@@ -13,7 +13,9 @@ namespace's FORWARD policy to DROP, which would filter the frames between the bl
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import subprocess
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -124,15 +126,23 @@ def make_bridge(lab: Lab, bmc_addresses: list[str]) -> None:
         Path(f"/proc/sys/net/ipv4/{name}").write_text(value)
 
 
-def make_tap(slot: int) -> None:
-    """A slot's network card, plugged into the bridge."""
+def make_tap(slot: int, uid: int) -> None:
+    """A slot's network card for a machine of that user's, plugged into the bridge."""
     name = tap_name(slot)
-    run_ip(f"tuntap add dev {name} mode tap", f"link set {name} master {BRIDGE} up")
+    run_ip(f"tuntap add dev {name} mode tap user {uid}", f"link set {name} master {BRIDGE} up")
+
+
+def _unplug(name: str) -> None:
+    """Remove a cable whose other end went with its process: the kernel takes its time, and the name is wanted now."""
+    with contextlib.suppress(OSError, MachineError):
+        socket.if_nametoindex(name)  # not /sys, which is that of the network it was mounted in
+        run_ip(f"link delete {name}")
 
 
 def make_rehearsal_link(slot: int, mac: str, pid: int) -> None:
     """A card with a blade's MAC in the namespace of process ``pid``, plugged into the bridge; it goes with ``pid``."""
     name = f"rehearse{slot}"
+    _unplug(name)
     run_ip(
         f"link add {name} type veth peer name eth0 address {mac} netns {pid}",
         f"link set {name} master {BRIDGE} up",
@@ -147,6 +157,7 @@ def make_scratch_link(lab: Lab, mac: str, server: int, blade: int) -> None:
 
 def make_engine_link(lab: Lab, pid: int) -> None:
     """The controller's network card: a veth from the bridge into the namespace of process ``pid``."""
+    _unplug("engine")
     run_ip(
         f"link add engine type veth peer name eth0 netns {pid}",
         f"link set engine master {BRIDGE} up",

@@ -73,7 +73,8 @@ def _call(blade: str, bmc: Bmc, password: Secret, state: str) -> str:
     try:
         answer = json.loads(done.stdout)
     except json.JSONDecodeError:
-        raise PowerError(f"the IPMI client failed: {done.stderr.strip()[-300:]}", where=where) from None
+        what, _, fix = done.stderr.strip().partition("\n  fix: ")
+        raise PowerError(f"the IPMI client failed: {what[-300:]}", where=where, fix=fix or "do it again") from None
     if "error" in answer:
         raise PowerError(str(answer["what"]), where=where, fix=_FIX[answer["error"]])
     return str(answer["power"])
@@ -82,5 +83,5 @@ def _call(blade: str, bmc: Bmc, password: Secret, state: str) -> str:
 _FIX = {
     "silent": "check the BMC's address and cable, and that IPMI over LAN is switched on in its settings",
     "password": "check bmc.user and bmc.password_file in lab.yaml",
-    "refused": "the BMC understood and refused: check that the user may control power",
+    "refused": "the BMC let us in and did not do it: see its log (logs/bmc….log in .lab), or what its user may do",
 }

@@ -13,7 +13,7 @@ from labkit.lab import Blade, FirmwareKind
 BINARY = "qemu-system-x86_64"
 OVMF_CODE, OVMF_VARS = Path("/usr/share/OVMF/OVMF_CODE_4M.fd"), Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
 """UEFI firmware and its empty variable store, from Debian's package ``ovmf``."""
-KVM = Path("/dev/kvm")
+KVM, TUN = Path("/dev/kvm"), Path("/dev/net/tun")
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Machine:
             *("-rtc", "base=utc"),
             *("-boot", "reboot-timeout=5000"),  # a board that found nothing to boot tries again; milliseconds
             *("-chardev", self._serial(), "-device", "isa-serial,chardev=serial"),
-            *("-qmp", f"unix:{self.monitor},server=on,wait=off"),
+            *("-qmp", f"unix:{value(self.monitor)},server=on,wait=off"),
             *("-device", "virtio-rng-pci"),
             *self._firmware(),
         ]
@@ -66,7 +66,7 @@ class Machine:
         if self.blade.firmware is FirmwareKind.BIOS:
             return []
         words = ["-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={OVMF_CODE}"]
-        words += ["-drive", f"if=pflash,unit=1,format=raw,file={self.variables}"]
+        words += ["-drive", f"if=pflash,unit=1,format=raw,file={value(self.variables)}"]
         # IPv6 is nothing we answer. Without PXE over IPv4 what is left is HTTP boot.
         without = ["IPv6PXESupport"] + ["IPv4PXESupport"] * (self.blade.firmware is FirmwareKind.UEFI_HTTP)
         for name in without:
@@ -76,8 +76,13 @@ class Machine:
     def _serial(self) -> str:
         return (
             f"socket,id=serial,host=127.0.0.1,port={self.serial_port},server=on,wait=off,nodelay=on,"
-            f"logfile={self.console_log},logappend=on"
+            f"logfile={value(self.console_log)},logappend=on"
         )
+
+
+def value(path: Path) -> str:
+    """A path as an option's value, which a comma would end (QEMU's Invocation, "doubling commas")."""
+    return str(path).replace(",", ",,")
 
 
 def find_accelerator(kernel: Path) -> str:

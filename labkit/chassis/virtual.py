@@ -9,15 +9,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from labkit.chassis.qemu import OVMF_VARS, Machine
+from labkit.chassis.qemu import KVM, OVMF_VARS, TUN, Machine
 from labkit.errors import PowerError
-from labkit.events import Event, Power
+from labkit.events import CUT, Event, Power
 from labkit.lab import Blade, FirmwareKind, Lab
+from labkit.sandbox import Sandbox, User, give, spawn
 from labkit.state import State
+
+START_S = 30.0
 
 Before = Callable[[Blade], Awaitable[None]]
 
@@ -30,29 +34,34 @@ def serial_port(slot: int) -> int:
 class VirtualChassis:
     """The slots of a virtual lab.
 
-    ``emit`` takes what happens; ``before_boot`` is awaited before a machine starts or resets, so that the boot server
-    knows that a new boot begins.
+    The machines run as ``user``. ``emit`` takes what happens; ``before_boot`` is awaited before a machine starts or
+    resets, so that the boot server knows that a new boot begins.
     """
 
     def __init__(
-        self, lab: Lab, state: State, accelerator: str, emit: Callable[[Event], None], before_boot: Before
+        self,
+        lab: Lab,
+        state: State,
+        user: User,
+        accelerator: str,
+        emit: Callable[[Event], None],
+        before_boot: Before,
     ) -> None:
         self._blades = {blade.slot: blade for blade in lab.blades}
         self._state = state
+        self._folder = give(state.data / "chassis", user)
+        self._user = user
         self._accelerator = accelerator
         self._emit = emit
         self._before_boot = before_boot
         self._running: dict[int, asyncio.subprocess.Process] = {}
         self._watching: set[asyncio.Task[None]] = set()
+        self._buttons = {slot: asyncio.Lock() for slot in self._blades}
 
     def is_on(self, slot: int) -> bool:
         """Whether a machine runs behind the slot. Raises PowerError for a slot without a blade."""
         self._blade(slot)
         return slot in self._running
-
-    def pids(self) -> set[int]:
-        """The process ids of the machines that run."""
-        return {process.pid for process in self._running.values()}
 
     async def press(self, slot: int, button: str, value: int) -> None:
         """A BMC's button: ``power`` (1 or 0), ``reset``, ``shutdown`` (the soft button).
@@ -60,6 +69,11 @@ class VirtualChassis:
         Raises PowerError for a slot without a blade, or a machine that does not start.
         """
         blade = self._blade(slot)
+        async with self._buttons[slot]:  # a machine that is just being started is not started twice
+            await self._press(blade, button, value)
+
+    async def _press(self, blade: Blade, button: str, value: int) -> None:
+        slot = blade.slot
         if button == "power" and value:
             await self._start(blade)
         elif button == "power":
@@ -93,11 +107,11 @@ class VirtualChassis:
             monitor=self._socket(blade),
             console_log=self._state.console(blade.name),
             serial_port=serial_port(blade.slot),
-            variables=self._state.run / f"blade{blade.slot}.vars",
+            variables=self._folder / f"blade{blade.slot}.vars",
         )
 
     def _socket(self, blade: Blade) -> Path:
-        return self._state.run / f"blade{blade.slot}.qmp"
+        return self._folder / f"blade{blade.slot}.qmp"
 
     async def _start(self, blade: Blade) -> None:
         if blade.slot in self._running:
@@ -109,13 +123,17 @@ class VirtualChassis:
         machine = self.machine(blade)
         if blade.firmware is not FirmwareKind.BIOS and not machine.variables.exists():
             shutil.copyfile(OVMF_VARS, machine.variables)  # kept while the lab is up, as a board keeps them
+            os.chown(machine.variables, self._user.uid, self._user.gid)
+        os.chown(console, self._user.uid, self._user.gid)  # it alone writes there; the lab's owner reads
+        machine.monitor.unlink(missing_ok=True)
+        sandbox = Sandbox(
+            tuple(machine.command()), self._user, writes=(str(console), str(self._folder)),
+            devices=(str(TUN), str(KVM)) if self._accelerator == "kvm" else (str(TUN),),
+            work=str(self._state.roots / f"blade{blade.slot}"),
+        )  # fmt: skip
         with log_path.open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
-                *machine.command(), stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
-            )
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), 0.3)
-        if process.returncode is not None:
+            process = await spawn(sandbox, stdout=log, stderr=log)
+        if not await self._runs(blade, process):
             raise PowerError(
                 f"its machine did not start: {log_path.read_text(errors='replace').strip()[-300:]}", where=blade.name
             )
@@ -125,11 +143,29 @@ class VirtualChassis:
         self._watching.add(watch)
         watch.add_done_callback(self._watching.discard)
 
+    async def _runs(self, blade: Blade, process: asyncio.subprocess.Process) -> bool:
+        """Whether a machine that was started runs: its monitor greets once it does (docs/interop/qmp-spec)."""
+        try:
+            async with asyncio.timeout(START_S):
+                while process.returncode is None:
+                    with contextlib.suppress(OSError):
+                        reader, writer = await asyncio.open_unix_connection(self._socket(blade))
+                        with contextlib.closing(writer):
+                            if await reader.readline():
+                                return True
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            process.kill()
+        await process.wait()
+        return False
+
     async def _watch(self, blade: Blade, process: asyncio.subprocess.Process) -> None:
         await process.wait()
         if self._running.get(blade.slot) is process:
             del self._running[blade.slot]
-            self._emit(Power(blade=blade.name, state="off", detail="shut itself down"))
+            died = f"its machine ended with status {process.returncode}, logs/{blade.name}.qemu.log may say why"
+            detail = died if process.returncode else "shut itself down"
+            self._emit(Power(blade=blade.name, state="off", detail=detail))
 
     async def _stop(self, blade: Blade) -> None:
         process = self._running.pop(blade.slot, None)
@@ -137,7 +173,7 @@ class VirtualChassis:
             return
         process.kill()
         await process.wait()
-        self._emit(Power(blade=blade.name, state="off", detail="power cut"))
+        self._emit(Power(blade=blade.name, state="off", detail=CUT))
 
     async def _monitor(self, blade: Blade, command: str) -> None:
         """One command over QMP (docs/interop/qmp-spec): greeting, capabilities, command."""

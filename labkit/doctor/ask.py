@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict
 
+from labkit import faults
 from labkit.doctor.facts import Answer
 from labkit.netboot import dhcp
 from labkit.netboot.dhcp import BOOTREPLY, NOWHERE, Message, Option
@@ -95,4 +96,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(faults.guard_part(main))

@@ -39,11 +39,15 @@ class Answer:
 
 @dataclass(frozen=True)
 class Image:
-    """An image: ``wrong`` says what is wrong with it and ``fix`` what to do; both empty where it is whole."""
+    """An image: ``wrong`` says what is wrong with it and ``fix`` what to do; both empty where it is whole.
+
+    ``unseen`` says what of it could not be looked at.
+    """
 
     name: str
     wrong: str = ""
     fix: str = ""
+    unseen: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,18 +62,22 @@ class Place:
 class Facts:
     """All of it. ``not_looked`` names what could not be looked at, and why.
 
+    ``way_in`` says what is wrong with the way into a virtual lab that is up, ``overlap`` what takes its subnet.
+    ``silent`` says why a lab that is up did not answer.
     ``mirrors`` are the URLs that the engine asks before Docker Hub, None where that does not matter or is not known.
     ``heard`` says of each listener of each part why it does not answer, ``unwritten`` why events are not written.
     ``now`` and ``newest_file`` are wall-clock seconds; ``synchronised`` is None where the kernel does not say.
     """
 
     is_up: bool = False
+    silent: str = ""
     is_root: bool = False
     interface: Interface | None = None
     interfaces: tuple[str, ...] = ()
     holders: tuple[Holder, ...] = ()
     blocked: tuple[tuple[str, int, str, str], ...] = ()
     overlap: str = ""
+    way_in: str = ""
     answers: tuple[Answer, ...] = ()
     images: tuple[Image, ...] = ()
     unservable: str = ""

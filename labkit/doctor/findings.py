@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Interface
 
-from labkit import shares
+from labkit import memory, shares
 from labkit.answers import silent
 from labkit.doctor.facts import Answer, Facts
 from labkit.lab import ChassisKind, Lab, NetworkKind
@@ -17,8 +17,10 @@ from labkit.silences import KEPT
 
 OK, WARNING, BAD, SKIPPED = "ok", "warning", "bad", "skipped"
 CACHE_MIB, STATE_MIB = 2000, 1500
-LAB_MEMORY_MIB = 1500
-"""What the lab's own servers and engine take beside the blades."""
+LEAVE_ALONE = (
+    "if NetworkManager or systemd-networkd took it over, tell them to leave lab* alone (README.md, 'Which machines'); "
+    "then ./lab down, ./lab up"
+)
 LATE_S = 24 * 3600.0
 MESH = {"ip_vs": "the routing mesh, by which every node answers for a service", "vxlan": "overlay networks"}
 
@@ -69,6 +71,11 @@ def _programs(lab: Lab, facts: Facts) -> Iterator[Finding]:
 
 
 def _parts(lab: Lab, facts: Facts) -> Iterator[Finding]:
+    if facts.silent:
+        yield Finding("lab", BAD, f"it is up and does not answer: {facts.silent}", "./lab down, ./lab up")
+        return
+    if "lab" in facts.not_looked:
+        return
     if not facts.is_up:
         yield Finding("lab", OK, "not up; what follows is what it will find")
         return
@@ -113,27 +120,28 @@ def _disk(lab: Lab, facts: Facts) -> Iterator[Finding]:
 
 
 def _memory(lab: Lab, facts: Facts) -> Iterator[Finding]:
-    if lab.chassis.kind is not ChassisKind.VIRTUAL:
+    wanted = memory.wanted_mib(lab)
+    what, fix = memory.shortage(lab, facts.memory_mib)
+    if not wanted:
         return
-    blades = sum(blade.memory_mib for blade in lab.blades)
-    wanted = blades + LAB_MEMORY_MIB
     if facts.is_up:
         yield Finding("memory", OK, f"{facts.memory_mib:,} MiB are free while the lab is up")
-    elif facts.memory_mib < wanted:
-        what = f"{facts.memory_mib:,} MiB are free; the blades take {blades:,}, the lab {LAB_MEMORY_MIB:,}"
-        yield Finding("memory", BAD, what, "fewer blades at once, or a smaller memory in lab.yaml (1536M is the least)")
+    elif what:
+        yield Finding("memory", BAD, what, fix)
     else:
         yield Finding("memory", OK, f"{facts.memory_mib:,} MiB free, {wanted:,} wanted")
 
 
 def _speed(lab: Lab, facts: Facts) -> Iterator[Finding]:
-    if lab.chassis.kind is ChassisKind.VIRTUAL:
+    if lab.chassis.kind is ChassisKind.VIRTUAL and "speed" not in facts.not_looked:
         slow = "no KVM: the blades are emulated, and a boot takes 40 to 90 seconds"
         yield Finding("speed", OK, "KVM runs the blades" if facts.kvm else slow)
 
 
 def _share(lab: Lab, facts: Facts) -> Iterator[Finding]:
     if not lab.storage.share:
+        return
+    if "share" in facts.not_looked:
         return
     named = lab.storage.folder is not None
     if facts.unservable:
@@ -147,6 +155,8 @@ def _images(lab: Lab, facts: Facts) -> Iterator[Finding]:
     for image in facts.images:
         if image.wrong:
             yield Finding("images", BAD, f"{image.name}: {image.wrong}", image.fix)
+        elif image.unseen:
+            yield Finding("images", SKIPPED, f"{image.name}: what may be read is whole; {image.unseen}", image.fix)
         else:
             yield Finding("images", OK, f"{image.name}: there and whole")
 
@@ -195,7 +205,11 @@ def _cache(lab: Lab, facts: Facts) -> Iterator[Finding]:
 def _interface(lab: Lab, facts: Facts) -> Iterator[Finding]:
     network = lab.network
     if network.kind is NetworkKind.VIRTUAL:
-        if facts.overlap:
+        if "subnet" in facts.not_looked:
+            return
+        if facts.way_in:
+            yield Finding("interface", BAD, facts.way_in, LEAVE_ALONE)
+        elif facts.overlap:
             yield Finding("interface", BAD, facts.overlap, "another network.subnet in lab.yaml, or take that lab down")
         else:
             yield Finding("interface", OK, f"{network.subnet} is the lab's own, in a namespace of its own")
@@ -224,7 +238,7 @@ def _interface(lab: Lab, facts: Facts) -> Iterator[Finding]:
 
 def _ports(lab: Lab, facts: Facts) -> Iterator[Finding]:
     stores = {("tcp", one.port): one.instead for one in store_ports(lab)}
-    wanted = [*(ports(lab) if lab.network.kind is NetworkKind.INTERFACE else ()), *stores]
+    wanted = ports(lab)
     if not wanted or facts.is_up or "ports" in facts.not_looked:
         return
     mine = {"0.0.0.0", "*", "[::]", "::", f"0.0.0.0%{lab.network.interface}"}
@@ -241,14 +255,18 @@ def _ports(lab: Lab, facts: Facts) -> Iterator[Finding]:
 
 
 def ports(lab: Lab) -> tuple[tuple[str, int], ...]:
-    """What blades send to: DHCP, a proxy's own port, TFTP, HTTP, HTTPS."""
+    """What blades send to at this machine: DHCP, a proxy's own port, TFTP, HTTP, HTTPS, and what it keeps for them."""
+    stores = tuple(("tcp", one.port) for one in store_ports(lab))
+    if lab.network.kind is NetworkKind.VIRTUAL:
+        return stores
     boot = (("udp", 4011),) if lab.network.is_proxy else ()
     https = (("tcp", lab.network.https_port),) if lab.network.tls else ()
-    return (("udp", 67), *boot, ("udp", 69), ("tcp", lab.network.http_port), *https)
+    return (("udp", 67), *boot, ("udp", 69), ("tcp", lab.network.http_port), *https, *stores)
 
 
 def _firewall(lab: Lab, facts: Facts) -> Iterator[Finding]:
-    if lab.network.kind is NetworkKind.VIRTUAL or "firewall" in facts.not_looked:
+    virtual = lab.network.kind is NetworkKind.VIRTUAL
+    if (virtual and not lab.storage.cache) or "firewall" in facts.not_looked:
         return
     for protocol, port, verdict, rule in facts.blocked:
         name, allow = f"{protocol.upper()} {port}", _allow(lab, protocol, port)
@@ -258,11 +276,13 @@ def _firewall(lab: Lab, facts: Facts) -> Iterator[Finding]:
             what = f"{name} may be dropped by {rule}: there are rules that the doctor does not understand"
             yield Finding("firewall", WARNING, what, allow)
     if not facts.blocked:
-        yield Finding("firewall", OK, "it lets the blades' DHCP, TFTP and HTTP in")
+        what = "it lets the blades reach the cache" if virtual else "it lets the blades' DHCP, TFTP and HTTP in"
+        yield Finding("firewall", OK, what)
 
 
 def _allow(lab: Lab, protocol: str, port: int) -> str:
-    return f"iptables -I INPUT -i {lab.network.interface} -p {protocol} --dport {port} -j ACCEPT, or the same in nft"
+    link = "lab+" if lab.network.kind is NetworkKind.VIRTUAL else lab.network.interface
+    return f"iptables -I INPUT -i {link} -p {protocol} --dport {port} -j ACCEPT, or the same in nft"
 
 
 def _dhcp(lab: Lab, facts: Facts) -> Iterator[Finding]:

@@ -21,7 +21,7 @@ from labkit.doctor.findings import ports
 from labkit.errors import ImageError, MachineError
 from labkit.images import builders, store
 from labkit.images.served import catalogue
-from labkit.lab import Lab
+from labkit.lab import Lab, NetworkKind
 from labkit.netboot.loaders import FILES
 from labkit.state import State
 from labkit.up import needed_programs
@@ -35,11 +35,18 @@ class NotLooked(Exception):
     """Something that could not be looked at; the text says why."""
 
 
+def which(program: str) -> str | None:
+    """Where a program is, also one for root that an ordinary user has no path to."""
+    return shutil.which(program, path=os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin")))
+
+
 def run(*words: str) -> str:
     """What a program prints. Raises NotLooked when it is not installed or fails."""
-    if shutil.which(words[0]) is None:
+    program = which(words[0])
+    if program is None:
         raise NotLooked(f"{words[0]} is not installed")
-    done = subprocess.run(words, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=30)
+    command = [program, *words[1:]]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=30)
     if done.returncode:
         raise NotLooked(f"{words[0]} failed: {done.stderr.strip()[-200:]}")
     return done.stdout
@@ -69,7 +76,7 @@ def holders(text: str | None = None) -> tuple[Holder, ...]:
     return tuple(found)
 
 
-def blocked(lab: Lab) -> tuple[tuple[str, int, str, str], ...]:
+def blocked(lab: Lab, state: State) -> tuple[tuple[str, int, str, str], ...]:
     """What a firewall does to the blades' packets: protocol, port, ``drop`` or ``unsure``, and the rule."""
     if os.geteuid() != 0:
         raise NotLooked("reading firewall rules needs root")
@@ -78,13 +85,15 @@ def blocked(lab: Lab) -> tuple[tuple[str, int, str, str], ...]:
         ("nft", ("nft", "--json", "list", "ruleset"), firewall.read_nftables),
         ("iptables-save", ("iptables-save",), firewall.read_iptables),
     ):
-        if shutil.which(program) is not None:
+        if which(program) is not None:
             tables += read(run(*words))
-        elif program == "nft" and shutil.which("iptables-save") is None:
+        elif program == "nft" and which("iptables-save") is None:
             raise NotLooked("neither nft nor iptables-save is installed")
+    is_virtual = lab.network.kind is NetworkKind.VIRTUAL
+    link = network.host_link(state.tag) if is_virtual else lab.network.interface
     verdicts = []
     for protocol, port in ports(lab):
-        found = firewall.judge(tables, firewall.Packet(lab.network.interface, protocol, port))
+        found = firewall.judge(tables, firewall.Packet(link, protocol, port))
         if found.what != firewall.ACCEPT:
             verdicts.append((protocol, port, found.what, found.rule))
     return tuple(verdicts)
@@ -96,6 +105,19 @@ def overlap(lab: Lab, state: State) -> str:
         network.check_subnet(lab.network.subnet, network.host_link(state.tag))
     except MachineError as error:
         return error.what
+    return ""
+
+
+def way_in(lab: Lab, state: State) -> str:
+    """What this machine's end of the way into a virtual lab that is up has lost."""
+    link, found = network.host_link(state.tag), interfaces()
+    if link not in found:
+        return f"the link {link}, the way to the blades, is gone"
+    if not any(address.startswith(f"{lab.network.host}/") for address in found[link].addresses):
+        return f"{link}, the way to the blades, has lost its address {lab.network.host}"
+    routes = json.loads(run("ip", "-json", "route", "show", "dev", link))
+    if not any(route.get("dst") == str(lab.network.subnet) for route in routes):
+        return f"{link}, the way to the blades, has lost its route to {lab.network.subnet}"
     return ""
 
 
@@ -111,6 +133,8 @@ def look_at_images(lab: Lab) -> tuple[Image, ...]:
         try:
             store.verify(store.folder_of(store.cache_folder(), recipe))
             found.append(Image(recipe.name))
+        except store.UnseenError as error:
+            found.append(Image(recipe.name, unseen=error.what, fix=error.fix))
         except ImageError as error:
             found.append(Image(recipe.name, error.what, error.fix))
     foreign = [path for name, path in catalogue(lab).items() if name.startswith("coreos/")]
@@ -170,9 +194,10 @@ def modules() -> tuple[str, ...]:
 
 
 def _is_loadable(name: str) -> bool:
-    if shutil.which("modprobe") is None:
+    modprobe = which("modprobe")
+    if modprobe is None:
         return False
-    return subprocess.run(["modprobe", "--dry-run", name], capture_output=True, check=False).returncode == 0
+    return subprocess.run([modprobe, "--dry-run", name], capture_output=True, check=False).returncode == 0
 
 
 def synchronised() -> bool | None:
@@ -194,25 +219,20 @@ def place(path: Path) -> Place:
     return Place(str(path), shutil.disk_usage(there).free >> 20)
 
 
-def memory_mib(text: str | None = None) -> int:
-    """Memory that is free or can be made free, in MiB (proc(5), meminfo)."""
-    printed = Path("/proc/meminfo").read_text() if text is None else text
-    found = re.search(r"^MemAvailable:\s+(\d+) kB", printed, re.MULTILINE)
-    return int(found[1]) >> 10 if found else 0
-
-
 def missing_programs(lab: Lab) -> Mapping[str, str]:
     """Programs that are not here, and the packages that have them."""
     return {
         name: package
         for name, package in needed_programs(lab).items()
-        if shutil.which(name) is None and not Path(name).is_file()
+        if which(name) is None and not Path(name).is_file()
     }
 
 
 def has_kvm(lab: Lab) -> bool:
     """Whether the hardware's virtualisation runs a kernel: the blades' own, where it is built already."""
     kernel = catalogue(lab).get("labos/vmlinuz")
+    if qemu.KVM.exists() and not os.access(qemu.KVM, os.R_OK | os.W_OK):
+        raise NotLooked(f"{qemu.KVM} may be opened by root, who starts the blades, and not by this user")
     if shutil.which(qemu.BINARY) is None or kernel is None or not kernel.is_file():
         return False
     return qemu.find_accelerator(kernel) == "kvm"

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from labkit import rpc, up
+from labkit import memory, rpc, up
 from labkit.doctor import ask, probe
-from labkit.doctor.facts import Answer, Facts, Interface
+from labkit.doctor.facts import Answer, Facts, Interface, Place
+from labkit.doctor.findings import ports
 from labkit.doctor.probe import NotLooked
-from labkit.errors import ControlError
+from labkit.errors import ControlError, DeniedError
 from labkit.images.store import cache_folder
 from labkit.lab import ChassisKind, Lab, NetworkKind
-from labkit.parts import confined
+from labkit.sandbox import User, of_python, spawn
 from labkit.state import State
 
 T = TypeVar("T")
@@ -25,12 +27,10 @@ ASK_S = 20.0
 Progress = Callable[[str], None]
 
 
-async def ask_dhcp(interface: str, owner: tuple[int, int]) -> list[dict[str, Any]]:
-    """On the supervisor's side: ask in a process of the owner's that may send raw frames. Raises ControlError."""
-    process = await asyncio.create_subprocess_exec(
-        *confined(owner, "net_raw", module="labkit.doctor.ask"), interface,
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+async def ask_dhcp(interface: str, user: User) -> list[dict[str, Any]]:
+    """On the supervisor's side: ask in a process that may send raw frames and nothing else. Raises ControlError."""
+    sandbox = of_python("labkit.doctor.ask", interface, user=user, capabilities=("net_raw",))
+    process = await spawn(sandbox, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
     said, errors = await process.communicate()
     if process.returncode:
         raise ControlError(f"{interface} cannot be asked: {errors.decode(errors='replace').strip()[-200:]}")
@@ -45,42 +45,58 @@ def look(lab: Lab, state: State, progress: Progress) -> Facts:
         progress(f"looking at {name}")
         try:
             return find()
-        except NotLooked as error:
+        except (NotLooked, OSError, ValueError, subprocess.SubprocessError) as error:
             not_looked[name] = str(error)
             return otherwise
 
-    status = up.status(state, ask=True)
+    status: dict[str, Any] | None = None
+    is_up, silent = True, ""
+    try:
+        status = up.status(state, ask=True)
+        is_up = status is not None
+    except DeniedError as error:
+        not_looked["lab"] = f"{error.what}: {error.fix}"
+    except ControlError as error:
+        silent = error.what
     is_virtual = lab.network.kind is NetworkKind.VIRTUAL
-    is_emulated = lab.chassis.kind is ChassisKind.VIRTUAL
     none: dict[str, Interface] = {}
+    nowhere: Place | None = None
     cards = attempt("interface", probe.interfaces, none)
     return Facts(
-        is_up=status is not None,
+        is_up=is_up,
+        silent=silent,
         is_root=os.geteuid() == 0,
         interface=cards.get(lab.network.interface),
         interfaces=tuple(name for name in cards if name != "lo"),
         holders=attempt("ports", probe.holders, ()),
-        blocked=() if is_virtual else attempt("firewall", lambda: probe.blocked(lab), ()),
-        overlap=probe.overlap(lab, state) if is_virtual else "",
-        answers=attempt("dhcp", lambda: _answers(lab, state, status is not None), ()),
+        blocked=attempt("firewall", lambda: probe.blocked(lab, state), ()) if ports(lab) else (),
+        overlap=attempt("subnet", lambda: probe.overlap(lab, state), "") if is_virtual else "",
+        way_in=attempt("way in", lambda: probe.way_in(lab, state), "") if is_virtual and is_up else "",
+        answers=attempt("dhcp", lambda: _answers(lab, state, is_up), ()),
         images=attempt("images", lambda: probe.look_at_images(lab), ()),
-        unservable=probe.unservable(lab, state),
-        engine=attempt("engine", lambda: _engine(lab, state, status is not None), ""),
+        unservable=attempt("share", lambda: probe.unservable(lab, state), ""),
+        engine=attempt("engine", lambda: _engine(lab, state, is_up), ""),
         mirrors=None if is_virtual or not lab.storage.cache else probe.mirrors(state.manager_socket(lab)),
         modules=probe.modules(),
         now=time.time(),
         newest_file=probe.newest_file(),
         synchronised=probe.synchronised(),
-        cache=probe.place(cache_folder()),
-        state=probe.place(state.path),
-        memory_mib=probe.memory_mib(),
+        cache=attempt("cache", lambda: probe.place(cache_folder()), nowhere),
+        state=attempt("state", lambda: probe.place(state.path), nowhere),
+        memory_mib=memory.available_mib(),
         missing=probe.missing_programs(lab),
-        kvm=status["accelerator"] == "kvm" if status is not None else is_emulated and probe.has_kvm(lab),
+        kvm=attempt("speed", lambda: _kvm(lab, status), False),
         parts=status["parts"] if status is not None else {},
         heard=status["answers"] if status is not None else {},
         unwritten=status["unwritten"] if status is not None else "",
         not_looked=not_looked,
     )
+
+
+def _kvm(lab: Lab, status: dict[str, Any] | None) -> bool:
+    if status is not None:
+        return bool(status["accelerator"] == "kvm")
+    return lab.chassis.kind is ChassisKind.VIRTUAL and probe.has_kvm(lab)
 
 
 def _answers(lab: Lab, state: State, is_up: bool) -> tuple[Answer, ...]:

@@ -29,7 +29,8 @@ def main(argv: list[str]) -> int:
     try:
         return verbs[arguments.verb](arguments)
     except OSError as error:
-        _say(f"{error.filename or 'config'}: {error.strerror}\n")
+        fix = "" if getattr(arguments, "raw_errors", False) else "  fix: name a file that can be read, or written\n"
+        _say(f"{error.filename or 'config'}: {error.strerror}\n{fix}")
         return 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import NoReturn
 
 _CT_FLAGS = ("pretty", "strict", "platform", "files-dir", "in-file", "out-file", "help", "version")
 _CT_SWITCHES = ("pretty", "strict", "help", "version")
@@ -10,8 +11,15 @@ _TRUE, _FALSE = ("1", "t", "T", "true", "TRUE", "True"), ("0", "f", "F", "false"
 VERSION = "labkit ignition: what butane 0.29.0, ct 0.9.4 of Flatcar and ignition-validate 2.26.0 do"
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says a mistake with its fix, and ends with status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.format_usage()}{self.prog}: {message}\n  fix: {self.prog} --help says what may be given\n")
+
+
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="labkit ignition", description="Write, check and move Ignition configs.")
+    top = _Parser(prog="labkit ignition", description="Write, check and move Ignition configs.")
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
     _transpile(verbs.add_parser("transpile", help="Butane or Container Linux Config to Ignition"))
     check = verbs.add_parser("validate", help="check an Ignition config")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from labkit.errors import ImageError
 from labkit.images.debian import in_tree
+from labkit.inside import inside, leads_somewhere
 
 LOADER = "lib64/ld-linux-x86-64.so.2"
 
@@ -30,5 +31,8 @@ def copy_closure(tree: Path, root: Path, lock: int, *, programs: Iterable[str], 
     for program in programs:
         wanted += libraries(in_tree(tree, lock, f"/{LOADER}", "--list", f"/{program}"))
     for name in dict.fromkeys(wanted):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(tree / name, root / name)  # follows links: one file under the name that is asked for
+        if not leads_somewhere(tree, name):
+            raise ImageError(f"Debian's packages lack /{name}", fix="adapt the image's recipe in labkit/images")
+        source, target = inside(tree, name), inside(root, name, follow=False)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, target)  # one file under the name that is asked for, whatever links led to it

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import glob
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from labkit.images.recipe import EPOCH_S, Recipe, mode_of
 from labkit.images.store import Progress
 from labkit.images.tools import run_tool
+from labkit.inside import inside, matching
 
 ENVIRONMENT = {
     "SOURCE_DATE_EPOCH": str(EPOCH_S),
@@ -18,12 +18,18 @@ ENVIRONMENT = {
 }
 
 HOOKS = "/usr/share/mmdebstrap/hooks/merged-usr"
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+"""What Debian's packages are signed with. apt trusts it by itself on Debian only, where the machine's own are."""
 
 
 def make_tree(recipe: Recipe, tree: Path, lock: int, progress: Progress) -> None:
-    """Unpack and set up the recipe's packages. The mirror is mmdebstrap's own choice, with security updates."""
+    """Unpack and set up the recipe's packages.
+
+    The mirror is mmdebstrap's own choice for the suite, with security updates, whatever this machine's sources are.
+    """
     command = [
         *("mmdebstrap", "--mode=root", f"--variant={recipe.variant}", f"--hook-dir={HOOKS}"),
+        f"--keyring={KEYRING}",
         f"--include={','.join(recipe.packages)}",
         '--aptopt=Apt::Install-Recommends "false"',
         *(f"--dpkgopt=path-exclude={glob}" for glob in recipe.excluded),
@@ -51,18 +57,37 @@ def package_versions(tree: Path, lock: int) -> dict[str, str]:
 def drop(tree: Path, patterns: tuple[str, ...]) -> None:
     """Remove what a recipe drops, as far as it is there."""
     for pattern in patterns:
-        for hit in (tree / name for name in glob.glob(pattern, root_dir=tree, include_hidden=True)):
-            if hit.is_dir() and not hit.is_symlink():
-                shutil.rmtree(hit)
+        for name in matching(tree, pattern):
+            hit = inside(tree, name, follow=False)
+            if hit.is_symlink() or not hit.is_dir():
+                hit.unlink(missing_ok=True)  # a link on the way gives one thing two names
             else:
-                hit.unlink()
+                shutil.rmtree(hit)
 
 
 def lay_files(tree: Path, files: Mapping[str, bytes]) -> None:
-    """Write a recipe's files into a tree, scripts so that they can be run."""
+    """Write a recipe's files into a tree, scripts so that they can be run. A link of that name is replaced."""
     for name, content in files.items():
-        path = tree / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
+        path = _place(tree, name)
         path.write_bytes(content)
         path.chmod(mode_of(content))
+
+
+def lay_links(tree: Path, links: Mapping[str, str]) -> None:
+    """Make links in a tree: their names, and what each leads to in there."""
+    for name, target in links.items():
+        _place(tree, name).symlink_to(target)
+
+
+def lay_folders(tree: Path, names: Iterable[str]) -> None:
+    """Have folders in a tree."""
+    for name in names:
+        inside(tree, name).mkdir(parents=True, exist_ok=True)
+
+
+def _place(tree: Path, name: str) -> Path:
+    """Where something new can be laid: its folder is there, and nothing of its name."""
+    path = inside(tree, name, follow=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    return path

@@ -10,10 +10,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from labkit.images.closure import copy_closure
-from labkit.images.debian import in_tree, make_tree
+from labkit.images.closure import LOADER, copy_closure
+from labkit.images.debian import in_tree, lay_folders, lay_links, make_tree
 from labkit.images.recipe import Recipe, read_sources
 from labkit.images.store import TREE, Progress
+from labkit.images.trial import try_programs
 
 NEED_MIB = 200
 PROGRAM = "usr/bin/ganesha.nfsd"
@@ -23,6 +24,7 @@ FILES = ("etc/netconfig", "bin/busybox")
 FOLDERS = ("dev", "proc", "sys", "run", "tmp", "var/lib/nfs/ganesha", "share")
 # The last two are for in_tree.sh; the first is where Ganesha looks for file systems (setmntent(3)).
 LINKS = {"etc/mtab": "/proc/self/mounts", "bin/umount": "busybox", "bin/rmdir": "busybox"}
+TRIED = ((f"/{PROGRAM}", "-v"), (f"/{LOADER}", "--list", f"/{MODULES}/libfsalvfs.so"), ("/bin/busybox", "true"))
 
 
 def recipe() -> Recipe:
@@ -32,7 +34,7 @@ def recipe() -> Recipe:
         variant="extract",
         packages=("nfs-ganesha-vfs", "busybox-static"),
         files={},
-        builder=read_sources("ganesha", "closure", "debian"),
+        builder=read_sources("ganesha", "closure"),
     )
 
 
@@ -40,12 +42,12 @@ def make(recipe: Recipe, folder: Path, lock: int, progress: Progress) -> dict[st
     """Build ``tree/`` into a folder; returns the server's version."""
     packages, root = folder / "packages", folder / TREE
     make_tree(recipe, packages, lock, progress)
-    (packages / "proc").mkdir(exist_ok=True)
+    lay_folders(packages, ["proc"])
     copy_closure(packages, root, lock, programs=PROGRAMS, files=FILES)
-    for name in FOLDERS:
-        (root / name).mkdir(parents=True, exist_ok=True)
-    for name, target in LINKS.items():
-        (root / name).symlink_to(target)
+    lay_folders(root, FOLDERS)
+    lay_links(root, LINKS)
     version = in_tree(packages, lock, f"/{PROGRAM}", "-v").partition("\n")[0].rpartition(" ")[2]
+    progress("ganesha: trying its programs")
+    try_programs("ganesha", root, lock, TRIED)
     shutil.rmtree(packages)
     return {"packages": {"nfs-ganesha": version}}

@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from labkit.artifacts import cpio
-from labkit.images.debian import drop, in_tree, lay_files, make_tree, package_versions
+from labkit.errors import ImageError
+from labkit.images.debian import drop, in_tree, lay_files, lay_links, make_tree, package_versions
 from labkit.images.modules import match_modules, order_modules, read_dependencies
 from labkit.images.recipe import EPOCH_S, Recipe, read_files, read_list, read_sources
 from labkit.images.store import TREE, Progress
 from labkit.images.tools import run_tool
+from labkit.images.trial import try_programs
+from labkit.inside import inside, leads_somewhere, matching
 
 NEED_MIB = 1600
 """Free space a build wants: the packages, the tree, the squashfs and the initramfs at the same time, and some air."""
@@ -39,6 +42,18 @@ LINKS = {
     "etc/systemd/system/dbus-org.freedesktop.network1.service": "/usr/lib/systemd/system/systemd-networkd.service",
 }
 
+VERSIONED = (
+    *("lib/systemd/systemd", "sbin/dockerd", "bin/docker", "bin/containerd", "sbin/runc", "bin/docker-registry"),
+    *("bin/ignition", "bin/curl", "bin/sudo", "bin/zstd", "sbin/iptables"),
+)
+TRIED = (
+    *((f"/usr/{program}", "--version") for program in VERSIONED),
+    ("/usr/sbin/ip", "-Version"),
+    ("/usr/bin/ssh", "-V"),
+    ("/usr/bin/busybox", "true"),
+)
+"""What has to answer before the image is kept."""
+
 
 def recipe() -> Recipe:
     """The blade OS as a value."""
@@ -50,7 +65,7 @@ def recipe() -> Recipe:
         excluded=read_list(files["lists/excluded"]),
         dropped=read_list(files["lists/dropped"]),
         files=files,
-        builder=read_sources("labos", "debian", "modules"),
+        builder=read_sources("labos", "modules"),
     )
 
 
@@ -60,10 +75,12 @@ def make(recipe: Recipe, folder: Path, lock: int, progress: Progress) -> dict[st
     make_tree(recipe, tree, lock, progress)
     progress("labos: finishing the system")
     versions = package_versions(tree, lock)
-    kernel = next((tree / "boot").glob("vmlinuz-*"))
-    shutil.copyfile(kernel, folder / "vmlinuz")
-    modules = _prune_modules(recipe, tree, kernel.name.removeprefix("vmlinuz-"), lock)
+    kernel = _kernel(tree)
+    shutil.copyfile(inside(tree, kernel), folder / "vmlinuz")
+    modules = _prune_modules(recipe, tree, kernel.rpartition("vmlinuz-")[2], lock)
     _finish_tree(recipe, tree, lock)
+    progress("labos: trying its programs")
+    try_programs("labos", tree, lock, TRIED)
     progress("labos: packing")
     squashfs = folder / "labos.squashfs"
     run_tool(
@@ -79,11 +96,19 @@ def make(recipe: Recipe, folder: Path, lock: int, progress: Progress) -> dict[st
     return {"packages": versions}
 
 
+def _kernel(tree: Path) -> str:
+    kernels = matching(tree, "boot/vmlinuz-*")
+    if not kernels:
+        raise ImageError("Debian's kernel package holds no /boot/vmlinuz-…", fix="adapt labkit/images/labos.py")
+    return kernels[0]
+
+
 def _prune_modules(recipe: Recipe, tree: Path, version: str, lock: int) -> list[Path]:
     """Leave only the kernel modules a blade uses; returns those the root is assembled with, in their order."""
-    folder = tree / "usr/lib/modules" / version
-    dependencies = read_dependencies((folder / "modules.dep").read_text())
-    builtin = (folder / "modules.builtin").read_text().split()
+    name = f"usr/lib/modules/{version}"
+    folder = inside(tree, name)
+    dependencies = read_dependencies(inside(tree, f"{name}/modules.dep").read_text())
+    builtin = inside(tree, f"{name}/modules.builtin").read_text().split()
 
     def find(name: str) -> list[str]:
         wanted = read_list(recipe.files[f"lists/{name}"])
@@ -91,12 +116,12 @@ def _prune_modules(recipe: Recipe, tree: Path, version: str, lock: int) -> list[
 
     root = find("root-modules")
     for module in dependencies.keys() - {*find("modules"), *root}:
-        (folder / module).unlink()
+        inside(tree, f"{name}/{module}", follow=False).unlink()
     for path, _, _ in os.walk(folder, topdown=False):
         if not os.listdir(path):
             os.rmdir(path)
     in_tree(tree, lock, "depmod", version)
-    return [folder / module for module in root]
+    return [inside(tree, f"{name}/{module}") for module in root]
 
 
 def _finish_tree(recipe: Recipe, tree: Path, lock: int) -> None:
@@ -108,22 +133,19 @@ def _finish_tree(recipe: Recipe, tree: Path, lock: int) -> None:
     )
     drop(tree, recipe.dropped)
     lay_files(tree, {n.removeprefix("root/"): c for n, c in recipe.files.items() if n.startswith("root/")})
-    for name, target in LINKS.items():
-        (tree / name).unlink(missing_ok=True)
-        (tree / name).symlink_to(target)
-    (tree / "etc/sudoers.d/core").chmod(0o440)
+    lay_links(tree, LINKS)
+    inside(tree, "etc/sudoers.d/core").chmod(0o440)
     in_tree(tree, lock, "systemctl", "preset-all")
-    for folder in tree.glob("usr/lib/systemd/system/*.wants"):
-        for link in folder.iterdir():
-            if not link.exists():
-                link.unlink()
-    (tree / "etc/machine-id").write_text("uninitialized\n")  # so that the units of Ignition are enabled at each boot
+    for wanted in matching(tree, "usr/lib/systemd/system/*.wants/*"):
+        if not leads_somewhere(tree, wanted):
+            inside(tree, wanted, follow=False).unlink()
+    lay_files(tree, {"etc/machine-id": b"uninitialized\n"})  # so that the units of Ignition are enabled at each boot
 
 
 def initramfs(recipe: Recipe, tree: Path, modules: list[Path], squashfs: Path) -> bytes:
     """The archive the kernel unpacks: the recipe's ``initramfs/``, busybox, modules in their order, the squashfs."""
     files = {n.removeprefix("initramfs/"): c for n, c in recipe.files.items() if n.startswith("initramfs/")}
-    files["bin/busybox"] = (tree / "usr/bin/busybox").read_bytes()
+    files["bin/busybox"] = inside(tree, "usr/bin/busybox").read_bytes()
     files["modules/order"] = "".join(f"{module.name}\n" for module in modules).encode()
     files |= {f"modules/{module.name}": module.read_bytes() for module in modules}
     files[squashfs.name] = squashfs.read_bytes()

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from labkit.images.closure import copy_closure
-from labkit.images.debian import in_tree, lay_files, make_tree
+from labkit.images.debian import in_tree, lay_files, lay_folders, lay_links, make_tree
 from labkit.images.recipe import EPOCH_S, Recipe, read_files, read_sources
 from labkit.images.store import TREE, Progress
+from labkit.images.trial import try_programs
+from labkit.inside import inside
 
 NEED_MIB = 200
 ROOTFS = "rootfs.tar"
@@ -28,8 +30,9 @@ CHANGES = (
 
 PROGRAMS = ("usr/sbin/nginx",)
 KEPT = ("etc/nginx/mime.types", "bin/busybox", "usr/lib/os-release")
-FOLDERS = ("dev", "proc", "sys", "run", "root", "etc/nginx/conf.d", "var/lib/nginx", "var/log/nginx")
+FOLDERS = ("dev", "proc", "sys", "run", "root", "etc/nginx/conf.d", "tmp", "var/lib/nginx", "var/log/nginx")
 LINKS = {"bin/sh": "busybox", "bin/ls": "busybox", "bin/cat": "busybox", "bin/ps": "busybox", "bin/wget": "busybox"}
+TRIED = (("/usr/sbin/nginx", "-v"), ("/usr/sbin/nginx", "-t"), ("/bin/sh", "-c", "ls /; cat /etc/passwd"))
 
 
 def recipe() -> Recipe:
@@ -39,7 +42,7 @@ def recipe() -> Recipe:
         variant="extract",
         packages=("nginx-light", "busybox-static", "base-files"),
         files=read_files(resources.files("labkit.images") / "files/nginx"),
-        builder=read_sources("nginx", "closure", "debian"),
+        builder=read_sources("nginx", "closure"),
     )
 
 
@@ -47,16 +50,15 @@ def make(recipe: Recipe, folder: Path, lock: int, progress: Progress) -> dict[st
     """Build ``rootfs.tar`` into a folder; returns nginx's version."""
     tree, root = folder / TREE, folder / "root"
     make_tree(recipe, tree, lock, progress)
-    (tree / "proc").mkdir(exist_ok=True)
+    lay_folders(tree, ["proc"])
     copy_closure(tree, root, lock, programs=PROGRAMS, files=KEPT)
-    for name in FOLDERS:
-        (root / name).mkdir(parents=True, exist_ok=True)
-    (root / "tmp").mkdir(mode=0o1777)
-    (root / "tmp").chmod(0o1777)
-    for name, target in LINKS.items():
-        (root / name).symlink_to(target)
+    lay_folders(root, FOLDERS)
+    inside(root, "tmp").chmod(0o1777)
+    lay_links(root, LINKS)
     lay_files(root, recipe.files)
     version = in_tree(tree, lock, "/usr/sbin/nginx", "-v").rpartition("/")[2]
+    progress("nginx: trying its programs")
+    try_programs("nginx", root, lock, TRIED)
     write_tar(root, folder / ROOTFS)
     shutil.rmtree(tree)
     shutil.rmtree(root)

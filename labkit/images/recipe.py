@@ -10,6 +10,7 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 
 SUITE = "bookworm"
+SHARED = ("inside", "images/debian", "images/trial")
 EPOCH_S = 1_700_000_000
 """The time every file of an image is stamped with, at most: building twice gives the same bytes."""
 
@@ -67,8 +68,13 @@ def read_list(text: bytes) -> tuple[str, ...]:
 
 
 def read_sources(*modules: str) -> bytes:
-    """The source code of modules of this package, which decides what an image becomes as much as its data does."""
-    return b"".join(resources.files("labkit.images").joinpath(f"{module}.py").read_bytes() for module in modules)
+    """The source code of modules of this package, which decides what an image becomes as much as its data does.
+
+    What every builder uses is read as well.
+    """
+    package = resources.files("labkit")
+    paths = [*SHARED, *(f"images/{module}" for module in modules)]
+    return b"".join(package.joinpath(f"{path}.py").read_bytes() for path in paths)
 
 
 def mode_of(content: bytes) -> int:

@@ -137,6 +137,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             return manifest
     except FileNotFoundError:
         raise ImageError("this image has not been built", where=str(folder), fix=REBUILD) from None
+    except PermissionError:
+        raise UnseenError(folder, MANIFEST) from None
     except (OSError, ValueError):
         pass
     raise broken(folder, f"its {MANIFEST} cannot be read")
@@ -157,14 +159,34 @@ def check_sizes(folder: Path) -> None:
 
 
 def verify(folder: Path) -> None:
-    """The full check: every file has the content it was built with, in the tree as well. Raises ImageError."""
+    """The full check: every file has the content it was built with, in the tree as well.
+
+    Raises ImageError; UnseenError when all that may be read is as it was built.
+    """
     check_sizes(folder)
     manifest = read_manifest(folder)
     for name, wanted in manifest["files"].items():
-        if digest_file(folder / name) != wanted["sha256"]:
+        try:
+            digest = digest_file(folder / name)
+        except PermissionError:
+            raise UnseenError(folder, name) from None
+        if digest != wanted["sha256"]:
             raise broken(folder, f"{name} is not what was built: its SHA-256 has changed")
-    if "tree" in manifest and digest_tree(folder / TREE) != manifest["tree"]:
+    if "tree" not in manifest:
+        return
+    try:
+        digest = digest_tree(folder / TREE)
+    except PermissionError:
+        raise UnseenError(folder, f"{TREE}/") from None
+    if digest != manifest["tree"]:
         raise broken(folder, f"{TREE}/ is not what was built: files were changed, added or removed")
+
+
+class UnseenError(ImageError):
+    """A part of an image may be read by root only, and we are not root."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        super().__init__(f"its {name} may be read by root only", where=str(folder), fix="sudo ./lab doctor looks at it")
 
 
 def broken(folder: Path, what: str) -> ImageError:
@@ -179,9 +201,13 @@ def digest_file(path: Path) -> str:
 
 
 def digest_tree(tree: Path) -> str:
-    """SHA-256 over the paths, modes, owners and contents below a folder; times do not count."""
+    """SHA-256 over the paths, modes, owners and contents below a folder; times do not count. Raises OSError."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
     whole = hashlib.sha256()
-    for folder, folders, files in os.walk(tree):
+    for folder, folders, files in os.walk(tree, onerror=fail):
         folders.sort()
         for name in sorted(files + [name for name in folders if (Path(folder) / name).is_symlink()]):
             path = Path(folder) / name

@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import subprocess
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -48,9 +49,28 @@ def run_tool(
 ) -> str:
     """Run a program to its end and return what it said.
 
+    Raises ImageError with the program's last lines when it fails, and OSError (ENOSPC) when the disk is full.
+    """
+    status, said = run_to_end(command, environment=environment, keep_open=keep_open, on_line=on_line)
+    if status != 0:
+        if any(FULL in line for line in said):
+            raise OSError(errno.ENOSPC, FULL)
+        raise ImageError(f"{command[0]} failed:\n    " + "\n    ".join([*said][-12:]), fix=_advice(said))
+    return "\n".join(said)
+
+
+def run_to_end(
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    keep_open: Sequence[int] = (),
+    on_line: Callable[[str], None] | None = None,
+    limit_s: float | None = None,
+) -> tuple[int, Sequence[str]]:
+    """Run a program; its exit status as a shell counts it (128 and more for a signal) and the last lines it said.
+
     It runs in mount and PID namespaces of its own, which end with it, with this process, or with an exception here: no
-    mount and no process is left behind. ``keep_open`` are file descriptors it inherits. Raises ImageError with the
-    program's last lines when it fails.
+    mount and no process is left behind. ``keep_open`` are file descriptors it inherits. It is killed after ``limit_s``.
     """
     wrapped = [*("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child"), *command]
     said: deque[str] = deque(maxlen=2000)
@@ -66,8 +86,11 @@ def run_tool(
         errors="replace",
     )
     assert process.stdout is not None
+    limit = threading.Timer(limit_s or 0, process.kill)
     with process.stdout:
         try:
+            if limit_s is not None:
+                limit.start()
             for line in process.stdout:
                 said.append(line.rstrip())
                 if on_line is not None:
@@ -77,12 +100,10 @@ def run_tool(
             process.stdout.read()  # ends when the last of its children has ended
             process.wait()
             raise
+        finally:
+            limit.cancel()
     status = process.wait()
-    if status != 0:
-        if any(FULL in line for line in said):
-            raise OSError(errno.ENOSPC, FULL)
-        raise ImageError(f"{command[0]} failed:\n    " + "\n    ".join([*said][-12:]), fix=_advice(said))
-    return "\n".join(said)
+    return (status if status >= 0 else 128 - status), said
 
 
 def _advice(said: Sequence[str]) -> str:

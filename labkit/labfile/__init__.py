@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from labkit.errors import LabFileError, Mistake
+from labkit.errors import FileError, LabFileError, Mistake
 from labkit.lab import Lab
 from labkit.labfile import marked, texts
 from labkit.labfile.blades import SHARED, Reader
@@ -47,7 +47,8 @@ def load(path: Path) -> Lab:
         fix = "give the path of a lab file; the one that ships is lab.yaml"
         raise LabFileError(str(path), [Mistake(1, 1, "there is no such file", fix)]) from None
     except OSError as error:
-        raise LabFileError(str(path), [Mistake(1, 1, f"it cannot be read: {error.strerror}")]) from None
+        fix = f"name the file in it: {path / 'lab.yaml'}" if path.is_dir() else FileError.of(error, path).fix
+        raise LabFileError(str(path), [Mistake(1, 1, f"it cannot be read: {error.strerror}", fix)]) from None
     if len(data) > SIZE_LIMIT_B:
         raise LabFileError(str(path), [Mistake(1, 1, "it is larger than 1 MiB", "is this really a lab file?")])
     return _read(data, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def _share(text: str, lab: Path) -> tuple[bool, Path | None]:
     folder = texts.beside(text, lab)
     if not folder.is_dir():
         raise Wrong(f"there is no folder {folder}", "make it, or write share: true for a folder in the lab's own state")
-    return True, folder.resolve()
+    return True, Path(os.path.realpath(folder))
 
 
 def _cache(text: str) -> str:

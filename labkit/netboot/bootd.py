@@ -1,11 +1,11 @@
 """The boot server's process, ``python -m labkit.netboot.bootd``: DHCP, TFTP and HTTP over sockets it was handed.
 
-It runs without privileges. The environment says where everything is: ``LABKIT_LAB`` (the lab file), ``LABKIT_STATE``
-(the state folder), ``LABKIT_EVENTS_FD`` (where events go), ``LABKIT_FDS`` (``dhcp=5,arp=6,tftp=7,http=8``, with
-TLS ``https=9``, behind a router ``boot=9``, in a virtual lab ``icmp6=9``). It can be killed
-at any time and goes on where it stopped: leases and boots are in the state folder.
+It runs as a user of its own, without privileges. It is handed a `Given`, and the environment says where the rest is:
+``LABKIT_STATE`` (the state folder), ``LABKIT_EVENTS_FD`` (where events go), ``LABKIT_FDS``
+(``dhcp=5,arp=6,tftp=7,http=8,control=9``, with TLS ``https=10``, behind a router ``boot=10``, in a virtual lab
+``icmp6=10``). It can be killed at any time and goes on where it stopped: leases and boots are in `State.books`.
 
-On ``run/bootd.sock`` (`labkit.rpc`) it answers:
+On the control socket (`labkit.rpc`) it answers:
 
 =======================  ===========================================================================
 ``power_on {blade}``     a new boot begins now → ``{"boot": id}``
@@ -24,7 +24,6 @@ import os
 import resource
 import signal
 import socket
-import ssl
 import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -34,13 +33,16 @@ from typing import Any
 
 from aiohttp import web
 
-from labkit import authoring, certs, images, labfile, rpc
-from labkit.errors import ControlError, LabkitError
+from labkit import authoring, certs, faults, images, rpc
+from labkit.configd import asker
+from labkit.errors import ControlError
 from labkit.events import Emitter, Event
-from labkit.lab import Blade, Lab
+from labkit.handover import take
+from labkit.lab import Blade
 from labkit.netboot.advertise import Advertiser
 from labkit.netboot.boots import BootBook
 from labkit.netboot.dhcpd import DhcpServer
+from labkit.netboot.given import Given
 from labkit.netboot.httpd import Files, application
 from labkit.netboot.metrics import Counters
 from labkit.netboot.neighbours import Prober
@@ -48,6 +50,8 @@ from labkit.netboot.phonehome import PhoneHome, desk
 from labkit.netboot.roster import Roster
 from labkit.netboot.tftpd import TftpServer
 from labkit.netboot.tls import Handshakes, TlsSite
+from labkit.plan import BaseConfig
+from labkit.secret import Secret
 from labkit.state import State
 from labkit.vital import Vital
 
@@ -58,46 +62,45 @@ HTTP_DEAD_MS = 60_000
 CLOSE_S = 1.0
 
 
-def parse_fds(text: str) -> dict[str, int]:
-    """``dhcp=5,tftp=7`` as a mapping. Raises ValueError."""
-    return {name: int(number) for name, _, number in (part.partition("=") for part in text.split(","))}
-
-
 class Bootd:
-    """The three servers and the control socket around one roster."""
+    """The three servers and the control socket around one roster.
+
+    ``books`` is the folder of its leases and boots, ``swarmd`` the socket of the swarm desk; ``config`` says what a
+    person wrote for a blade.
+    """
 
     def __init__(
         self,
-        lab: Lab,
-        state: State,
+        given: Given,
+        books: Path,
+        swarmd: Path,
         sockets: Mapping[str, socket.socket],
         catalogue: Mapping[str, Path],
         emit: Callable[[Event], None],
+        config: Callable[[Blade], BaseConfig | None] = authoring.base_config,
     ) -> None:
-        self._state, self._sockets = state, sockets
-        boots = BootBook(
-            lab, state.key("tickets"), state.path / "boots.json",
-            lambda blade, boot, ticket: authoring.prepare(lab, state, blade, boot, ticket),
-        )  # fmt: skip
+        lab, self._sockets = given.lab, sockets
+
+        def prepare(blade: Blade, boot: str, ticket: Secret) -> authoring.Planned:
+            return authoring.prepare_with(given.own, config(blade), lab, blade, boot, ticket)
+
+        boots = BootBook(lab, given.tickets, books / "boots.json", prepare)
         self._counters = counters = Counters()
-        self.roster = Roster(lab, boots, state.path / "leases.json", counters.counted(emit))
+        self.roster = Roster(lab, boots, books / "leases.json", counters.counted(emit))
         prober = Prober(sockets["arp"]) if "arp" in sockets else None
         self._dhcp = DhcpServer(sockets["dhcp"], self.roster, prober, sockets.get("boot"))
         self._advertiser = Advertiser(sockets["icmp6"]) if "icmp6" in sockets else None
         self._tftp = TftpServer(sockets["tftp"], self.roster.lookup, catalogue, self.roster.emit)
         files = Files(self.roster.lookup, catalogue, self.roster.emit)
-        home = PhoneHome(self.roster, desk(state.swarmd))
+        home = PhoneHome(self.roster, desk(swarmd))
         app = application(files, home.handlers(), self.roster.emit, counters)
         self._http = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_S)
-        self._context: ssl.SSLContext | None = None
-        if lab.network.tls:
-            made = certs.ensure_boot_server(state, str(lab.network.server))
-            self._context = certs.server_context(made)
+        self._context = certs.server_context(given.chain) if given.chain is not None else None
         for name in ("http", "https") if lab.network.tls else ("http",):
             sockets[name].setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, HTTP_DEAD_MS)
 
     async def serve(self, until: asyncio.Event) -> None:
-        """Serve until the event is set. Raises OSError when the control socket cannot be made."""
+        """Serve until the event is set."""
         loop = asyncio.get_running_loop()
         loop.set_default_executor(ThreadPoolExecutor(HELPERS, thread_name_prefix="bootd"))
         self._tftp.start()
@@ -109,7 +112,7 @@ class Bootd:
         if self._context is not None:
             failed = Handshakes(self.roster).failed
             await TlsSite(self._http, self._sockets["https"], self._context, failed).start()
-        control = await rpc.serve(rpc.listen(self._state.bootd), self._verbs())
+        control = await rpc.serve(self._sockets["control"], self._verbs())
         await until.wait()
         control.close()
         self._dhcp.stop(loop)
@@ -168,18 +171,16 @@ class Bootd:
 
 
 def main() -> int:
-    """Run the boot server until SIGTERM. The exit status is that of the error, or 0."""
-    try:
-        lab = labfile.load(Path(os.environ["LABKIT_LAB"]))
-        state = State(Path(os.environ["LABKIT_STATE"]))
-        sockets = {name: socket.socket(fileno=number) for name, number in parse_fds(os.environ["LABKIT_FDS"]).items()}
-        emit = Emitter(int(os.environ["LABKIT_EVENTS_FD"]))
-        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a transfer takes three descriptors
-        Vital("bootd", emit).run(_serve(Bootd(lab, state, sockets, images.catalogue(lab), emit)))
-    except LabkitError as error:
-        print(error, file=sys.stderr)
-        return error.status
+    """Run the boot server until SIGTERM. Raises LabkitError."""
+    given, state = take(Given), State(Path(os.environ["LABKIT_STATE"]))
+    handed = rpc.parse_fds(os.environ["LABKIT_FDS"])
+    sockets = {name: socket.socket(fileno=number) for name, number in handed.items()}
+    emit = Emitter(int(os.environ["LABKIT_EVENTS_FD"]))
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a transfer takes three descriptors
+    catalogue, config = images.catalogue(given.lab), asker(state.configd)
+    bootd = Bootd(given, state.books, state.swarmd, sockets, catalogue, emit, config)
+    Vital("bootd", emit).run(_serve(bootd))
     return 0
 
 
@@ -191,4 +192,4 @@ async def _serve(bootd: Bootd) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(faults.guard_part(main))

@@ -1,7 +1,7 @@
 """The stage of a rehearsal, on the supervisor's side: namespaces, a card for the blade, and the walk.
 
 In a virtual lab the card is plugged into the lab's bridge, and the lab's own servers answer. In a real one it is joined
-to a boot server of the same making (`scratch`). Both run as the lab's owner, with capabilities that reach no further
+to a boot server of the same making (`scratch`). Both are users of their own, with capabilities that reach no further
 than the namespaces they are in.
 """
 
@@ -10,53 +10,56 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import asdict
 from typing import Any
 
-from labkit import rpc
+from labkit import images, rpc
 from labkit.chassis import network
 from labkit.errors import ControlError
+from labkit.handover import VARIABLE, hand
 from labkit.lab import Blade, Lab, NetworkKind
-from labkit.parts import confined
+from labkit.netboot.given import Given
 from labkit.rehearse.walk import Task
+from labkit.sandbox import Sandbox, User, Users, of_python, spawn
 from labkit.state import State
 
 LONGEST_S = 240.0
 START_S = 30.0
 END_S = 5.0
 
-Owner = tuple[int, int]
 PlugIn = Callable[[int], Awaitable[None]]
 """Gives the namespace of a process its card."""
 
 
-async def rehearse(lab: Lab, state: State, blade: Blade, firmware: str, owner: Owner) -> list[dict[str, Any]]:
+async def rehearse(lab: Lab, state: State, blade: Blade, firmware: str, users: Users) -> list[dict[str, Any]]:
     """Rehearse a blade that is off; what the walk said, a line a step. Raises ControlError."""
     task = Task(mac=blade.macs[0], firmware=firmware, server=str(lab.network.server))
     if lab.network.kind is NetworkKind.INTERFACE:
-        async with scratch_server(lab, owner) as server:
+        async with scratch_server(lab, state, users.of("bootd")) as server:
 
             async def join(pid: int) -> None:
                 await asyncio.to_thread(network.make_scratch_link, lab, task.mac, server.pid, pid)
                 await start_serving(server)
 
-            return await walk(blade, task, owner, join)
+            return await walk(blade, task, users.of("visitor"), join)
 
     async def plug_in(pid: int) -> None:
         await asyncio.to_thread(network.make_rehearsal_link, blade.slot, task.mac, pid)
 
     await rpc.acall(state.bootd, "rehearse", timeout_s=10, blade=blade.name)
     try:
-        return await walk(blade, task, owner, plug_in)
+        return await walk(blade, task, users.of("visitor"), plug_in)
     finally:
         await rpc.acall(state.bootd, "rehearsed", timeout_s=10, blade=blade.name)
 
 
-async def walk(blade: Blade, task: Task, owner: Owner, plug_in: PlugIn) -> list[dict[str, Any]]:
+async def walk(blade: Blade, task: Task, user: User, plug_in: PlugIn) -> list[dict[str, Any]]:
     """Run the walk in a namespace with the blade's card. Raises ControlError when it does not come to an end."""
-    command = confined(owner, "net_admin", "net_bind_service", module="labkit.rehearse.walk")
-    async with in_namespace(command) as process:
+    capabilities = ("net_admin", "net_bind_service")
+    sandbox = of_python("labkit.rehearse.walk", user=user, capabilities=capabilities, namespaces=("net",))
+    async with running(sandbox) as process:
         await plug_in(process.pid)
         line = json.dumps(asdict(task)).encode() + b"\n"
         try:
@@ -71,19 +74,25 @@ async def walk(blade: Blade, task: Task, owner: Owner, plug_in: PlugIn) -> list[
 
 
 @contextlib.asynccontextmanager
-async def scratch_server(lab: Lab, owner: Owner) -> AsyncIterator[asyncio.subprocess.Process]:
+async def scratch_server(lab: Lab, state: State, user: User) -> AsyncIterator[asyncio.subprocess.Process]:
     """A boot server in a namespace, which waits for its card (see `start_serving`)."""
     # net_raw: before Linux 5.7 a socket is bound to a card by those who have it only (socket(7)).
     capabilities = ("net_admin", "net_bind_service", "net_raw")
-    command = ["env", f"LABKIT_LAB={lab.path}", *confined(owner, *capabilities, module="labkit.rehearse.scratch")]
-    async with in_namespace(command) as process:
-        try:
-            yield process
-        finally:
-            assert process.stdin is not None
-            process.stdin.close()  # its word to end: killed, it would leave its state folder behind
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), END_S)
+    shows = (state.run, images.cache_folder())
+    module = "labkit.rehearse.scratch"
+    sandbox = of_python(module, user=user, capabilities=capabilities, namespaces=("net",), shows=shows)
+    given = hand(Given.of(lab, state))
+    try:
+        async with running(sandbox, given, LABKIT_STATE=str(state.path)) as process:
+            try:
+                yield process
+            finally:
+                assert process.stdin is not None
+                process.stdin.close()  # its word to end: killed, it would leave its books behind
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(process.wait(), END_S)
+    finally:
+        os.close(given)
 
 
 async def start_serving(process: asyncio.subprocess.Process) -> None:
@@ -95,12 +104,11 @@ async def start_serving(process: asyncio.subprocess.Process) -> None:
 
 
 @contextlib.asynccontextmanager
-async def in_namespace(command: list[str]) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A process in a network namespace of its own (unshare(1)), from when it says ``ready``; it ends with the block."""
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(
-        "unshare", "--net", "--", *command, stdin=pipe, stdout=pipe, stderr=pipe
-    )
+async def running(sandbox: Sandbox, given: int = -1, **env: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A process from when it says ``ready``; it ends with the block. ``given`` is what `labkit.handover` laid down."""
+    pipe, handed = asyncio.subprocess.PIPE, (given,) if given >= 0 else ()
+    env = {**env, VARIABLE: str(given)}
+    process = await spawn(sandbox, stdin=pipe, stdout=pipe, stderr=pipe, env=env, pass_fds=handed)
     assert process.stdout is not None and process.stderr is not None
     try:
         if await asyncio.wait_for(process.stdout.readline(), START_S) != b"ready\n":

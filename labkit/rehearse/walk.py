@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
+from labkit import faults
 from labkit.netboot.dhcp import Option
 from labkit.netboot.loaders import SECOND_PARTS
 from labkit.rehearse import checks, scripts, wire
@@ -263,4 +264,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(faults.guard_part(main))

@@ -13,11 +13,12 @@ import shutil
 import socket
 import tarfile
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from labkit.errors import SwarmError
+from labkit.errors import FileError, SwarmError
 
 FOLDER = "swarm"
 TRIES = 20
@@ -48,7 +49,8 @@ def save(engine_data: Path, target: Path) -> int:
                 return target.stat().st_size
             time.sleep(BETWEEN_S)
     except OSError as error:
-        raise SwarmError(f"the backup cannot be written: {error}", where=str(target)) from None
+        known = FileError.of(error, target)
+        raise SwarmError(f"the backup cannot be written: {known.what}", where=str(target), fix=known.fix) from None
     finally:
         partial.unlink(missing_ok=True)
     raise SwarmError("the swarm changes all the time", where=str(folder), fix="try again when no update is under way")
@@ -70,15 +72,22 @@ def restore(archive: Path, engine_data: Path, sock: Path) -> None:
             members = tar.getmembers()
             state = f"{FOLDER}/docker-state.json"
             if state not in [member.name for member in members] or not all(map(_is_ours, members)):
-                raise SwarmError("this is no backup of a swarm", where=str(archive))
+                fix = "name a file that labkit swarm backup has written"
+                raise SwarmError("this is no backup of a swarm", where=str(archive), fix=fix)
             for member in members:
                 _unpack(tar, member, fresh)
         if folder.exists():
             shutil.rmtree(kept, ignore_errors=True)
             folder.rename(kept)
         (fresh / FOLDER).rename(folder)
-    except (OSError, tarfile.TarError) as error:
-        raise SwarmError(f"the backup cannot be put back: {error}", where=str(archive)) from None
+    except OSError as error:
+        known = FileError.of(error)
+        raise SwarmError(
+            f"the backup cannot be put back: {known.what}", where=known.where or str(archive), fix=known.fix
+        ) from None
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        fix = "name a file that labkit swarm backup has written, and that is whole"
+        raise SwarmError(f"the backup cannot be put back: {error}", where=str(archive), fix=fix) from None
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 

@@ -22,7 +22,7 @@ def look_over(running: RunningLab) -> list[Verdict]:
     """
     with running.engine() as engine:
         services = api(engine).services()
-    folder = running.state.path / "registry"
+    folder = running.state.data / "registry"
     try:
         return judge_images(read_shelf(folder), used_images(services, running.lab.network.registry))
     except PermissionError as error:

@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -30,9 +31,10 @@ from typing import Any, TypeVar
 
 import docker
 
-from labkit import labfile, rpc
+from labkit import faults, rpc
 from labkit.errors import ControlError, LabkitError, SwarmError
 from labkit.events import Emitter, Event, Leave, Swarm, Trouble
+from labkit.handover import take
 from labkit.lab import Lab, Role
 from labkit.state import State
 from labkit.swarm import cluster, managers
@@ -281,7 +283,7 @@ def _carry_out(
     return removed, tuple(failures)
 
 
-async def run(lab: Lab, state: State, emit: Callable[[Event], None]) -> None:
+async def run(lab: Lab, state: State, sock: socket.socket, emit: Callable[[Event], None]) -> None:
     """Serve and watch until SIGTERM or SIGINT."""
     loop = asyncio.get_running_loop()
     # Each blade that leaves holds a thread for up to a minute: all of a rack may do so at once.
@@ -290,32 +292,29 @@ async def run(lab: Lab, state: State, emit: Callable[[Event], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     desk = Desk(lab, state.manager_socket(lab), emit)
-    server = await rpc.serve(rpc.listen(state.swarmd), desk.verbs)
+    server = await rpc.serve(sock, desk.verbs)
     watching = asyncio.create_task(desk.watch())
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((watching, stopping), return_when=asyncio.FIRST_COMPLETED)
     server.close()
     watching.cancel()
-    state.swarmd.unlink(missing_ok=True)
     if watching.done() and not watching.cancelled():
         watching.result()  # it ends by itself only by a mistake of ours: let that be seen
 
 
 def main() -> int:
-    """Run from the environment the supervisor gives its parts: LABKIT_LAB, LABKIT_STATE, LABKIT_EVENTS_FD."""
+    """Run with the lab that was handed over and the environment the supervisor gives its parts."""
     try:
-        lab = labfile.load(Path(os.environ["LABKIT_LAB"]))
         state = State(Path(os.environ["LABKIT_STATE"]))
         emit = Emitter(int(os.environ["LABKIT_EVENTS_FD"]))
+        sock = socket.socket(fileno=rpc.parse_fds(os.environ["LABKIT_FDS"])["control"])
+        lab = take(Lab)
     except KeyError as error:
         print(f"the swarm desk is started by the lab's supervisor: {error} is not set", file=sys.stderr)
         return 2
-    except LabkitError as error:
-        print(error, file=sys.stderr)
-        return error.status
-    Vital("swarmd", emit).run(run(lab, state, emit))
+    Vital("swarmd", emit).run(run(lab, state, sock, emit))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(faults.guard_part(main))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import stat
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
 import docker
 import docker.errors
@@ -34,7 +37,7 @@ def connect(sock: Path, *, timeout_s: int = TIMEOUT_S) -> docker.DockerClient:
     try:
         with socket.socket(socket.AF_UNIX) as knock:  # first ourselves: the SDK forgets to close one that is refused
             knock.connect(str(sock))
-        return docker.DockerClient(base_url=f"unix://{sock}", timeout=timeout_s)
+        return _client(sock, timeout_s)
     except PermissionError:
         raise _shut(sock) from None
     except (OSError, docker.errors.DockerException) as error:
@@ -43,6 +46,21 @@ def connect(sock: Path, *, timeout_s: int = TIMEOUT_S) -> docker.DockerClient:
             where=str(sock),
             fix="look at the engine's log, and start the lab with ./lab up if it is down",
         ) from None
+
+
+def _client(sock: Path, timeout_s: int) -> docker.DockerClient:
+    """The SDK's client. It takes its socket for a URL, and will have no ``#``, ``?`` or ``;`` in it: where the path has
+    one, it is led there through a descriptor of the folder."""
+    if urlparse(f"unix://{sock}").path == str(sock):
+        return docker.DockerClient(base_url=f"unix://{sock}", timeout=timeout_s)
+    folder = os.open(sock.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        client = docker.DockerClient(base_url=f"unix:///proc/self/fd/{folder}/{sock.name}", timeout=timeout_s)
+    except BaseException:
+        os.close(folder)
+        raise
+    weakref.finalize(client, os.close, folder)
+    return client
 
 
 @contextmanager

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from labkit.swarm.deaths import Death
+from labkit.swarm.exits import meaning
 from labkit.swarm.node import Node, Task
 from labkit.swarm.spec import CONTENT
 
@@ -23,7 +25,8 @@ class ServiceState:
     ``updating``, ``completed``, ``paused``, ``rollback_completed``, … or empty. ``reason`` says what it waits for or
     why it cannot. ``action`` is what `ensure_service` did: ``created``, ``updated`` or ``found``;
     ``content`` is the digest of what it is to be now and ``asked`` of what somebody wants it to be (both are a
-    `labkit.swarm.spec.ServiceSpec.digest`): they differ once swarm has gone back after a failure.
+    `labkit.swarm.spec.ServiceSpec.digest`): they differ once swarm has gone back after a failure. ``deaths`` are those
+    the swarm remembers, also of the specification before.
     """
 
     id: str
@@ -37,6 +40,7 @@ class ServiceState:
     action: str = ""
     content: str = ""
     asked: str = ""
+    deaths: tuple[Death, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def converged(self) -> bool:
@@ -96,6 +100,7 @@ def judge_service(
         action=action,
         content=content,
         asked=asked or content,
+        deaths=_deaths(spec, tasks, names),
     )
     if state.converged:
         return state
@@ -105,6 +110,29 @@ def judge_service(
         waits = ", ".join(sorted({names[node.id] for node in unheard}))
         return replace(state, reason=f"the swarm has not heard of {waits} yet, which may run what it ran before")
     return replace(state, reason=_explain(state, tasks, current, container, names))
+
+
+def _deaths(spec: Mapping[str, Any], tasks: Sequence[Task], names: Mapping[str, str]) -> tuple[Death, ...]:
+    """The replicas that ended and should not have: not those that swarm told to stop, whose state is ``shutdown``.
+
+    One that ended in order is to be there again unless the service says otherwise (its restart condition).
+    """
+    template = spec["TaskTemplate"]
+    again = (template.get("RestartPolicy") or {}).get("Condition", "any") == "any"
+    dead = [task for task in tasks if task.state in ("failed", "rejected") or (again and task.state == "complete")]
+    return tuple(
+        Death(
+            task=task.id,
+            replica=f"{spec['Name']}.{task.slot or names.get(task.node)}",
+            blade=names.get(task.node, ""),
+            way=explain_task(task, str(template["ContainerSpec"]["Image"]), ""),
+            created=task.created,
+            ran=task.state == "complete" or "non-zero exit" in task.error,
+            sick="unhealthy container" in task.error,
+            current=dict(task.container) == template["ContainerSpec"],
+        )
+        for task in dead
+    )
 
 
 def _explain(
@@ -175,6 +203,8 @@ def explain_task(task: Task, image: str, node: str) -> str:
     if task.state == "complete" and task.container.get("Healthcheck"):
         # An unhealthy replica is told to stop, and one that then does so in order looks as if it had done its work.
         return f"unhealthy: the replica{_at(node)} did not pass its health check, or ended by itself"
+    if task.state == "complete":
+        return f"the replica{_at(node)} ended by itself with status 0: {meaning(0)}"
     for pattern, explain in _SIGNS:
         match = re.search(pattern, task.error, re.IGNORECASE)
         if match:
@@ -219,16 +249,36 @@ _SIGNS: tuple[tuple[str, Explain], ...] = (
     ),
     (
         r"non-zero exit \((\d+)\)",
+        lambda match, image, node: f"the replica{_at(node)} ended with status {match[1]}: {meaning(int(match[1]))}",
+    ),
+    (
+        r'exec: \\?"([^"\\]+)\\?": (.*?)(?:: unknown)?$',
         lambda match, image, node: (
-            f"the replica{_at(node)} ended with status {match[1]}"
-            + (": it needs more memory than its limit, or was killed" if match[1] == "137" else "")
+            f"the replica{_at(node)} could not be started: {_no_program(match[1], match[2], image)}"
         ),
+    ),
+    (
+        r"(?:starting container failed|OCI runtime create failed|task: starting): (.*?)(?:: unknown)?$",
+        lambda match, image, node: f"the replica{_at(node)} could not be started: {_innermost(match[1])}",
     ),
     (
         r"task: complete|^$",
         lambda match, image, node: f"the replica{_at(node)} ended by itself",
     ),
 )
+
+
+def _no_program(program: str, words: str, image: str) -> str:
+    """What runc said of a program that it could not run, with the status a shell would end with."""
+    if re.search(r"no such file|not found", words):
+        return f"its program {program} was not found in {image} (status 127): {words}"
+    return f"its program {program} cannot be executed (status 126): {words}"
+
+
+def _innermost(words: str) -> str:
+    """The part of an engine's chain of words that says what happened; before it is who told whom."""
+    told = r"(?:failed to create (?:shim(?: task)?|task for container)|OCI runtime create failed|runc create failed)"
+    return re.sub(rf"^(?:{told}: )+", "", words)
 
 
 def _source(image: str) -> str:

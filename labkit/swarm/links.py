@@ -14,9 +14,12 @@ pulled nor deleted. A power cut leaves files empty, and garbage collection ends 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import shutil
 from pathlib import Path
+
+from labkit.inside import NOWHERE, inside, matching
 
 ROOT = Path("docker/registry/v2")
 
@@ -27,36 +30,66 @@ def mend(folder: Path) -> None:
     A link whose digest its place tells is written anew where the image is there; what leads nowhere goes. Nothing that
     could be pulled goes.
     """
-    blobs = folder / ROOT / "blobs/sha256"
-    for manifests in sorted((folder / ROOT / "repositories").rglob("_manifests")):
-        whole = {
-            f"sha256:{link.parent.name}" for link in manifests.glob("revisions/sha256/*/link") if _ensure(link, blobs)
-        }
-        for tag in manifests.glob("tags/*"):
-            if _text(tag / "current/link") not in whole:
-                shutil.rmtree(tag)
-        for link in manifests.parent.glob("_layers/sha256/*/link"):
-            if _text(link) != f"sha256:{link.parent.name}":
-                _ensure(link, blobs)
+    for name in repositories(folder):
+        place = ROOT / "repositories" / name
+        revisions = matching(folder, f"{place}/_manifests/revisions/sha256/*/link")
+        whole = {f"sha256:{_digest(link)}" for link in revisions if _ensure(folder, link)}
+        for tag in matching(folder, f"{place}/_manifests/tags/*"):
+            if read_link(folder, f"{tag}/current/link") not in whole:
+                _remove(inside(folder, tag, follow=False))
+        for link in matching(folder, f"{place}/_layers/sha256/*/link"):
+            if read_link(folder, link) != f"sha256:{_digest(link)}":
+                _ensure(folder, link)
 
 
-def _ensure(link: Path, blobs: Path) -> bool:
-    """Have a link hold the digest it stands under, or not be there where the blob is not whole; whether it is."""
-    digest = link.parent.name
+def repositories(folder: Path) -> list[str]:
+    """The names of the repositories in the data folder of a registry, sorted."""
+    place = inside(folder, ROOT / "repositories")
+    return sorted(found.parent.relative_to(place).as_posix() for found in place.rglob("_manifests"))
+
+
+def read_link(folder: Path, name: str) -> str:
+    """The digest that a link holds, empty where there is none."""
     try:
-        with (blobs / digest[:2] / digest / "data").open("rb") as file:
+        return inside(folder, name).read_text().strip()
+    except OSError as error:
+        if error.errno in (*NOWHERE, errno.EISDIR):
+            return ""
+        raise
+
+
+def blob(folder: Path, digest: str) -> Path:
+    """Where the registry keeps what has this digest, in hexadecimal."""
+    return inside(folder, ROOT / "blobs/sha256" / digest[:2] / digest / "data")
+
+
+def _ensure(folder: Path, name: str) -> bool:
+    """Have a link hold the digest it stands under, or not be there where the blob is not whole; whether it is.
+
+    A symbolic link in its place is none of the registry's, and goes.
+    """
+    digest = _digest(name)
+    link = inside(folder, name, follow=False)
+    try:
+        with blob(folder, digest).open("rb") as file:
             whole = hashlib.file_digest(file, "sha256").hexdigest() == digest
     except FileNotFoundError:
         whole = False
-    if not whole:
-        shutil.rmtree(link.parent)
-    elif _text(link) != f"sha256:{digest}":
+    if not whole or link.is_symlink():
+        _remove(inside(folder, Path(name).parent, follow=False))
+        return False
+    if read_link(folder, name) != f"sha256:{digest}":
         link.write_text(f"sha256:{digest}")
-    return whole
+    return True
 
 
-def _text(link: Path) -> str:
-    try:
-        return link.read_text().strip()
-    except FileNotFoundError:
-        return ""
+def _digest(link: str) -> str:
+    return link.split("/")[-2]
+
+
+def _remove(path: Path) -> None:
+    """A folder, or a symbolic link that somebody put in its place."""
+    if path.is_symlink():
+        path.unlink()
+    else:
+        shutil.rmtree(path)

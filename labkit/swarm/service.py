@@ -16,8 +16,10 @@ import docker.errors
 from labkit.errors import SwarmError
 from labkit.swarm import cluster
 from labkit.swarm.compose import Deployed
+from labkit.swarm.deaths import Deaths
 from labkit.swarm.engine import api, engine_errors
 from labkit.swarm.judge import ServiceState, judge_service
+from labkit.swarm.lastwords import crashed, failure
 from labkit.swarm.node import read_task
 from labkit.swarm.spec import (
     CONTENT,
@@ -25,6 +27,8 @@ from labkit.swarm.spec import (
     ServiceSpec,
     config_body,
     config_name,
+    endpoint_body,
+    mesh_ports,
     secret_body,
     secret_name,
     service_body,
@@ -37,19 +41,28 @@ SETTLE_S = 2.0
 def ensure_service(client: docker.DockerClient, spec: ServiceSpec) -> ServiceState:
     """Make the service be what ``spec`` says: create it, update it, or leave it when it says the same already.
 
-    Returns at once, with ``action`` saying which; `watch` waits until it runs. Raises SwarmError, for example when
-    another service publishes the same port.
+    One whose ports in the mesh change is removed and created anew. Updated in place, old and new replicas share a
+    virtual address for a while, and when the last old one goes the engines take the new port's rules away with the old
+    one's: all replicas run, and no node answers (https://github.com/moby/moby/issues/41364).
+
+    Returns at once, with ``action`` saying which; `watch` waits until it runs. Raises ParameterError for what no engine
+    should be asked for (`ServiceSpec.check`), SwarmError, for example when another service publishes the same port.
     """
+    spec.check()
     with engine_errors():
         raw = _find(client, spec.name)
         if raw is not None and (raw["Spec"].get("Labels") or {}).get(CONTENT) == spec.digest:
             return _state(client, raw, "found", spec.digest)
+        action = "created" if raw is None else "updated"
+        if raw is not None and mesh_ports(raw["Spec"].get("EndpointSpec")) != mesh_ports(endpoint_body(spec)):
+            _refuse_taken(client, spec)
+            remove_service(client, spec.name)
+            raw = None
         body = service_body(spec, _ensure_configs(client, spec), _ensure_secrets(client, spec))
         if raw is None:
             api(client).create_service(**_fields(body))
         else:
             api(client).update_service(raw["ID"], raw["Version"]["Index"], **_fields(body))
-        action = "created" if raw is None else "updated"
         raw = api(client).inspect_service(spec.name)
         _prune_files(client, raw)
         return _state(client, raw, action, spec.digest)
@@ -87,18 +100,23 @@ def watch(
     every_s: float = 0.5,
     settle_s: float = SETTLE_S,
     asked: str = "",
+    check: Callable[[], None] = lambda: None,
 ) -> ServiceState:
     """Wait until a service has converged and stayed so for ``settle_s``; ``progress`` gets each new state.
 
     ``asked`` is the digest of what it is wanted to be (`ServiceState.asked` of the state that `ensure_service` and
-    `roll_back` return), else what it is to be at the first look. Raises SwarmError with the reason when it does not
-    within ``timeout_s``, or as soon as swarm gives up an update.
+    `roll_back` return), else what it is to be at the first look. ``check`` is called before each look and may raise:
+    what the service depends on besides the swarm.
+
+    Raises SwarmError with the reason when it does not within ``timeout_s``, or as soon as that is known: swarm gives up
+    an update, or replicas die in the same way again and again (`labkit.swarm.deaths`).
     """
     deadline = time.monotonic() + timeout_s
-    since, shown = None, None
+    since, shown, deaths = None, None, Deaths()
     while True:
+        check()
         state, now = look(client, name, asked=asked), time.monotonic()
-        asked = state.asked
+        asked, crash = state.asked, deaths.take(state.deaths)
         if state != shown and progress is not None:
             progress(state)
         shown = state
@@ -107,11 +125,12 @@ def watch(
             return state
         late = now >= deadline and since is None
         if state.given_up or (late and state.failed):
-            raise SwarmError(f"service '{name}' was not updated: {state.reason}")
+            raise failure(client, state, f"service '{name}' was not updated: {state.reason}", deaths.latest)
+        if crash is not None and since is None:
+            raise failure(client, state, crashed(state, crash), crash.latest)
         if late:
-            raise SwarmError(
-                f"service '{name}' has {state.running} of {state.wanted} replicas after {timeout_s:g} s: {state.reason}"
-            )
+            what = f"service '{name}' has {state.running} of {state.wanted} replicas after {timeout_s:g} s"
+            raise failure(client, state, f"{what}: {state.reason}", deaths.latest)
         time.sleep(every_s)
 
 
@@ -169,6 +188,16 @@ def _fields(body: Mapping[str, Any]) -> dict[str, Any]:
         "rollback_config": body["RollbackConfig"],
         "endpoint_spec": body.get("EndpointSpec"),
     }
+
+
+def _refuse_taken(client: docker.DockerClient, spec: ServiceSpec) -> None:
+    """Raise SwarmError, as the engine would, while the service that is to make way still runs."""
+    wanted = {port for port, _ in spec.ports}
+    for other in api(client).services():
+        for port in (other["Spec"].get("EndpointSpec") or {}).get("Ports") or ():
+            if other["Spec"]["Name"] != spec.name and port.get("PublishedPort") in wanted:
+                what = f"port '{port['PublishedPort']}' is already in use by service '{other['Spec']['Name']}'"
+                raise SwarmError(what, fix="take another port, or remove that service")
 
 
 def _ensure_configs(client: docker.DockerClient, spec: ServiceSpec) -> dict[str, str]:

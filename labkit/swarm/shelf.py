@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from labkit.swarm.links import ROOT
+from labkit.inside import inside, matching
+from labkit.swarm.links import ROOT, blob, read_link, repositories
 from labkit.swarm.registry import MARK
 
 
@@ -87,26 +88,26 @@ def used_images(services: Iterable[Mapping[str, Any]], host: str) -> set[str]:
 
 def read_shelf(folder: Path) -> Iterator[Manifest]:
     """The images in the data folder of a registry."""
-    repositories = folder / ROOT / "repositories"
-    for place in sorted(repositories.rglob("_manifests")):
+    for repository in repositories(folder):
+        place = ROOT / "repositories" / repository / "_manifests"
         tags: dict[str, list[str]] = {}
-        for link in sorted(place.glob("tags/*/current/link")):
-            tags.setdefault(link.read_text().strip(), []).append(link.parts[-3])
-        for link in sorted(place.glob("revisions/sha256/*/link")):  # a deleted one has lost its link
-            digest = f"sha256:{link.parts[-2]}"
+        for link in matching(folder, f"{place}/tags/*/current/link"):
+            tags.setdefault(read_link(folder, link), []).append(link.split("/")[-3])
+        for link in matching(folder, f"{place}/revisions/sha256/*/link"):  # a deleted one has lost its link
+            digest = link.split("/")[-2]
             yield Manifest(
-                repository=place.parent.relative_to(repositories).as_posix(),
-                digest=digest,
-                pushed=link.stat().st_mtime,
-                tags=tuple(tags.get(digest, ())),
-                parts=_parts(folder, link.parts[-2]),
+                repository=repository,
+                digest=f"sha256:{digest}",
+                pushed=inside(folder, link, follow=False).lstat().st_mtime,
+                tags=tuple(tags.get(f"sha256:{digest}", ())),
+                parts=_parts(folder, digest),
             )
 
 
 def _parts(folder: Path, digest: str) -> tuple[str, ...]:
     """The images that a manifest list names (OCI image index); none for one that is an image itself."""
     try:
-        body = json.loads((folder / ROOT / "blobs/sha256" / digest[:2] / digest / "data").read_bytes())
+        body = json.loads(blob(folder, digest).read_bytes())
     except (OSError, ValueError):
         return ()
     return tuple(str(one["digest"]) for one in body.get("manifests") or ())

@@ -13,7 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from labkit.errors import ParameterError
 from labkit.secret import Secret
+from labkit.swarm.published import check_port
 
 CONTENT = "labkit.content"
 """A service's label: the digest of everything its specification says, to know one that needs no change."""
@@ -158,6 +160,23 @@ class ServiceSpec:
     update: UpdatePolicy = UpdatePolicy()
     rollback: UpdatePolicy = UpdatePolicy(on_failure="pause")
 
+    def check(self) -> None:
+        """Raise ParameterError for what the engine would take and no node could do.
+
+        A port out of range is such a thing: swarm accepts it, allocates it never, and has given up the old one.
+        """
+        published = [port for port, _ in self.ports]
+        for port in published:
+            check_port(port, what=f"the published port of service '{self.name}'")
+        for _, target in self.ports:
+            check_port(target, {}, what=f"the replicas' own port of service '{self.name}'")
+        twice = sorted({port for port in published if published.count(port) > 1})
+        if twice:
+            raise ParameterError(f"service '{self.name}' publishes port {twice[0]} twice", fix="give one another")
+        if self.replicas is not None and (type(self.replicas) is not int or self.replicas < 1):
+            what = f"service '{self.name}' cannot have {self.replicas!r} replicas"
+            raise ParameterError(what, fix="a number of at least 1, or None for one on each node")
+
     @property
     def digest(self) -> str:
         """The same for two specifications that say the same."""
@@ -218,15 +237,26 @@ def service_body(
         "UpdateConfig": spec.update.body(),
         "RollbackConfig": spec.rollback.body(),
     }
-    if spec.ports:
-        body["EndpointSpec"] = {
-            "Mode": "vip",
-            "Ports": [
-                {"Protocol": "tcp", "PublishedPort": published, "TargetPort": target, "PublishMode": spec.publish}
-                for published, target in spec.ports
-            ],
-        }
-    return body
+    endpoint = endpoint_body(spec)
+    return {**body, "EndpointSpec": endpoint} if endpoint else body
+
+
+def endpoint_body(spec: ServiceSpec) -> dict[str, Any]:
+    """The ``EndpointSpec`` of a service's body; empty where it publishes nothing."""
+    ports = [
+        {"Protocol": "tcp", "PublishedPort": published, "TargetPort": target, "PublishMode": spec.publish}
+        for published, target in spec.ports
+    ]
+    return {"Mode": "vip", "Ports": ports} if ports else {}
+
+
+def mesh_ports(endpoint: Mapping[str, Any] | None) -> frozenset[tuple[str, int, int]]:
+    """What an ``EndpointSpec`` publishes on every node: protocol, published and target port."""
+    return frozenset(
+        (str(port["Protocol"]), int(port.get("PublishedPort", 0)), int(port["TargetPort"]))
+        for port in (endpoint or {}).get("Ports") or ()
+        if port.get("PublishMode", "ingress") == "ingress"
+    )
 
 
 def _container(spec: ServiceSpec, config_ids: Mapping[str, str], secret_ids: Mapping[str, str]) -> dict[str, Any]:

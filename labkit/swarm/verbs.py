@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from labkit import client, labfile, stages
-from labkit.errors import ParameterError, SwarmError
+from labkit import arguments, client, labfile, stages
+from labkit.errors import ParameterError, SwarmError, on_file
 from labkit.lab import Blade, Lab, NetworkKind
 from labkit.state import State
 from labkit.swarm import backup, cluster, collect, compose, managers, service
@@ -43,14 +43,14 @@ def add_verbs(parser: argparse.ArgumentParser) -> None:
     sub = verb("recover", recover, "go on alone when the managers have lost their quorum")
     sub.add_argument("--yes", action="store_true", help="do it; without this only say what would happen")
     sub = verb("backup", save, "save the swarm state of the lab's engine (as root)")
-    sub.add_argument("file", type=Path)
+    sub.add_argument("file", type=arguments.path)
     sub = verb("restore", restore, "put a saved swarm state back (as root, the lab being down)")
-    sub.add_argument("file", type=Path)
+    sub.add_argument("file", type=arguments.path)
     sub = verb("gc", collect_garbage, "make room in the lab's registry: images that no service needs go")
     sub.add_argument("--yes", action="store_true", help="do it; without this only say what would go")
     sub = verb("export", export, "a service as files for docker stack deploy")
     sub.add_argument("service")
-    sub.add_argument("folder", type=Path)
+    sub.add_argument("folder", type=arguments.path)
 
 
 def check_power(running: client.RunningLab, blades: Sequence[Blade], *, in_order: bool) -> None:
@@ -176,9 +176,10 @@ def export(options: argparse.Namespace) -> int:
     running = client.connect(options.lab, options.state)
     with running.engine() as engine:
         files = compose.export(service.read(engine, options.service))
-    options.folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
-        (options.folder / name).write_bytes(content)
+        with on_file(options.folder / name):
+            options.folder.mkdir(parents=True, exist_ok=True)
+            (options.folder / name).write_bytes(content)
         print(options.folder / name)
     return 0
 
@@ -189,4 +190,4 @@ def _lab_and_state(options: argparse.Namespace) -> tuple[Lab, State]:
 
 
 def _engine_data(lab: Lab, state: State) -> Path:
-    return state.path / "engine" if lab.network.kind is NetworkKind.VIRTUAL else REAL_ENGINE_DATA
+    return state.data / "engine" if lab.network.kind is NetworkKind.VIRTUAL else REAL_ENGINE_DATA

@@ -60,10 +60,14 @@ def choose_roles(lab: Lab, *, blades: Sequence[Blade] = (), default: Sequence[st
     """Which blades are managers. ``default`` names them; where it is empty, each is what ``lab.yaml`` says.
 
     The choice's value is the role by blade name. The controller is a manager whatever is chosen, and counts.
-    Raises ParameterError for a name that is no blade of the lab.
+    Raises ParameterError for a name that is no blade of the lab, or none of ``blades``.
     """
     chosen = tuple(blades) or lab.blades
     managers = [blade.name for blade in check_blades(lab, default)] if default else None
+    outside = [name for name in managers or () if name not in {blade.name for blade in chosen}]
+    if outside:
+        what = f"{', '.join(outside)} cannot manage the swarm: left out above"
+        raise ParameterError(what, fix=f"some of {', '.join(blade.name for blade in chosen)}")
     roles = {
         blade.name: blade.role if managers is None else Role.MANAGER if blade.name in managers else Role.WORKER
         for blade in chosen

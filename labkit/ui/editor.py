@@ -16,9 +16,11 @@ import ipywidgets as widgets
 from IPython.display import display
 
 from labkit import ignition
+from labkit.client import find_lab
 from labkit.errors import ParameterError
 from labkit.ignition.reviewing import Review
 from labkit.ui.marked import draw_marks, draw_remarks, marked_text
+from labkit.workbook import find_file, notebooks_folder
 
 STYLE = (Path(__file__).parent / "editor.css").read_text(encoding="utf-8")
 TABS = ("Ignition JSON", "Explanation", "Difference")
@@ -27,9 +29,10 @@ TABS = ("Ignition JSON", "Explanation", "Difference")
 def open_config(path: str | Path) -> ConfigEditor:
     """An editor with the text of a file. Nothing is written back: the notebook shows, the file stays.
 
-    Raises ParameterError when the file cannot be read.
+    A relative path leads from the working folder, else from the notebooks'. Raises ParameterError when the file is in
+    neither, or cannot be read.
     """
-    path = Path(path)
+    path = find_file(path, notebooks_folder(find_lab()))
     try:
         text = path.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError as error:

@@ -16,7 +16,7 @@ from labkit.errors import LabkitError
 from labkit.pictures.bricks import Brick, draw_bricks
 from labkit.pictures.svg import esc
 from labkit.ui.views import Live
-from labkit.workbook import BOOK, Chapter, chapters, notebooks_folder
+from labkit.workbook import BOOK, Chapter, chapters, folder_of
 from labkit.workbook.record import usual_durations
 
 
@@ -26,7 +26,7 @@ def chapter(name: str) -> None:
     Raises ParameterError for a name that is no chapter.
     """
     known = chapters.chapter(name)
-    folder = Path.cwd() if (Path.cwd() / known.file).is_file() else notebooks_folder(find_lab())
+    folder = folder_of(name, find_lab())
     head = Live()
     head.show({"text/html": _head_html(known), "text/plain": _head_text(known)})
     bar = Bar(chapters.read_sections(folder, name))

@@ -12,8 +12,8 @@
     replay      a run's timeline and topology again, without a lab
 """
 
-from labkit.workbook.chapters import BOOK, BRING_UP, CHAPTERS, Chapter, chapter, notebooks_folder
-from labkit.workbook.parameters import check_parameters, read_parameters
+from labkit.workbook.chapters import BOOK, BRING_UP, CHAPTERS, Chapter, chapter, find_file, folder_of, notebooks_folder
+from labkit.workbook.parameters import check_given, check_parameters, read_parameters
 from labkit.workbook.run import run
 
 __all__ = [
@@ -22,7 +22,10 @@ __all__ = [
     "CHAPTERS",
     "Chapter",
     "chapter",
+    "check_given",
     "check_parameters",
+    "find_file",
+    "folder_of",
     "notebooks_folder",
     "read_parameters",
     "run",

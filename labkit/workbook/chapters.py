@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -82,11 +83,44 @@ def chapter(name: str) -> Chapter:
 
 
 def notebooks_folder(lab_path: Path) -> Path:
-    """``notebooks/`` beside the lab file, else the one beside the package. Raises MachineError without either."""
+    """``notebooks/`` beside the lab file where the chapters are in it, else the one beside the package.
+
+    Raises MachineError without either.
+    """
     for folder in (lab_path.parent / "notebooks", Path(__file__).parents[2] / "notebooks"):
-        if folder.is_dir():
+        if all((folder / one.file).is_file() for one in WORK):
             return folder
     raise MachineError("the notebooks are not there", fix="run this in a clone of labkit")
+
+
+def folder_of(name: str, lab_path: Path) -> Path:
+    """The folder with the notebook of a chapter: the working folder, else `notebooks_folder`.
+
+    Nobody tells a kernel where its notebook lies: JupyterLab starts it there, papermill where papermill was started.
+    """
+    here = Path.cwd()
+    return here if (here / chapter(name).file).is_file() else notebooks_folder(lab_path)
+
+
+def find_file(path: str | Path, beside: Path) -> Path:
+    """The file that a parameter names: from the working folder, else from ``beside``, the notebook's; absolute.
+
+    Raises ParameterError that names every place looked at.
+    """
+    with contextlib.suppress(RuntimeError):  # ~nobody: then it is a name like another
+        path = Path(path).expanduser()
+    places = list(dict.fromkeys((Path.cwd() / path, beside.absolute() / path)))
+    for place in places:
+        with contextlib.suppress(OSError, ValueError):  # a name too long, or with a null in it, is no file's
+            if place.exists() and not place.is_dir():
+                return place
+    looked = " and ".join(map(str, places))
+    raise ParameterError(f"there is no file {str(path)!r}: looked for {looked}", fix="name a file that is there")
+
+
+def plain(path: Path) -> str:
+    """A path for papermill, which takes braces in it for the places of parameters."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 @dataclass(frozen=True)

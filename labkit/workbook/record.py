@@ -104,9 +104,11 @@ def read_record(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ParameterError("this is no run: it has no run.json", where=str(folder), fix="a folder in runs/") from None
     except ValueError as error:
-        raise ParameterError(f"its run.json cannot be read: {error}", where=str(folder)) from None
+        fix = "another run: ./lab replay names those that are kept"
+        raise ParameterError(f"its run.json cannot be read: {error}", where=str(folder), fix=fix) from None
     if not isinstance(body, dict) or body.get("v") != SCHEMA:
-        raise ParameterError("its run.json is of another version of labkit", where=str(folder))
+        what = "its run.json is of another version of labkit"
+        raise ParameterError(what, where=str(folder), fix="read it with that version")
     return body
 
 

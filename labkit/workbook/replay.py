@@ -26,7 +26,7 @@ def read_events(folder: Path) -> list[Event]:
     """The events of a run. Raises ParameterError where there are none."""
     found = list(events.read(folder / record.EVENTS))
     if not found:
-        raise ParameterError("no events are kept of this run", where=str(folder))
+        raise ParameterError("no events are kept of this run", where=str(folder), fix="another run")
     return found
 
 

@@ -16,7 +16,7 @@ from labkit.errors import LabkitError
 from labkit.lab import Blade, Lab
 from labkit.state import State
 from labkit.workbook import record
-from labkit.workbook.chapters import BRING_UP, notebooks_folder
+from labkit.workbook.chapters import BRING_UP, notebooks_folder, plain
 from labkit.workbook.kernels import kernels_over_sockets, own_sockets
 from labkit.workbook.parameters import check_parameters, effective
 from labkit.workbook.report import write_report
@@ -41,7 +41,7 @@ def run(
     """
     folder = notebooks_folder(lab_path)
     lab = labfile.load(lab_path)
-    parameters = check_parameters(folder, given, lab)
+    parameters = check_parameters(folder, given, lab, chapters)
     chosen = client.choose_blades(lab, given.get("blades"))
     made = up.status(state) is None
     began, ticks = time.time(), time.monotonic()
@@ -98,7 +98,7 @@ def _run_chapter(
     progress(f"{name} …")
     try:
         papermill.execute_notebook(
-            str(folder / f"{name}.ipynb"), str(target), parameters=dict(given), cwd=str(folder),
+            plain(folder / f"{name}.ipynb"), plain(target), parameters=dict(given), cwd=plain(folder),
             kernel_name="python3", progress_bar=False, kernel_manager_class=kernels_over_sockets(),
         )  # fmt: skip
     except PapermillExecutionError as error:

@@ -11,7 +11,7 @@ import pytest
 
 from labkit.artifacts import cpio
 from labkit.errors import ImageError
-from labkit.images import ganesha, labos, nginx
+from labkit.images import debian, ganesha, labos, nginx
 from labkit.images.closure import libraries
 from labkit.images.debian import drop, lay_files
 from labkit.images.recipe import Recipe, mode_of, read_list
@@ -144,3 +144,14 @@ def test_libraries_as_the_loader_lists_them() -> None:
 def test_a_library_that_is_not_found_is_an_error() -> None:
     with pytest.raises(ImageError, match=r"libz\.so\.1"):
         libraries("\tlibz.so.1 => not found\n")
+
+
+def test_debians_keys_are_named_since_only_a_debian_trusts_them_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands: list[list[str]] = []
+    monkeypatch.setattr(debian, "run_tool", lambda command, **_: commands.append(command))
+    debian.make_tree(RECIPE, tmp_path / "tree", 0, print)
+    assert f"--keyring={debian.KEYRING}" in commands[0]
+    assert commands[0][-2:] == ["bookworm", str(tmp_path / "tree")], "no mirror of this machine's own"
+    assert f"debian-archive-keyring  {debian.KEYRING}\n" in (Path(__file__).parents[2] / "lab").read_text()

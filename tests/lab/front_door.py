@@ -56,6 +56,22 @@ class FrontDoor:
             stdout=subprocess.PIPE, stderr=stderr, text=True, start_new_session=True,
         )  # fmt: skip
 
+    def papermill(
+        self, chapter: str, cwd: Path, notebooks: str, *parameters: str, timeout_s: float = 600, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Plain papermill, from a folder, on a chapter in the folder ``notebooks``; parameters are ``NAME=VALUE``.
+
+        An empty value in ``environment`` takes the variable away.
+        """
+        words = [word for parameter in parameters for word in ("-p", *parameter.split("=", 1))]
+        merged = {**self.environment, **environment}
+        files = [f"{notebooks}/{chapter}.ipynb", str(self.folder / f"{chapter}.out.ipynb")]
+        return subprocess.run(
+            [FRONT_DOOR.parent / ".venv/bin/papermill", "--no-progress-bar", *files, *words],
+            env={name: value for name, value in merged.items() if value}, cwd=cwd, capture_output=True, text=True,
+            timeout=timeout_s, check=False, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+
     def connect(self) -> RunningLab:
         return connect(self.folder / "lab.yaml", self.state)
 

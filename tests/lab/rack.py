@@ -16,6 +16,7 @@ from labkit import images, labfile, rpc
 from labkit.chassis import bmc, network, qemu
 from labkit.chassis.virtual import VirtualChassis, serial_port
 from labkit.lab import Blade, Lab
+from labkit.sandbox import ROOT
 from labkit.secret import Secret
 from labkit.state import State
 
@@ -31,7 +32,7 @@ async def play(lab: Lab, state: State) -> None:
         f"link set {network.BRIDGE} up",
     )
     chassis = VirtualChassis(
-        lab, state, qemu.find_accelerator(images.catalogue(lab)["labos/vmlinuz"]), lambda event: None, tell_nobody
+        lab, state, ROOT, qemu.find_accelerator(images.catalogue(lab)["labos/vmlinuz"]), lambda event: None, tell_nobody
     )
 
     async def slot_power(request: dict[str, Any]) -> dict[str, Any]:
@@ -43,7 +44,7 @@ async def play(lab: Lab, state: State) -> None:
 
     await rpc.serve(rpc.listen(state.control), {"slot_power": slot_power, "slot_set": slot_set})
     for blade in lab.blades:
-        network.make_tap(blade.slot)
+        network.make_tap(blade.slot, 0)
         assert blade.bmc.password_file is not None
         words = bmc.write_config(
             state.keys / f"bmc{blade.slot}", blade, password=Secret(blade.bmc.password_file.read_text().strip()),

@@ -1,4 +1,4 @@
-"""Servers of a whole lab that are stopped: they live and do not answer. Who tells of it, and what is done about it."""
+"""Servers of a whole lab that are stopped, and so live and do not answer: who tells of it, and what comes of it."""
 
 from __future__ import annotations
 

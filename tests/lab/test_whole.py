@@ -9,18 +9,22 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from labkit import events, labfile, up
 from labkit.client import bmc_password, ensure_blades, shut_down, wait_blades
+from labkit.errors import ParameterError, SwarmError
 from labkit.netboot import leases
 from labkit.netboot.leases import LeaseBook
-from labkit.nginx import ask_blades
+from labkit.nginx import ask_blades, ensure_nginx, joined_addresses, nginx_spec
 from labkit.stages import STAGES
 from labkit.state import State
-from labkit.swarm import cluster
+from labkit.swarm import cluster, service
+from labkit.swarm.engine import api
+from labkit.swarm.probe import probe
 from labkit.workbook import BRING_UP
 from tests.known import causes, shows
 
@@ -142,10 +146,12 @@ def test_an_orderly_shutdown_is_a_conversation(first_run: Done, front_door: Fron
     """IPMI soft-off: asked, drained, left, removed, in this order; nobody is listed for it afterwards."""
     running = front_door.connect()
     blade = running.lab.blade("blade3")
-    since = max(event.seq for event in running.events())
+    since, began = max(event.seq for event in running.events()), time.time()
     with causes("power-stuck"):  # it leaves the swarm first, which takes its time
         shut_down(running, blade, timeout_s=0)
     running.wait_power(blade, "off", timeout_s=150)
+    with causes("blade-off"):  # whoever waits for it hears so at once
+        wait_blades(running, [blade], since=began)
     after = [event for event in running.events() if event.seq > since and event.blade == blade.name]
     leave = [event for event in after if isinstance(event, events.Leave)]
     assert [event.step for event in leave] == ["asked", "drained", "left", "removed"]
@@ -161,7 +167,8 @@ def test_a_blade_that_is_off_is_rehearsed(first_run: Done, front_door: FrontDoor
     """With the real images, and without a trace in its books."""
 
     def books() -> tuple[str, LeaseBook]:
-        return (front_door.state / "boots.json").read_text(), leases.load(front_door.state / "leases.json")
+        folder = State(front_door.state).books
+        return (folder / "boots.json").read_text(), leases.load(folder / "leases.json")
 
     before = books()
     tried = front_door("rehearse", "blade3", timeout_s=120)
@@ -190,14 +197,34 @@ def test_it_comes_back_under_its_name_without_a_ghost(first_run: Done, front_doo
     assert [(node.hostname, node.state) for node in mine] == [("blade3", "ready")]
 
 
+def test_another_port_ends_with_the_page_at_that_one(first_run: Done, front_door: FrontDoor) -> None:
+    """There and back again, on a service that runs; what is no port, or the lab's own, changes nothing."""
+    running = front_door.connect()
+    inside = joined_addresses(running)
+    for port, old in ((8081, 8080), (8080, 8081)):
+        assert ensure_nginx(running, replicas=2, port=port).converged
+        assert all(answer.ok for answer in ask_blades(running, port, rounds=4))
+        assert {answer.error for answer in probe(inside, old)} == {"Connection refused"}
+    other = replace(nginx_spec(running, replicas=1, port=8082, text="another"), name="other")
+    with running.engine() as engine:
+        before = api(engine).inspect_service("web")
+        service.ensure_service(engine, other)
+    with pytest.raises(SwarmError, match="port '8082' is already in use by service 'other'"):
+        ensure_nginx(running, replicas=2, port=8082)
+    for wrong in (99999, 0, -1, True, "abc", 22, 2377, 7946):
+        with pytest.raises(ParameterError, match="the published port"):
+            ensure_nginx(running, replicas=2, port=wrong)  # type: ignore[arg-type]
+    with pytest.raises(ParameterError, match="cannot have 0 replicas"):
+        ensure_nginx(running, replicas=0, port=8080)
+    with running.engine() as engine:
+        assert api(engine).inspect_service("web") == before, "nothing was changed"
+        assert service.remove_service(engine, "other")
+    assert all(answer.ok for answer in ask_blades(running, 8080))
+
+
 def test_day_two_on_the_warm_lab(first_run: Done, front_door: FrontDoor) -> None:
     """A reboot, a pulled plug, maintenance, an update and the way back; the list is in order at the end."""
-    notebook = FRONT_DOOR.parent / "notebooks" / "05-day-two.ipynb"
-    done = subprocess.run(
-        [str(FRONT_DOOR.parent / ".venv/bin/papermill"), str(notebook), str(front_door.folder / "05.ipynb")],
-        env=front_door.environment, cwd=notebook.parent, capture_output=True, text=True, timeout=600, check=False,
-        stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+    done = front_door.papermill("05-day-two", FRONT_DOOR.parent, "notebooks")
     assert done.returncode == 0, done.stderr[-3000:]
     listed = front_door("swarm", "nodes", timeout_s=60).stdout
     members = [line.split() for line in listed.splitlines() if line.startswith(("blade", "controller"))]
@@ -217,6 +244,7 @@ def test_a_parameter_that_is_no_blade_fails_before_anything_starts(front_door: F
     assert "blade9" in done.stderr and "blade1, blade2, blade3" in done.stderr
 
 
+@pytest.mark.notebook  # the last of those that share the warm lab
 def test_killing_the_supervisor_ends_all_of_it(first_run: Done, front_door: FrontDoor) -> None:
     inside = front_door.supervisor()
     assert len(inside) == 2  # unshare(1) and the supervisor itself
@@ -236,18 +264,10 @@ def cold(tmp_path: Path) -> Iterator[FrontDoor]:
 @pytest.mark.notebook
 def test_the_last_chapter_alone_from_a_cold_machine(cold: FrontDoor) -> None:
     """Papermill by hand, for a person who wants the last chapter only."""
-    notebook = FRONT_DOOR.parent / "notebooks" / "04-nginx-service.ipynb"
-    papermill = [str(FRONT_DOOR.parent / ".venv/bin/papermill"), str(notebook), str(cold.folder / "out.ipynb")]
     for _ in range(2):  # cold, and again right after
-        done = subprocess.run(
-            [*papermill, "-p", "replicas", "1", "-p", "mounts", "False"], env=cold.environment, cwd=notebook.parent,
-            capture_output=True, text=True, timeout=600, check=False, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+        done = cold.papermill("04-nginx-service", FRONT_DOOR.parent, "notebooks", "replicas=1", "mounts=False")
         assert done.returncode == 0, done.stderr[-3000:]
-    unknown = subprocess.run(
-        [*papermill, "-p", "blades", '["blade9"]'], env=cold.environment, cwd=notebook.parent, capture_output=True,
-        text=True, timeout=60, check=False, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+    unknown = cold.papermill("04-nginx-service", FRONT_DOOR.parent, "notebooks", 'blades=["blade9"]')
     assert unknown.returncode != 0
     assert "its blades are blade1" in unknown.stderr
     assert cold("down", timeout_s=60).returncode == 0

@@ -76,7 +76,7 @@ class Rig:
             self.root = f"http://127.0.0.1:{self.port}"
             if self.roster.lab.network.tls:
                 private = socket.create_server(("127.0.0.1", 0))
-                context = certs.server_context(certs.ensure_boot_server(self.state, "127.0.0.1"))
+                context = certs.server_context(certs.chain(certs.ensure_boot_server(self.state, "127.0.0.1")))
                 await TlsSite(runner, private, context, Handshakes(self.roster).failed).start()
                 self.private = f"https://127.0.0.1:{private.getsockname()[1]}"
             try:

@@ -10,9 +10,10 @@ import signal
 import sys
 from pathlib import Path
 
-from labkit import labfile
+from labkit import labfile, rpc
 from labkit.events import Emitter
 from labkit.netboot.bootd import Bootd
+from labkit.netboot.given import Given
 from labkit.netboot.ports import open_sockets
 from labkit.state import State
 from labkit.vital import Vital
@@ -26,7 +27,8 @@ def main() -> None:
     async def serve() -> None:
         until = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, until.set)
-        bootd = Bootd(lab, state, open_sockets(lab), catalogue, emit)
+        sockets = {**open_sockets(lab), "control": rpc.listen(state.bootd)}
+        bootd = Bootd(Given.of(lab, state), state.path, state.swarmd, sockets, catalogue, emit)
         signal.signal(signal.SIGUSR1, lambda *_: bootd._tftp._epoll.close())  # the fault that a test asks for
         await bootd.serve(until)
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from labkit import answers, events, labfile
+from labkit import answers, events, labfile, rpc
 from labkit.answers import Answers, ask_all
 from labkit.events import Event, Part, Trouble
 from labkit.parts import Part as Kept
 from labkit.parts import PartSpec
-from labkit.supervisor import answers_unix
+from labkit.sandbox import Sandbox
 from labkit.vital import FAULT
 
 from .net import LAB, Net, _enter, wait_until
@@ -92,10 +92,12 @@ def test_a_server_whose_tftp_thread_dies_is_started_anew_with_its_reason(net: Ne
     serve = Path(__file__).with_name("serve.py")
     spec = PartSpec(
         "bootd",
-        ["ip", "netns", "exec", net.server, sys.executable, str(serve), str(net.folder / "lab.yaml"),
-         str(net.state.path), str(net.images)],
+        Sandbox(
+            (sys.executable, str(serve), str(net.folder / "lab.yaml"), str(net.state.path), str(net.images)),
+            everything=True, net_of=f"/run/netns/{net.server}",
+        ),
         net.folder / "bootd.log",
-        ready=lambda: answers_unix(net.state.bootd),
+        ready=lambda: rpc.answers(net.state.bootd),
     )  # fmt: skip
 
     def parts() -> list[Part]:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
 from labkit import events, hints, labfile, rpc
+from labkit.client import RunningLab, wait_blades
 from labkit.events import BootStarted, Dhcp, Phoned, Ticket, Transfer, Trouble, UnknownMachine
 from labkit.netboot.boots import ticket
 from labkit.stages import fold_all
+from labkit.state import State
 from labkit.stuck import Watch
-from tests.known import shows
+from tests.known import causes, shows
 
 from .bench import PXE_BIOS
 from .firmware import Firmware
@@ -64,6 +67,16 @@ def told(net: Net, blade: str, boot: str) -> list[events.Event]:
 
 def last_boot(net: Net, blade: str) -> str:
     return str(net.told(BootStarted, blade=blade)[-1].boot)
+
+
+def wait_for(net: Net, blade: str, stream: list[events.Event]) -> None:
+    """Wait as a notebook does, on what was told so far, numbered as the supervisor numbers it."""
+    state = State(net.folder / "waiting")
+    state.path.mkdir(exist_ok=True)
+    lines = [events.encode(replace(event, seq=number)) for number, event in enumerate(stream, 1)]
+    state.events.write_text("".join(f"{line}\n" for line in lines))
+    lab = labfile.load(net.folder / "lab.yaml")
+    wait_blades(RunningLab(lab, state), [lab.blade(blade)], until="os", since=0)
 
 
 def wait_told(net: Net, kind: type[events.Event], **fields: object) -> None:
@@ -162,6 +175,8 @@ def test_its_config_has_a_mistake(net: Net) -> None:
     boot = switch_on(net, "blade3")
     wait_told(net, Trouble, blade="blade3", part="plan")
     shows("plan-failed", told(net, "blade3", boot), "blade3")
+    with causes("nothing-to-boot"):
+        wait_for(net, "blade3", told(net, "blade3", boot))
 
 
 def boot_to_the_system(net: Net, blade: str) -> str:
@@ -194,8 +209,25 @@ def test_it_waits_for_a_swarm_and_shows_a_bad_ticket(net: Net, blade1: str) -> N
     shows("ticket-refused", told(net, "blade1", boot), "blade1")
 
 
+def test_it_boots_again_and_again(net: Net, blade1: str) -> None:
+    """Its kernel gives up each time, and its firmware begins anew: at the third boot in a row that is told."""
+    first = switch_on(net, "blade1")
+    boots = [boot_to_the_system(net, blade1) for _ in range(2)]
+    assert boots[0] == first != boots[1]
+    assert hints.match_events(fold_all(told(net, "blade1", first)), ["blade1"]) == []
+    net.pxe(blade1)
+    with causes("boot-loop") as error:
+        wait_for(net, "blade1", told(net, "blade1", first))
+    assert error.value.what.startswith(
+        "not os, and will not be: blade1 boots again and again: boot 1 came to step 'os'"
+    )
+    assert "now boot 3 has begun" in error.value.what and "labkit why blade1" in error.value.fix
+    shows("boot-loop", told(net, "blade1", first), "blade1")
+
+
 def test_a_boot_that_goes_on_shows_nothing(net: Net, blade1: str) -> None:
     """Not even that a file was missing, once the blade has found another way."""
+    switch_on(net, "blade1")
     net.pxe(blade1)
     with pytest.raises(AssertionError, match="tftp"):
         net.inside(blade1, "busybox", "tftp", "-g", "-r", "nothing.0", "-l", "/dev/null", "10.77.0.1")

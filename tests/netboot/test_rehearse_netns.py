@@ -19,9 +19,11 @@ from labkit import events, labfile, rpc
 from labkit.artifacts import cpio
 from labkit.errors import ControlError
 from labkit.netboot import leases
+from labkit.netboot.given import Given
 from labkit.rehearse.stage import rehearse
 from labkit.rehearse.tried import Rehearsal, verdict
 from labkit.rehearse.walk import Task
+from labkit.sandbox import Users
 from labkit.stages import fold_all
 from labkit.state import State
 from labkit.stuck import VIRTUAL_S, Watch, find_stuck
@@ -304,9 +306,14 @@ def test_a_real_lab_is_rehearsed_with_a_server_of_the_same_making(
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "cache"))
     scratch = tmp_path / "scratch"
     scratch.mkdir()
+    scratch.chmod(0o777)
     monkeypatch.setenv("TMPDIR", str(scratch))
     lab = labfile.load(tmp_path / "lab.yaml")
-    lines = asyncio.run(rehearse(lab, State(tmp_path / "state"), lab.blades[0], "bios", (0, 0)))
+    state = State(tmp_path / "state")
+    state.make()
+    given = Given.of(lab, state)
+    before = sorted(state.path.rglob("*"))
+    lines = asyncio.run(rehearse(lab, state, lab.blades[0], "bios", Users(61184)))
     tried = verdict("red1", "bios", lines)
     assert tried.ok == is_there, tried.what
     assert "10.0.40.11 from 10.0.40.2, boot file pxelinux.0" in tried.steps[0].what
@@ -316,5 +323,5 @@ def test_a_real_lab_is_rehearsed_with_a_server_of_the_same_making(
     else:
         assert "coreos_production_pxe_image.cpio.gz" in tried.what, tried
         assert tried.steps[-1].step == "kernel"
-    assert not (tmp_path / "state").exists()
-    assert not list(scratch.iterdir()), "its keys and leases are thrown away"
+    assert (sorted(state.path.rglob("*")), Given.of(lab, state)) == (before, given)
+    assert not list(scratch.iterdir()), "its leases are thrown away"

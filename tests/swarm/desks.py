@@ -8,9 +8,11 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
-from labkit import events, rpc
+from labkit import events, labfile, rpc
 from labkit.errors import ControlError
+from labkit.handover import VARIABLE, hand
 from labkit.state import State
 
 from .fleet import Fleet, Machine, until
@@ -35,11 +37,17 @@ class DeskProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        env = {"LABKIT_LAB": str(self._lab), "LABKIT_STATE": str(self.state.path),
-               "LABKIT_EVENTS_FD": str(self._writing)}  # fmt: skip
+        handed, sock = hand(labfile.load(self._lab)), rpc.listen(self.state.swarmd)
+        env = {
+            "LABKIT_STATE": str(self.state.path), "LABKIT_EVENTS_FD": str(self._writing), VARIABLE: str(handed),
+            "LABKIT_FDS": f"control={sock.fileno()}",
+        }  # fmt: skip
+        given = [self._writing, handed, sock.fileno()]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "labkit.swarm.desk"], env={**os.environ, **env}, pass_fds=[self._writing]
+            [sys.executable, "-m", "labkit.swarm.desk"], env={**os.environ, **env}, pass_fds=given
         )
+        os.close(handed)
+        sock.close()
         until(self._answers)
 
     def end(self, number: int) -> int:
@@ -53,7 +61,7 @@ class DeskProcess:
         os.close(self._writing)
         self._reader.join()
 
-    def ask(self, verb: str, machine: Machine, **fields: object) -> dict[str, object]:
+    def ask(self, verb: str, machine: Machine, **fields: Any) -> dict[str, object]:
         return rpc.call(self.state.swarmd, verb, timeout_s=70, blade=machine.name, boot=machine.boot, **fields)
 
     def _answers(self) -> bool:

@@ -15,6 +15,7 @@ import requests
 
 from labkit import certs, labfile, stores
 from labkit.lab import Lab
+from labkit.sandbox import User
 from labkit.state import State
 from labkit.swarm.links import ROOT
 
@@ -26,6 +27,7 @@ bmc: {user: admin, password_file: bmc.password}
 blades:
   - {name: blade1, slot: 1, macs: ["52:54:00:00:00:01"], bmc: {address: 10.81.0.201}}
 """
+USER = User(61184, 61184)
 IMAGE = "application/vnd.docker.distribution.manifest.v2+json"
 
 
@@ -53,15 +55,17 @@ class Rig:
 
     @property
     def data(self) -> Path:
-        return self.state.path / "registry" / ROOT
+        return self.state.data / "registry" / ROOT
 
     def url(self, path: str) -> str:
         return f"https://{self.lab.network.registry}/v2/{path}"
 
     def start(self) -> None:
-        spec = stores.registry(self.lab, self.state)
+        spec = stores.registry(self.lab, self.state, USER)
+        assert spec.prepare is not None
+        spec.prepare()
         with spec.log.open("ab") as log:
-            self.process = subprocess.Popen(spec.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = subprocess.Popen(spec.sandbox.words(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         until(self.answers)
 
     def kill(self) -> None:

@@ -27,7 +27,7 @@ from labkit.swarm.shelf import Manifest
 from labkit.treeroot import collect_command
 
 from .fleet import until
-from .shelfrig import Rig, digest_of
+from .shelfrig import USER, Rig, digest_of
 
 pytestmark = pytest.mark.engine
 
@@ -69,7 +69,7 @@ def finish(rig: Rig) -> None:
     rig.push("new", [SHARED, b"old", b"waste 7"])
     wanted |= rig.pull("new")
     rig.kill()
-    asyncio.run(stores.collect(rig.lab, rig.state))
+    asyncio.run(stores.collect(rig.lab, rig.state, USER))
     assert rig.blobs() == wanted
     rig.start()
     assert rig.pull("kept") | rig.pull("new") == wanted and rig.tags() == {"kept", "new"}
@@ -85,7 +85,7 @@ def test_cut_off_before_anything_was_freed(rig: Rig) -> None:
 def test_cut_off_while_it_marks_and_sweeps(rig: Rig, word: str, lines: int) -> None:
     rig.kill()
     before = rig.blobs()
-    command = collect_command(images.tree(), rig.state, address=rig.lab.network.registry)
+    command = collect_command(images.tree(), rig.state, USER, address=rig.lab.network.registry).words()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0) as process:
         assert process.stdout is not None
         fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, PAGE_B)
@@ -143,9 +143,9 @@ def test_what_a_power_cut_leaves_empty(rig: Rig) -> None:
     ):
         assert link.stat().st_size
         link.write_text("")
-    command = collect_command(images.tree(), rig.state, address=rig.lab.network.registry)
-    assert subprocess.run(command, capture_output=True, check=False).returncode == 1
-    asyncio.run(stores.collect(rig.lab, rig.state))
+    command = collect_command(images.tree(), rig.state, USER, address=rig.lab.network.registry)
+    assert subprocess.run(command.words(), capture_output=True, check=False).returncode == 1
+    asyncio.run(stores.collect(rig.lab, rig.state, USER))
     rig.start()
     assert rig.tags() == {"kept", "torn"} and rig.pull("kept") and rig.pull("torn")
     for name in ("hollow", "bare"):
@@ -154,13 +154,13 @@ def test_what_a_power_cut_leaves_empty(rig: Rig) -> None:
 
 def test_a_registry_that_nothing_was_pushed_to(tree: Path, tmp_path: Path) -> None:
     rig = Rig(tmp_path)
-    assert asyncio.run(stores.collect(rig.lab, rig.state)) == 0
+    assert asyncio.run(stores.collect(rig.lab, rig.state, USER)) == 0
 
 
 def test_on_a_disk_that_cannot_be_written(rig: Rig) -> None:
     """It is refused with the place, and what is there can be pulled."""
     rig.kill()
-    data = rig.state.path / "registry"
+    data = rig.state.data / "registry"
     errors: list[SwarmError] = []
 
     def locked() -> None:
@@ -169,7 +169,7 @@ def test_on_a_disk_that_cannot_be_written(rig: Rig) -> None:
         for words in (["--make-rprivate", "/"], ["--bind", data, data], ["-o", "remount,ro,bind", data]):
             subprocess.run(["mount", *words], check=True)
         try:
-            asyncio.run(stores.collect(rig.lab, rig.state))
+            asyncio.run(stores.collect(rig.lab, rig.state, USER))
         except SwarmError as error:
             errors.append(error)
         rig.start()
@@ -200,7 +200,7 @@ def test_the_registry_is_back_whatever_became_of_the_collection(rig: Rig) -> Non
     said: list[Event] = []
 
     async def story() -> None:
-        part = Part(stores.registry(rig.lab, rig.state), said.append)
+        part = Part(stores.registry(rig.lab, rig.state, USER), said.append)
         await part.start()
         try:
             await killed(part, rig.state)
@@ -222,7 +222,7 @@ def test_the_registry_is_back_whatever_became_of_the_collection(rig: Rig) -> Non
         with pytest.raises(SwarmError, match="ended with status -9; every image that is needed") as error:
             async with part.held():
                 assert not part.pid and not rig.answers()
-                doing = asyncio.create_task(stores.collect(rig.lab, rig.state))
+                doing = asyncio.create_task(stores.collect(rig.lab, rig.state, USER))
                 while len(rig.blobs()) > WASTE - 10:  # it stands still once the pipe is full
                     await asyncio.sleep(0.01)
                 os.kill(collector(), signal.SIGKILL)
@@ -242,7 +242,7 @@ def test_the_registry_is_back_whatever_became_of_the_collection(rig: Rig) -> Non
             async with part.held():
                 running += 1
                 assert running == 1 and not part.pid
-                await stores.collect(rig.lab, rig.state)
+                await stores.collect(rig.lab, rig.state, USER)
                 assert running == 1 and not part.pid
                 running -= 1
 

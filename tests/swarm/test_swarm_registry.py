@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ import requests
 from labkit import certs, stores
 from labkit.doctor import probe
 from labkit.errors import SwarmError
+from labkit.sandbox import User, give
 from labkit.state import State
 from labkit.swarm.engine import api, engine
 from labkit.swarm.registry import ensure_image
@@ -28,6 +29,7 @@ pytestmark = pytest.mark.engine
 
 MIRROR = f"{SERVER}:5001"
 HUB = f"{SERVER}:5002"
+USER = User(61184, 61184)
 
 
 def get(state: State, host: str, path: str) -> requests.Response:
@@ -40,7 +42,7 @@ def get(state: State, host: str, path: str) -> requests.Response:
 class Server:
     """A program in the fleet's own network."""
 
-    def __init__(self, fleet: Fleet, command: list[str], log: Path) -> None:
+    def __init__(self, fleet: Fleet, command: Sequence[str], log: Path) -> None:
         with log.open("ab") as file:
             words = ["ip", "netns", "exec", fleet.net, *command]
             self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
@@ -62,8 +64,9 @@ def state(tmp_path: Path) -> State:
 
 
 def start_cache(fleet: Fleet, tree: Path, state: State) -> Server:
-    command = cache_command(tree, state, address=MIRROR, upstream=f"http://{HUB}", resolver="")
-    return Server(fleet, command, state.logs / "cache.log")
+    command = cache_command(tree, state, USER, address=MIRROR, upstream=f"http://{HUB}", resolver="")
+    give(state.data / "cache", USER)
+    return Server(fleet, command.words(), state.logs / "cache.log")
 
 
 @pytest.fixture
@@ -182,7 +185,8 @@ def test_room_is_made_and_what_stays_is_whole(
     """Three pushes under one tag; the images before go, with their blobs, and what is left can be pulled."""
     address = f"{fleet.controller.address.rpartition('.')[0]}.1:5003"
     certs.ensure_registry(state, SERVER)
-    server = Server(fleet, registry_command(tree, state, address=address), state.logs / "registry.log")
+    give(state.data / "registry", USER)
+    server = Server(fleet, registry_command(tree, state, USER, address=address).words(), state.logs / "registry.log")
     try:
         with fleet.trusting(address, state.ca):
             fleet.blade("blade3").reboot("blade3g")
@@ -194,17 +198,19 @@ def test_room_is_made_and_what_stays_is_whole(
                     with tar.open("ab") as file:
                         file.write(os.urandom(1 << 20))
                     ensure_image(client, tar, reference=f"{address}/app:labkit", changes=[f"EXPOSE {number}"])
-            manifests = list(read_shelf(state.path / "registry"))
+            manifests = list(read_shelf(state.data / "registry"))
             assert len(manifests) == 3
             goes = [verdict.manifest for verdict in judge_images(manifests, set()) if verdict.goes]
             assert len(goes) == 2
             assert fleet.inside(lambda: [delete(state, address, one.digest) for one in goes]) == [202, 202]
             server.stop()
-            blobs = state.path / "registry/docker/registry/v2/blobs"
+            blobs = state.data / "registry/docker/registry/v2/blobs"
             before = stores.size_of(blobs)
-            subprocess.run(collect_command(tree, state, address=address), check=True, capture_output=True)
+            subprocess.run(collect_command(tree, state, USER, address=address).words(), check=True, capture_output=True)
             assert before > stores.size_of(blobs) > 0
-            server = Server(fleet, registry_command(tree, state, address=address), state.logs / "registry.log")
+            server = Server(
+                fleet, registry_command(tree, state, USER, address=address).words(), state.logs / "registry.log"
+            )
             until(lambda: fleet.inside(lambda: answers(state, address, "/v2/")), 30)
             fleet.blade("blade3").reboot("blade3h")
             with engine(fleet.blade("blade3").sock) as client:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from labkit.swarm import cluster
 from labkit.swarm.compose import export
 from labkit.swarm.engine import api, engine
 from labkit.swarm.judge import ServiceState
+from labkit.swarm.node import read_time
 from labkit.swarm.probe import Answer, probe
 from labkit.swarm.registry import ensure_image
 from labkit.swarm.service import ensure_service, look, read, remove_service, roll_back, watch
@@ -31,6 +33,7 @@ from .fleet import REGISTRY, SERVER, Fleet, until
 pytestmark = pytest.mark.engine
 
 PORT = 8080
+ENDS = ("failed", "rejected", "complete")
 
 
 @pytest.fixture
@@ -128,21 +131,105 @@ def refused(fleet: Fleet, spec: ServiceSpec, timeout_s: float) -> str:
 
 
 def test_why_a_service_does_not_run(swarm: Fleet, spec: ServiceSpec) -> None:
-    with causes("image-missing") as error:
-        start(swarm, replace(spec, image=f"{REGISTRY}/nothing:1"), 6)
-    said = error.value.what
-    assert said.startswith("service 'web' has 0 of 3 replicas after 6 s: image missing: blade")
-    assert said.endswith(f"could not fetch {REGISTRY}/nothing:1 from its registry")
     with causes("no-suitable-node") as error:
         start(swarm, replace(spec, name="far", constraints=("node.labels.slot==9",)), 3)
     assert "no suitable node: scheduling constraints not satisfied on 3 nodes" in error.value.what
     said = refused(swarm, replace(spec, name="fat", reserved_mib=1 << 20, memory_mib=1 << 20), 3)
     assert "no suitable node: insufficient resources on 3 nodes" in said
+
+
+def crash(fleet: Fleet, spec: ServiceSpec) -> None:
+    """Run a service whose replicas die, and see that this is told soon after the third death, not when time is up."""
+    try:
+        start(fleet, spec, 420)
+    finally:
+        told = time.time()
+        with engine(fleet.controller.sock) as client:
+            states = [task["Status"] for task in api(client).tasks({"service": spec.name})]
+            remove_service(client, spec.name)
+        ended = sorted(read_time(one["Timestamp"]) for one in states if one["State"] in ENDS)
+        print(f"{spec.name}: told {told - ended[2]:.1f} s after its third death")
+        assert told - ended[2] < 30
+
+
+def test_replicas_that_die_are_told_with_their_last_words(swarm: Fleet, spec: ServiceSpec) -> None:
+    def dying(name: str, script: str) -> ServiceSpec:
+        return replace(spec, name=name, ports=(), replicas=2, command=("/bin/sh", "-c", script))
+
+    # As process 1 of its container the shell itself is spared its own signals (pid_namespaces(7)).
+    with causes("program-crashes") as fault:
+        crash(swarm, dying("fault", "echo oh no; sh -c 'kill -SEGV $$'; exit $?"))
+    with causes("replica-ended") as own:
+        crash(swarm, dying("own", "echo first >&2; echo oh no; exit 1"))
+    with causes("program-missing") as missing:
+        crash(swarm, dying("missing", "echo oh no; no-such-thing"))
+    with causes("replica-ended") as done:
+        crash(swarm, dying("done", "echo oh no"))
+    for error, name, said in (
+        (fault, "fault", "status 139: segmentation fault (signal 11)"),
+        (own, "own", "status 1: the program's own error"),
+        (missing, "missing", "status 127: its program, or one that it runs, was not found"),
+        (done, "done", "ended by itself with status 0"),
+    ):
+        told = str(error.value)
+        print(told)
+        assert told.startswith(f"service '{name}' does not come up: replicas ended 3 times in the same way, on ")
+        assert said in told and "last lines of its log:" in told and "  oh no\n" in told
+        assert f"docker service logs {name}" in told
+
+
+def test_a_program_that_is_none_is_told(swarm: Fleet, spec: ServiceSpec) -> None:
+    with causes("program-missing") as error:
+        crash(swarm, replace(spec, name="none", ports=(), command=("/bin/nothing",)))
+    assert "its program /bin/nothing was not found" in error.value.what and "no such file" in error.value.what
+    with causes("program-missing") as error:
+        crash(swarm, replace(spec, name="folder", ports=(), command=("/www",)))
+    assert "its program /www cannot be executed (status 126)" in error.value.what
+
+
+def test_an_image_that_cannot_be_had_is_told(swarm: Fleet, spec: ServiceSpec) -> None:
+    """With the registry's own words: the swarm hears of a node that there is no such image, whatever the reason."""
+    with causes("image-missing") as error:
+        crash(swarm, replace(spec, name="pull", image=f"{REGISTRY}/nothing:1"))
+    told = str(error.value)
+    print(told)
+    assert f"image missing: the node could not fetch {REGISTRY}/nothing:1 from its registry" in told
+    assert "on 3 blades (blade1, blade2, blade3)" in told
+    assert "hears: " in told and "unknown" in told and "correct the image's name or tag" in told
+    with causes("image-missing") as error:
+        crash(swarm, replace(spec, name="closed", image=f"{swarm.controller.address}:5001/web:1"))
+    told = str(error.value)
+    print(told)
+    assert "connection refused" in told and "is its registry up" in told
+
+
+def test_one_sick_blade_is_named(swarm: Fleet, spec: ServiceSpec) -> None:
+    script = 'test "$(hostname)" = sick.blade2 && { echo no disk here; exit 9; }; exec sleep 1000'
+    once = replace(spec, name="sick", replicas=None, ports=(), hostname="sick.{{.Node.Hostname}}")
     with causes("replica-ended") as error:
-        start(swarm, replace(spec, name="dead", ports=(), command=("/bin/sh", "-c", "exit 3")), 6)
-    assert "ended with status 3" in error.value.what
-    said = refused(swarm, replace(spec, name="none", ports=(), command=("/bin/nothing",)), 6)
-    assert "/bin/nothing" in said and "no such file" in said
+        crash(swarm, replace(once, command=("/bin/sh", "-c", script)))
+    told = error.value.what
+    print(told)
+    assert "on 1 blade (blade2): the replica ended with status 9" in told and "no disk here" in told
+    assert "while 2 of 3 run on 2 blades (blade1, blade3)" in told
+
+
+def test_what_moves_and_stops_in_order_does_not_die(swarm: Fleet, spec: ServiceSpec) -> None:
+    """Updates, fewer replicas and a node that is emptied, one after the other, with programs that end with a fault when
+    they are told to stop."""
+    script = "trap 'exit 7' QUIT; while :; do sleep 0.1; done"
+    stubborn = replace(spec, ports=(), command=("/bin/sh", "-c", script))
+    with engine(swarm.controller.sock) as client:
+        for number in range(4):
+            ensure_service(client, replace(stubborn, env={"N": str(number)}))
+            assert watch(client, "web", 60).running == 3
+        ensure_service(client, replace(stubborn, env={"N": "3"}, replicas=1))
+        assert watch(client, "web", 60).running == 1
+        node = next(node for node in cluster.nodes(client) if node.blade in look(client, "web").places.values())
+        cluster.drain(client, node.id)
+        until(lambda: node.blade not in look(client, "web").places.values())
+        state = watch(client, "web", 60)
+    assert state.running == 1 and state.deaths == ()
 
 
 def test_a_taken_port_is_named(swarm: Fleet, spec: ServiceSpec) -> None:
@@ -170,7 +257,7 @@ def test_what_is_wrong_on_a_node_is_told(swarm: Fleet, spec: ServiceSpec) -> Non
     alone = replace(spec, replicas=1, ports=(), configs=())
     hungry = ("/bin/busybox", "tail", "-c", f"{64 << 20}", "/dev/zero")
     with causes("out-of-memory"):
-        start(swarm, replace(alone, name="hungry", command=hungry, memory_mib=16, reserved_mib=8), 6)
+        start(swarm, replace(alone, name="hungry", command=hungry, memory_mib=16, reserved_mib=8), 60)
     with causes("folder-missing"):
         start(swarm, replace(alone, name="bound", mounts=(Mount("/data", "bind", "/nothing"),)), 4)
     nfs = {"type": "nfs", "o": f"addr={SERVER},soft,timeo=10,retrans=1", "device": ":/nothing"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +13,13 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from labkit import labfile
+from labkit.errors import ParameterError
 from labkit.secret import Secret
 from labkit.swarm.compose import Deployed, duration, export
 from labkit.swarm.judge import ServiceState, explain_task, judge_service
 from labkit.swarm.node import Node, Task
+from labkit.swarm.published import check_port, port_beside, taken_ports
 from labkit.swarm.spec import (
     CONTENT,
     ConfigFile,
@@ -25,6 +29,8 @@ from labkit.swarm.spec import (
     ServiceSpec,
     config_body,
     config_name,
+    endpoint_body,
+    mesh_ports,
     secret_body,
     secret_name,
     service_body,
@@ -294,7 +300,7 @@ def test_an_old_failure_explains_nothing() -> None:
     assert judged(failed, task(1, "starting"), task(2)).reason == "starting on blade1"
     assert judged(failed, task(1), task(2)).reason == ""
     assert judged(failed, task(1), task(2), update="rollback_completed", asked="another").reason == (
-        "swarm gave up the update and took it back: the replica on blade1 ended with status 1"
+        "swarm gave up the update and took it back: the replica on blade1 ended with status 1: the program's own error"
     )
 
 
@@ -305,8 +311,8 @@ def test_an_update_on_its_way_back_says_why_and_what_it_waits_for() -> None:
     back = judged(bad, task(1), heir, old, update="rollback_started", asked="another")
     assert back.failed and not back.given_up and not back.converged
     assert back.reason == (
-        "swarm gave up the update and is taking it back: the replica on blade1 ended with status 4; "
-        "now waiting on blade2 for its predecessor to stop on blade3"
+        "swarm gave up the update and is taking it back: the replica on blade1 ended with status 4: the program's own "
+        "error; now waiting on blade2 for its predecessor to stop on blade3"
     )
     assert not judged(task(1), heir, update="updating").failed
 
@@ -342,7 +348,9 @@ def test_what_a_replica_that_is_ready_waits_for() -> None:
 def test_the_newest_failure_counts() -> None:
     first = task(1, "rejected", desired="shutdown", error="No such image: i", created=1)
     last = replace(first, id="t9", state="failed", error="task: non-zero exit (2)", created=9)
-    assert judged(last, first, task(1, "pending", node="")).reason == "the replica on blade1 ended with status 2"
+    assert judged(last, first, task(1, "pending", node="")).reason == (
+        "the replica on blade1 ended with status 2: the program's own error"
+    )
 
 
 @pytest.mark.parametrize(
@@ -364,7 +372,8 @@ def test_the_newest_failure_counts() -> None:
         ("task: non-zero exit (137): dockerexec: unhealthy container",
          "unhealthy: the replica on blade1 did not pass its health check"),
         ("task: non-zero exit (137)",
-         "the replica on blade1 ended with status 137: it needs more memory than its limit, or was killed"),
+         "the replica on blade1 ended with status 137: killed (signal 9): it needs more memory than its limit, or was "
+         "killed by somebody"),
         ("", "the replica on blade1 ended by itself"),
         ("something new", "something new on blade1"),
     ],
@@ -383,3 +392,71 @@ def test_an_image_of_docker_hub_says_so(image: str) -> None:
 def test_a_replica_that_stopped_in_order_because_it_was_sick() -> None:
     sick = task(1, "complete", container={"Image": "i", "Healthcheck": {"Test": ["CMD", "false"]}})
     assert explain_task(sick, "i", "blade1").startswith("unhealthy: the replica on blade1 did not pass")
+
+
+# --- what no engine is asked for --------------------------------------------------------------------------------------
+
+VIRTUAL = labfile.parse("blades: [{name: blade1}]\n", Path("lab.yaml"))
+REAL = labfile.parse(
+    """
+chassis: {kind: ipmi}
+network: {kind: interface, interface: eth1, subnet: 10.0.40.0/24, server: 10.0.40.2, tls: true}
+storage: {share: true, cache: true}
+bmc: {password_file: bmc}
+blades: [{name: red1, bmc: {address: 10.0.41.11}, macs: ["00:25:90:aa:00:11"]}]
+""",
+    Path("lab.yaml"),
+)
+
+
+@pytest.mark.parametrize("port", [0, -1, 65536, 99999, 10**30, True, False, 80.0, "8080", "abc", None, float("nan")])
+def test_what_is_no_port_is_refused(port: Any) -> None:
+    for wrong in (replace(SPEC, ports=((port, 80),)), replace(SPEC, ports=((8081, 81), (8080, port)))):
+        with pytest.raises(ParameterError, match="port of service 'nginx' is") as caught:
+            wrong.check()
+        assert caught.value.fix == "a number from 1 to 65535"
+
+
+def test_what_a_service_may_publish() -> None:
+    for right in (
+        SPEC,
+        replace(SPEC, ports=()),
+        replace(SPEC, ports=((1, 1), (65535, 65535))),
+        replace(SPEC, replicas=None),
+    ):
+        right.check()
+    for port in (2377, 7946):
+        with pytest.raises(ParameterError, match=f"is {port}, and that is for swarm's") as caught:
+            replace(SPEC, ports=((port, 80),)).check()
+        assert caught.value.fix == "a number from 1 to 65535 that is none of 2377, 7946"
+    with pytest.raises(ParameterError, match="publishes port 8080 twice"):
+        replace(SPEC, ports=((8080, 80), (8080, 81))).check()
+
+
+@pytest.mark.parametrize("replicas", [0, -1, True, 1.0, "2"])
+def test_a_service_of_no_replicas_is_refused(replicas: Any) -> None:
+    with pytest.raises(ParameterError, match="cannot have .* replicas"):
+        replace(SPEC, replicas=replicas).check()
+
+
+def test_a_port_of_the_labs_own_is_not_published() -> None:
+    """A virtual lab's servers are on no node; in a real one they are beside the first manager's engine."""
+    assert sorted(taken_ports(VIRTUAL)) == [22, 53, 2377, 5355, 7946]
+    assert sorted(taken_ports(REAL)) == [22, 53, 80, 443, 2049, 2377, 5000, 5001, 5355, 7946]
+    with pytest.raises(ParameterError, match="the published port is 5000, and that is for the lab's registry"):
+        check_port(5000, taken_ports(REAL))
+    check_port(5000, taken_ports(VIRTUAL))
+
+
+@pytest.mark.parametrize(
+    ("port", "beside"), [(8080, 8081), (21, 23), (2376, 2378), (65535, 65534), (65534, 65535), (1, 2)]
+)
+def test_the_port_beside_is_free(port: int, beside: int) -> None:
+    assert port_beside(port, VIRTUAL) == beside
+
+
+def test_only_the_mesh_makes_a_service_anew_for_another_port() -> None:
+    there = {"Mode": "vip", "Ports": [{"Protocol": "tcp", "TargetPort": 80, "PublishedPort": 8080}]}
+    assert mesh_ports(there) == mesh_ports(endpoint_body(SPEC)) == {("tcp", 8080, 80)}
+    assert mesh_ports(endpoint_body(replace(SPEC, ports=((8081, 80),)))) != mesh_ports(there)
+    assert mesh_ports(endpoint_body(replace(SPEC, publish="host"))) == mesh_ports(None) == frozenset()

@@ -16,13 +16,14 @@ from pathlib import Path
 
 import pytest
 
-from labkit import authoring, client, labfile, parts, up
+from labkit import authoring, client, events, labfile, parts, up
 from labkit.chassis import bmc, network, power
 from labkit.chassis.virtual import VirtualChassis
 from labkit.images import ensure, store, tools
 from labkit.lab import Bmc, NetworkKind
 from labkit.netboot import ports
 from labkit.plan import BaseConfig, BootSecrets, plan
+from labkit.sandbox import ROOT, Sandbox
 from labkit.secret import Secret
 from labkit.state import State
 from labkit.ui.choosers import choose_blades
@@ -77,7 +78,7 @@ def _(patch: Patch) -> object:
 def _(patch: Patch) -> object:
     async def nothing(blade: object) -> None: ...
 
-    chassis = VirtualChassis(LAB, State(patch.folder), "tcg", lambda event: None, nothing)
+    chassis = VirtualChassis(LAB, State(patch.folder), ROOT, "tcg", lambda event: None, nothing)
     return asyncio.run(chassis.press(9, "power", 1))
 
 
@@ -196,8 +197,36 @@ def _(patch: Patch) -> object:
     async def never() -> bool:
         return False
 
-    spec = parts.PartSpec(name="bootd", command=["sh", "-c", "echo no; exit 1"], log=patch.folder / "log", ready=never)
+    sandbox = Sandbox(("sh", "-c", "echo no; exit 1"))
+    spec = parts.PartSpec(name="bootd", sandbox=sandbox, log=patch.folder / "log", ready=never)
     return asyncio.run(parts.Part(spec, lambda event: None).start())
+
+
+@case("part-loops")
+def _(patch: Patch) -> object:
+    running = patch.running([])
+
+    async def die(times: int) -> None:
+        told: list[events.Event] = []
+        enough = asyncio.Event()
+
+        def emit(event: events.Event) -> None:
+            told.append(dataclasses.replace(event, seq=len(told) + 1, time=time.time()))
+            running.state.events.write_text("".join(events.encode(one) + "\n" for one in told))
+            if sum(isinstance(one, events.Part) and one.state == "died" for one in told) == times:
+                enough.set()
+
+        sandbox = Sandbox(("sh", "-c", "echo $$: no; exit 1"))
+        spec = parts.PartSpec(name="bootd", sandbox=sandbox, log=patch.folder / "log")
+        part = parts.Part(spec, emit)
+        await part.start()
+        await enough.wait()
+        await part.stop()
+
+    began = time.time()
+    asyncio.run(die(3))
+    client.wait_blades(running, [BLADE], timeout_s=0, since=began)
+    return None
 
 
 # --- the lab, its file, its parameters, the notebook ------------------------------------------------------------------
