@@ -23,7 +23,7 @@ Done = subprocess.CompletedProcess[str]
 HEARS = ("bootd", "swarmd", "registry", "registry-push", "bmc1", "bmc2", "bmc3")
 """The parts that hear packets, or what came in them."""
 VERBS = (
-    "status", "doctor", "why", "why blade1", "power status", "events", "events blade2", "swarm", "swarm prune",
+    "status", "doctor", "why blade1", "power status", "events", "events blade2", "swarm", "swarm prune",
     "swarm gc",
     "swarm managers", "explain blade1", "images", "boot-report", "ssh blade2 true", "console blade1 --log", "replay",
 )  # fmt: skip
