@@ -232,7 +232,7 @@ def ensure_lab(
     return RunningLab(lab, state, found=False)
 
 
-KEPT = ("LABKIT_CACHE", "http_proxy", "https_proxy", "no_proxy")
+KEPT = ("LABKIT_CACHE", "LABKIT_DATA", "http_proxy", "https_proxy", "no_proxy")
 """What sudo would take out of the environment, and a lab that comes up needs."""
 
 

@@ -21,9 +21,11 @@ from typing import Any
 
 from labkit import authoring, faults, rpc
 from labkit.errors import PlanError
+from labkit.events import Emitter
 from labkit.handover import take
 from labkit.lab import Blade, Lab
 from labkit.plan import BaseConfig
+from labkit.vital import Vital
 
 LARGEST_B = 64 << 20
 WAIT_S = 60.0
@@ -70,7 +72,8 @@ async def _serve(lab: Lab, sock: socket.socket) -> None:
 def main() -> int:
     """Serve until SIGTERM."""
     sock = socket.socket(fileno=rpc.parse_fds(os.environ["LABKIT_FDS"])["control"])
-    asyncio.run(_serve(take(Lab), sock))
+    emit = Emitter(int(os.environ["LABKIT_EVENTS_FD"]))
+    Vital("configd", emit).run(_serve(take(Lab), sock))
     return 0
 
 

@@ -9,11 +9,14 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.lab.person import Person
 
 R = TypeVar("R", pytest.TestReport, pytest.CollectReport)
 
@@ -62,6 +65,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def _kinds(item: pytest.Item) -> list[str]:
     return [mark.name for mark in item.iter_markers() if mark.name in NEEDS]
+
+
+@pytest.fixture(scope="session")
+def person() -> Iterator[Person]:
+    """An ordinary user with sudo, who has a clone of his own."""
+    from tests.lab.person import ordinary_user
+
+    with ordinary_user() as person:
+        yield person
 
 
 @pytest.hookimpl(wrapper=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -10,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from labkit import answers, certs, labfile, rpc, shares
+from labkit import answers, certs, labfile, rpc, shares, up
 from labkit.answers import Listener, ask_all, silent
+from labkit.cli import main
 from labkit.state import State
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -136,3 +138,30 @@ def test_nfs(monkeypatch: pytest.MonkeyPatch) -> None:
 
     asyncio.run(asking())
     assert "Connect call failed" in ask(lambda: answers._nfs(HOST)) or "refused" in ask(lambda: answers._nfs(HOST))
+
+
+@pytest.mark.parametrize(
+    ("changed", "status", "shown"),
+    [
+        ({}, 0, "parts: bootd 7, swarmd 8\n\n"),
+        ({"answers": {"bootd": {"HTTP": "", "TFTP": "nothing within 3 s"}, "swarmd": {"control": ""}}}, 1,
+         "parts: bootd 7, swarmd 8\nbootd: TFTP does not answer (nothing within 3 s)\n\n"),
+        ({"parts": {"bootd": 7, "swarmd": 0}}, 1, "parts: bootd 7, swarmd DOWN\n\n"),
+        ({"unwritten": "2 events: No space left on device"}, 1, "\nunwritten: 2 events: No space left on device\n\n"),
+    ],
+)  # fmt: skip
+def test_status_tells_and_has_a_status_for_scripts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    changed: dict[str, object], status: int, shown: str,
+) -> None:  # fmt: skip
+    (tmp_path / "lab.yaml").write_text("name: lab\nblades:\n  - name: blade1\n")
+    well = {
+        "name": "lab", "lab": str(tmp_path / "lab.yaml"), "accelerator": "tcg", "parts": {"bootd": 7, "swarmd": 8},
+        "answers": {"bootd": {"HTTP": "", "TFTP": ""}, "swarmd": {"control": ""}}, "unwritten": "",
+    }  # fmt: skip
+    monkeypatch.setattr(up, "status", lambda state, ask=False: {**well, **changed})
+    words = ["--lab", str(tmp_path / "lab.yaml"), "--state", str(tmp_path / "state"), "status"]
+    assert main(words) == status
+    assert shown in capsys.readouterr().out
+    assert main([*words, "--json"]) == status
+    assert json.loads(capsys.readouterr().out)["parts"] == {**well, **changed}["parts"]

@@ -54,6 +54,22 @@ def only(lab: Lab, **changed: Any) -> Finding:
     return finding
 
 
+@pytest.mark.parametrize("part", ["bootd", "registry", "engine"])
+def test_a_part_that_does_not_answer(part: str) -> None:
+    heard = {"swarmd": {"control": ""}, part: {"TFTP": "nothing within 3 s", "HTTP": ""}}
+    found = only(VIRTUAL, is_up=True, parts={"bootd": 3, "swarmd": 4, "registry": 5, "engine": 6}, heard=heard)
+    assert (found.check, found.state) == ("lab", BAD)
+    assert found.what == f"{part} runs, and TFTP does not answer (nothing within 3 s)"
+    assert f"read logs/{part}.log" in found.fix and ("within a minute it is started anew" in found.fix) == (
+        part != "engine"
+    )
+
+
+def test_events_that_are_not_written() -> None:
+    found = only(VIRTUAL, is_up=True, unwritten="3 events: No space left on device")
+    assert found.state == BAD and "3 events: No space left on device" in found.what and "make room" in found.fix
+
+
 def test_all_is_well(real: Lab) -> None:
     for lab in (VIRTUAL, real):
         found = examine(lab, WELL)

@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.lab.front_door import FRONT_DOOR, FrontDoor, new_lab
+from tests.lab.person import Person
 
 from .jupyter import SHOTS, workbook
 
@@ -38,11 +39,12 @@ BOOKS = {
 
 
 @pytest.fixture(scope="session")
-def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontDoor]:
-    with new_lab(tmp_path_factory.mktemp("b"), LAB) as door:
+def door(person: Person) -> Iterator[FrontDoor]:
+    with new_lab(person.folder("b"), LAB, person) as door:
         shutil.copytree(FRONT_DOOR.parent / "notebooks", door.folder / "notebooks")
         for name, sources in BOOKS.items():
             (door.folder / "notebooks" / f"{name}.ipynb").write_text(json.dumps(book(*sources)))
+        door.own()
         assert door("up", timeout_s=180).returncode == 0
         yield door
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit.workbook.chapters import source_of
-from tests.lab.front_door import FRONT_DOOR, FrontDoor
+from tests.lab.front_door import FrontDoor
 
 DIGESTS = "02a1c006"
 ARTIFACTS: Mapping[str, tuple[str, ...]] = {
@@ -91,8 +91,8 @@ def run_headless(door: FrontDoor, chapter: str, **parameters: object) -> Path:
     target = door.folder / f"headless-{chapter}.ipynb"
     given = [word for name, value in parameters.items() for word in ("-p", name, json.dumps(value))]
     done = subprocess.run(
-        [str(FRONT_DOOR.parent / ".venv/bin/papermill"), f"{chapter}.ipynb", str(target), *given],
-        env=door.environment, cwd=FRONT_DOOR.parent / "notebooks", capture_output=True, text=True, timeout=900,
+        [*door.prefix, str(door.root / ".venv/bin/papermill"), f"{chapter}.ipynb", str(target), *given],
+        env=door.environment, cwd=door.root / "notebooks", capture_output=True, text=True, timeout=900,
         check=False, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]

@@ -36,8 +36,8 @@ def workbook(door: FrontDoor) -> Iterator[str]:
     environment = {**door.environment, "JUPYTER_TOKEN": TOKEN, "HOME": str(door.folder)}
     with (door.folder / "jupyter.log").open("wb") as log:
         server = subprocess.Popen(
-            [FRONT_DOOR, "workbook", "--port", str(port)], env=environment, cwd=door.folder, stdin=subprocess.DEVNULL,
-            stdout=log, stderr=log, start_new_session=True,
+            [*door.prefix, door.script, "workbook", "--port", str(port)], env=environment, cwd=door.folder,
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
     address = f"http://127.0.0.1:{port}"
     try:

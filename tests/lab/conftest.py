@@ -1,4 +1,4 @@
-"""One warm lab for the tests of the whole: three blades, over TFTP and over HTTP, by ``./lab run`` itself."""
+"""One warm lab for the tests of the whole: three blades, by ``./lab run``, as an ordinary user."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Iterator
 import pytest
 
 from .front_door import FrontDoor, new_lab
+from .person import Person
 
 
 @pytest.fixture(scope="session")
-def front_door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontDoor]:
-    with new_lab(tmp_path_factory.mktemp("lab")) as door:
+def front_door(person: Person) -> Iterator[FrontDoor]:
+    with new_lab(person.folder("lab"), person=person) as door:
         yield door
 
 

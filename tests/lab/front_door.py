@@ -12,6 +12,8 @@ from pathlib import Path
 from labkit.client import RunningLab, connect
 from labkit.state import State
 
+from .person import Person
+
 FRONT_DOOR = Path(__file__).resolve().parents[2] / "lab"
 
 LAB = """\
@@ -30,10 +32,25 @@ blades:
 
 @dataclass(frozen=True)
 class FrontDoor:
-    """``./lab`` with a lab of the tests' own; ``prefix`` is what runs it somewhere else."""
+    """``./lab`` with a lab of the tests' own; ``prefix`` is what runs it somewhere else, or as ``person``."""
 
     folder: Path
     prefix: tuple[str, ...] = ()
+    person: Person | None = None
+
+    @property
+    def root(self) -> Path:
+        """The checkout that is used."""
+        return self.person.clone if self.person is not None else FRONT_DOOR.parent
+
+    @property
+    def script(self) -> Path:
+        return self.root / "lab"
+
+    def own(self) -> None:
+        """What tests have put into the folder belongs to who uses it."""
+        if self.person is not None:
+            self.person.own(self.folder)
 
     @property
     def state(self) -> Path:
@@ -45,14 +62,14 @@ class FrontDoor:
 
     def __call__(self, *words: str, timeout_s: float = 900) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*self.prefix, FRONT_DOOR, *words], env=self.environment, cwd=self.folder, capture_output=True, text=True,
+            [*self.prefix, self.script, *words], env=self.environment, cwd=self.folder, capture_output=True, text=True,
             timeout=timeout_s, check=False, stdin=subprocess.DEVNULL,
         )  # fmt: skip
 
     def start(self, *words: str, stderr: int | None = None) -> subprocess.Popen[str]:
         """Begin it in a session of its own, with its output to be read."""
         return subprocess.Popen(
-            [*self.prefix, FRONT_DOOR, *words], env=self.environment, cwd=self.folder, stdin=subprocess.DEVNULL,
+            [*self.prefix, self.script, *words], env=self.environment, cwd=self.folder, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=stderr, text=True, start_new_session=True,
         )  # fmt: skip
 
@@ -67,7 +84,7 @@ class FrontDoor:
         merged = {**self.environment, **environment}
         files = [f"{notebooks}/{chapter}.ipynb", str(self.folder / f"{chapter}.out.ipynb")]
         return subprocess.run(
-            [FRONT_DOOR.parent / ".venv/bin/papermill", "--no-progress-bar", *files, *words],
+            [*self.prefix, self.root / ".venv/bin/papermill", "--no-progress-bar", *files, *words],
             env={name: value for name, value in merged.items() if value}, cwd=cwd, capture_output=True, text=True,
             timeout=timeout_s, check=False, stdin=subprocess.DEVNULL,
         )  # fmt: skip
@@ -107,10 +124,11 @@ class FrontDoor:
 
 
 @contextmanager
-def new_lab(folder: Path, text: str = LAB) -> Iterator[FrontDoor]:
-    """A lab that nobody has brought up yet, taken down whatever happens."""
+def new_lab(folder: Path, text: str = LAB, person: Person | None = None) -> Iterator[FrontDoor]:
+    """A lab that nobody has brought up yet, taken down whatever happens; of root's, or of somebody else's."""
     (folder / "lab.yaml").write_text(text)
-    door = FrontDoor(folder)
+    door = FrontDoor(folder, person.prefix if person is not None else (), person)
+    door.own()
     try:
         yield door
     finally:

@@ -23,6 +23,7 @@ QUIET = [one.name for one in BOOK if one.name != "05-day-two"]
 def clone(front_door: FrontDoor) -> Path:
     """The warm lab's folder as a clone has it: ``lab.yaml``, and the notebooks beside it."""
     shutil.copytree(NOTEBOOKS, front_door.folder / "notebooks")
+    front_door.own()
     return front_door.folder
 
 
@@ -41,12 +42,13 @@ def test_each_chapter_runs_with_its_defaults(
 
 
 def test_from_anywhere_the_lab_has_to_be_named(
-    first_run: subprocess.CompletedProcess[str], front_door: FrontDoor, tmp_path: Path
+    first_run: subprocess.CompletedProcess[str], front_door: FrontDoor
 ) -> None:
-    done = front_door.papermill("02-ignition-authoring", tmp_path, str(NOTEBOOKS))
+    notebooks = str(front_door.root / "notebooks")
+    done = front_door.papermill("02-ignition-authoring", Path("/"), notebooks)
     assert done.returncode == 0, done.stderr[-3000:]
     for chapter in ("00-start", "02-ignition-authoring"):
-        done = front_door.papermill(chapter, tmp_path, str(NOTEBOOKS), LABKIT_LAB="")
+        done = front_door.papermill(chapter, Path("/"), notebooks, LABKIT_LAB="")
         assert done.returncode != 0
         assert "no lab.yaml here" in done.stderr and "LABKIT_LAB=" in done.stderr and "--lab" not in done.stderr
 

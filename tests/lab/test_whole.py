@@ -224,7 +224,7 @@ def test_another_port_ends_with_the_page_at_that_one(first_run: Done, front_door
 
 def test_day_two_on_the_warm_lab(first_run: Done, front_door: FrontDoor) -> None:
     """A reboot, a pulled plug, maintenance, an update and the way back; the list is in order at the end."""
-    done = front_door.papermill("05-day-two", FRONT_DOOR.parent, "notebooks")
+    done = front_door.papermill("05-day-two", front_door.root, "notebooks")
     assert done.returncode == 0, done.stderr[-3000:]
     listed = front_door("swarm", "nodes", timeout_s=60).stdout
     members = [line.split() for line in listed.splitlines() if line.startswith(("blade", "controller"))]
