@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -39,7 +40,9 @@ def checked(done: subprocess.CompletedProcess[str]) -> str:
 @pytest.mark.notebook
 def test_the_front_door_opens_from_nothing(suite: Suite) -> None:
     checked(suite("mkdir", LAB_FOLDER))
-    (suite.root / LAB_FOLDER[1:] / "lab.yaml").write_text(LAB)
+    folder = suite.root / LAB_FOLDER[1:]
+    (folder / "lab.yaml").write_text(LAB)
+    os.chown(folder / "lab.yaml", folder.stat().st_uid, folder.stat().st_gid)
     said = checked(suite(f"{HOME}/labkit/lab", "run", folder=LAB_FOLDER, timeout_s=1200))
     [row] = [line.split() for line in said.splitlines() if line.startswith("blade1")]
     assert row[-1] == "200" and "ready" in row
