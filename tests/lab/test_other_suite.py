@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from labkit.state import State
-from tests.lab.other_suite import CHECKOUT, HOME, Suite, codename, entered, other_suite
+from tests.lab.other_suite import HOME, Suite, codename, entered, other_suite
+from tests.lab.person import ROOT
 
 LAB = """\
 name: other-suite
@@ -101,7 +102,7 @@ with entered(Path({str(small)!r})) as suite:
     sys.stdin.read()
 """
     with subprocess.Popen(
-        [sys.executable, "-c", script], cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", script], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as tests:
         assert tests.stdout is not None
         assert tests.stdout.readline() == b"entered\n"
