@@ -45,17 +45,25 @@ def _mount(source: str, target: str, kind: str = "", flags: int = 0, data: str =
 
 
 def _pivot(root: str) -> None:
-    """Make ``root`` the root and the old one unreachable. A container runtime would find the way out of a chroot."""
+    """Make ``root`` the root, with the old one below ``/oldroot`` until `_let_go`."""
     os.chdir(root)
     Path("oldroot").mkdir()
     _checked("pivot_root", _libc.syscall(SYS_PIVOT_ROOT, b".", b"oldroot"))
     os.chdir("/")
+
+
+def _let_go() -> None:
+    """Make the old root unreachable. A container runtime would find the way out of a chroot."""
     _checked("unmounting the old root", _libc.umount2(b"/oldroot", MNT_DETACH))
     Path("/oldroot").rmdir()
 
 
 def _enter_tree(tree: Spec, user: Spec) -> None:
+    """Have the tree as the root. Its names are used from inside alone: a link of it would lead into this machine."""
     copies = {inside: Path(outside).read_bytes() for inside, outside in tree.copies.items()}
+    lent = {**tree.binds, **tree.sees}
+    places = {"/dev": "/dev", "/sys/fs/cgroup": "/sys/fs/cgroup", **lent}
+    held = {inside: os.open(outside, os.O_PATH | os.O_CLOEXEC) for inside, outside in places.items()}
     Path(tree.work).mkdir(parents=True, exist_ok=True)
     _mount("tmpfs", tree.work, "tmpfs", data="mode=755")
     os.chdir(tree.work)  # relative names from here: overlayfs takes colons and commas in paths for its own
@@ -63,24 +71,23 @@ def _enter_tree(tree: Spec, user: Spec) -> None:
         Path(name).mkdir(mode=0o755)
     Path("lower").symlink_to(tree.path)
     _mount("overlay", "root", "overlay", data="lowerdir=lower,upperdir=upper,workdir=work")
-    _mount("proc", "root/proc", "proc")
-    _mount("/dev", "root/dev", flags=MS_BIND | MS_REC)
-    _mount("tmpfs", "root/run", "tmpfs", data="mode=755")
+    _pivot("root")
+    _mount("proc", "/proc", "proc")
+    _mount("tmpfs", "/run", "tmpfs", data="mode=755")
     # A fresh sysfs belongs to the network namespace it is mounted in; the control groups are the host's.
-    _mount("sysfs", "root/sys", "sysfs")
-    _mount("/sys/fs/cgroup", "root/sys/fs/cgroup", flags=MS_BIND | MS_REC)
-    for inside, outside in {**tree.binds, **tree.sees}.items():
-        Path(f"root{inside}").mkdir(parents=True, exist_ok=True)
-        _mount(outside, f"root{inside}", flags=MS_BIND)
+    _mount("sysfs", "/sys", "sysfs")
+    for inside, descriptor in held.items():
+        Path(inside).mkdir(parents=True, exist_ok=True)
+        _mount(f"/proc/self/fd/{descriptor}", inside, flags=MS_BIND | (0 if inside in lent else MS_REC))
         if inside in tree.sees:
-            _mount("", f"root{inside}", flags=MS_BIND | MS_REMOUNT | MS_RDONLY)
+            _mount("", inside, flags=MS_BIND | MS_REMOUNT | MS_RDONLY)
+    _let_go()
     for inside, content in {**copies, **{name: text.encode() for name, text in tree.texts.items()}}.items():
-        target = Path(f"root{inside}")
+        target = Path(inside)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)
         target.chmod(0o400 if inside in copies else 0o444)
         os.chown(target, user.uid, user.gid)
-    _pivot("root")
 
 
 def _closed(path: Path, user: Spec) -> Path | None:

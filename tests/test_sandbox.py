@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import pwd
+import shutil
 import stat
 import sys
 from dataclasses import replace
@@ -185,6 +186,29 @@ def test_a_root_over_a_tree(tmp_path: Path) -> None:
     assert "oldroot" not in lines and lines[-1] == "shut"
     assert "/seen/file: Read-only file system" in errors and "/etc/new: Permission denied" in errors
     assert (kept / "file").exists() and not (tree / "etc/text").exists()
+
+
+@pytest.mark.netns
+def test_links_of_a_tree_do_not_lead_out_of_it(tmp_path: Path) -> None:
+    """What is laid and bound under a link's name goes where the link leads for who has the tree as the root."""
+    build(ganesha, print)
+    tree, host, kept = tmp_path / "tree", tmp_path / "host", tmp_path / "kept"
+    shutil.copytree(images.ganesha_tree(), tree, symlinks=True)
+    for folder in (host, kept):
+        folder.mkdir()
+        (folder / "mark").write_text(folder.name)
+    (tree / host.relative_to("/")).mkdir(parents=True)
+    (tree / "etc/conf").symlink_to(host)
+    (tree / "etc/data").symlink_to(f"../../../../../../../../..{host}")
+    (tree / "etc/file").symlink_to(host / "mark")
+    root = Tree(
+        str(tree), str(tmp_path / "work"), binds={"/etc/data/bound": str(kept)},
+        texts={"/etc/conf/text": "text", "/etc/file": "text"},
+    )  # fmt: skip
+    script = f"/bin/busybox cat {host}/bound/mark {host}/text {host}/mark"
+    _, said, errors = shut_in(Sandbox(("/bin/busybox", "sh", "-c", script), tree=root))
+    assert said == "kepttexttext", errors
+    assert os.listdir(host) == ["mark"] and (host / "mark").read_text() == "host"
 
 
 @pytest.mark.netns

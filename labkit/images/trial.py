@@ -6,7 +6,6 @@ version, or a file that was cut short. What a blade would find out at each start
 
 from __future__ import annotations
 
-import signal
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 from labkit.errors import ImageError
 from labkit.images.tools import run_to_end
 from labkit.inside import inside
+from labkit.swarm.exits import meaning
 
 LIMIT_S = 60.0
 
@@ -35,8 +35,6 @@ exec 3>&2 2>/dev/null # the shell has a line of its own for signals
 exit $?
 """
 
-MEANINGS = {126: "it cannot be executed", 127: "it, or its loader, is not there"}
-
 
 def try_programs(image: str, tree: Path, lock: int, commands: Iterable[Sequence[str]]) -> None:
     """Run each command with the tree as its root; nothing it writes stays.
@@ -49,7 +47,7 @@ def try_programs(image: str, tree: Path, lock: int, commands: Iterable[Sequence[
             last = next((line.strip() for line in reversed(said) if line.strip()), "it said nothing")
             raise ImageError(
                 f"{' '.join(command)} does not run in the finished image, so it was not kept: "
-                f"it ended with {how_it_ended(status)}: {last}",
+                f"it ended with {status}, {meaning(status)}: {last}",
                 where=f"the image {image}",
                 fix="labkit images build tries again with Debian's packages of now; nothing half-made was left",
             )
@@ -60,11 +58,3 @@ def _run(tree: Path, lock: int, command: Sequence[str]) -> tuple[int, Sequence[s
     with tempfile.TemporaryDirectory(prefix="labkit-trial-") as scratch:
         words = ["sh", "-c", SCRIPT, "trial", scratch, str(tree), *places, *command]
         return run_to_end(words, keep_open=[lock], limit_s=LIMIT_S)
-
-
-def how_it_ended(status: int) -> str:
-    """An exit status in the shell's way of counting, with what it means: ``139 (segmentation fault)``."""
-    meaning = MEANINGS.get(status, "")
-    if status > 128:
-        meaning = (signal.strsignal(status - 128) or "").lower()
-    return f"{status} ({meaning})" if meaning else str(status)

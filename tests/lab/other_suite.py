@@ -20,8 +20,8 @@ from pathlib import Path
 
 from labkit.images.debian import KEYRING
 from labkit.images.tools import run_tool
+from tests.lab.person import copy_checkout
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 PERSON = "person"
 HOME = f"/home/{PERSON}"
 PACKAGES = ("ca-certificates", "git", "python3", "sudo")
@@ -129,14 +129,7 @@ def make(root: Path) -> None:
     dumped = subprocess.run(["apt-config", "dump", "Acquire"], capture_output=True, text=True, check=True).stdout
     acquire = [line for line in dumped.splitlines() if re.match("Acquire::(https?|Check-.*|Force.*|Retries)\\b", line)]
     (root / "etc/apt/apt.conf.d/99acquire").write_text("\n".join(acquire))
-    for name in files_of(CHECKOUT):
-        _copy(CHECKOUT / name, root / HOME[1:] / "labkit" / name)
-
-
-def files_of(checkout: Path) -> list[str]:
-    """What a clone would hold, and what is new and not ignored: a change is tried before it is committed."""
-    git = ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    return subprocess.run(git, cwd=checkout, capture_output=True, text=True, check=True).stdout.split("\0")[:-1]
+    copy_checkout(root / HOME[1:] / "labkit")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -13,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from labkit.state import State
-from tests.lab.other_suite import CHECKOUT, HOME, Suite, codename, entered, other_suite
+from tests.lab.other_suite import HOME, Suite, codename, entered, other_suite
+from tests.lab.person import ROOT
 
 LAB = """\
 name: other-suite
@@ -39,7 +41,9 @@ def checked(done: subprocess.CompletedProcess[str]) -> str:
 @pytest.mark.notebook
 def test_the_front_door_opens_from_nothing(suite: Suite) -> None:
     checked(suite("mkdir", LAB_FOLDER))
-    (suite.root / LAB_FOLDER[1:] / "lab.yaml").write_text(LAB)
+    folder = suite.root / LAB_FOLDER[1:]
+    (folder / "lab.yaml").write_text(LAB)
+    os.chown(folder / "lab.yaml", folder.stat().st_uid, folder.stat().st_gid)
     said = checked(suite(f"{HOME}/labkit/lab", "run", folder=LAB_FOLDER, timeout_s=1200))
     [row] = [line.split() for line in said.splitlines() if line.startswith("blade1")]
     assert row[-1] == "200" and "ready" in row
@@ -98,7 +102,7 @@ with entered(Path({str(small)!r})) as suite:
     sys.stdin.read()
 """
     with subprocess.Popen(
-        [sys.executable, "-c", script], cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", script], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as tests:
         assert tests.stdout is not None
         assert tests.stdout.readline() == b"entered\n"
