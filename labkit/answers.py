@@ -11,6 +11,7 @@ HTTP, HTTPS      ``GET /healthz``
 control sockets  ``ping`` (`labkit.rpc`)
 engine           ``GET /_ping`` (Engine API)
 registry, cache  a TLS handshake, whose certificate is judged as the blades judge it
+registry-push    ``GET /v2/`` (the Distribution API)
 share            procedure 0 of NFS (RFC 5531, RFC 8881 section 16.1)
 BMC              Get Channel Authentication Capabilities (IPMI 2.0, section 22.13), which needs no session
 ===============  =============================================================================================
@@ -71,6 +72,7 @@ def listeners(lab: Lab, state: State) -> tuple[Listener, ...]:
         Listener("swarmd", "control", partial(_ping, state.swarmd)),
         Listener("registry", "TLS", partial(_handshake, server, network.registry_port, state.ca)),
     ]
+    found.append(Listener("registry-push", "API", partial(_local_http, state.push, "/v2/")))
     if network.is_proxy:
         found.append(Listener("bootd", "port 4011", partial(_dhcp, network.server, 4011)))
     if network.tls:
@@ -81,7 +83,7 @@ def listeners(lab: Lab, state: State) -> tuple[Listener, ...]:
     if lab.storage.share:
         found.append(Listener("share", "NFS", partial(_nfs, server)))
     if network.kind is NetworkKind.VIRTUAL:
-        found.append(Listener("engine", "API", partial(_engine, state.docker)))
+        found.append(Listener("engine", "API", partial(_local_http, state.docker, "/_ping")))
     if lab.chassis.kind is ChassisKind.VIRTUAL:
         for blade in lab.blades:
             found.append(Listener(f"bmc{blade.slot}", "IPMI", partial(_bmc, blade.bmc.address, blade.bmc.port)))
@@ -182,8 +184,8 @@ async def _healthz(address: str, port: int, authority: Path | None = None) -> No
         _expect_200(await _talk(await asyncio.open_connection(address, port), question))
 
 
-async def _engine(path: Path) -> None:
-    question = b"GET /_ping HTTP/1.0\r\nHost: engine\r\n\r\n"
+async def _local_http(path: Path, page: str) -> None:
+    question = f"GET {page} HTTP/1.0\r\nHost: labkit\r\n\r\n".encode()
     _expect_200(await _talk(await asyncio.open_unix_connection(path), question))
 
 

@@ -149,7 +149,8 @@ def _openssl(*words: str | Path, cwd: Path | None = None) -> None:
     finally:
         os.umask(before)
     if done.returncode:
-        raise MachineError(f"openssl {words[0]} failed: {done.stderr.strip()[-300:]}", fix="is openssl whole?")
+        fix = "is openssl whole, and is there room on the disk?"
+        raise MachineError(f"openssl {words[0]} failed: {done.stderr.strip()[-300:]}", fix=fix)
 
 
 def _hand_over(made: Certificate) -> None:

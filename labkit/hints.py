@@ -106,8 +106,9 @@ RULES: tuple[_Rule, ...] = (
           "A node opens the published port when it hears of the service from the others, some seconds later; and its "
           "kernel needs ip_vs for it.", "Run the cell again. If it stays silent, see whether the node is Ready."),
     _rule(_E.SwarmError, r"cannot use the registry", "registry-unreachable", SERVICE,
-          "The controller's engine talks to the lab's own registry, and that did not answer as a registry does.",
-          "./lab status says whether the registry runs."),
+          "The lab's own registry did not answer as a registry does.", "./lab status says whether its two parts run."),
+    _rule(_E.SwarmError, r"may not put images into the lab's registry", "registry-forbidden", SERVICE,
+          "Every blade runs what is in the lab's registry, so only the lab's owner puts images there; blades read."),
     # --- the swarm
     _rule(_E.SwarmError, r"does not have a leader|too few managers|lost the majority|no quorum|not have a quorum",
           "quorum-lost", QUORUM,

@@ -43,13 +43,15 @@ def image_of(lab: Lab) -> str:
     return f"{lab.network.registry}/nginx:labkit"
 
 
-def deploy(engine: docker.DockerClient, spec: ServiceSpec) -> ServiceState:
+def deploy(running: RunningLab, engine: docker.DockerClient, spec: ServiceSpec) -> ServiceState:
     """Have the registry serve nginx, and ask the swarm for a service of it.
 
     Raises ParameterError for a service that cannot be, ImageError where the image is not built, SwarmError.
     """
     spec.check()
-    registry.ensure_image(engine, images.nginx_rootfs(), reference=spec.image, changes=images.NGINX_CHANGES)
+    registry.ensure_image(
+        engine, images.nginx_rootfs(), reference=spec.image, push=running.state.push, changes=images.NGINX_CHANGES
+    )
     return service.ensure_service(engine, spec)
 
 
@@ -94,7 +96,7 @@ def ensure_nginx(
     with the reason when the service does not come up.
     """
     with running.engine() as engine:
-        state = deploy(engine, nginx_spec(running, replicas=replicas, port=port, text=text))
+        state = deploy(running, engine, nginx_spec(running, replicas=replicas, port=port, text=text))
         if state.action != "found":
             running.emit(events.Service(name=NAME, action=state.action, detail=f"{replicas} replicas"))
     return watch_nginx(running, timeout_s=timeout_s, progress=progress, asked=state.asked)

@@ -65,7 +65,7 @@ def ensure_pages(
     """Have every blade serve what is on the mounts, and wait until it does. Raises SwarmError with the reason."""
     spec = pages_spec(running.lab, port=port, share=not why_not_shared(running))
     with running.engine() as engine:
-        state = deploy(engine, spec)
+        state = deploy(running, engine, spec)
         check = running.part_check("registry", "share")
         return service.watch(engine, NAME, timeout_s, progress=progress, asked=state.asked, settle_s=0, check=check)
 

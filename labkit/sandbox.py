@@ -63,13 +63,15 @@ SCRIPT = PACKAGE / "shut_in.py"
 class Tree:
     """A root laid over the folder ``path``; what is written there goes to memory, but for the folders bound in.
 
-    ``work`` is an empty folder to mount it on. By their names inside: ``binds`` are folders outside, ``copies`` files
-    outside that are copied for the part's user alone, ``texts`` what is in a file.
+    ``work`` is an empty folder to mount it on. By their names inside: ``binds`` are folders outside, ``sees`` those
+    that cannot be written to, ``copies`` files outside that are copied for the part's user alone, ``texts`` what is in
+    a file.
     """
 
     path: str
     work: str
     binds: Mapping[str, str] = field(default_factory=dict)
+    sees: Mapping[str, str] = field(default_factory=dict)
     copies: Mapping[str, str] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
 

@@ -69,9 +69,11 @@ def _enter_tree(tree: Spec, user: Spec) -> None:
     # A fresh sysfs belongs to the network namespace it is mounted in; the control groups are the host's.
     _mount("sysfs", "root/sys", "sysfs")
     _mount("/sys/fs/cgroup", "root/sys/fs/cgroup", flags=MS_BIND | MS_REC)
-    for inside, outside in tree.binds.items():
+    for inside, outside in {**tree.binds, **tree.sees}.items():
         Path(f"root{inside}").mkdir(parents=True, exist_ok=True)
         _mount(outside, f"root{inside}", flags=MS_BIND)
+        if inside in tree.sees:
+            _mount("", f"root{inside}", flags=MS_BIND | MS_REMOUNT | MS_RDONLY)
     for inside, content in {**copies, **{name: text.encode() for name, text in tree.texts.items()}}.items():
         target = Path(f"root{inside}")
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -29,8 +29,8 @@ class State:
 
     What parts write, each as a user of its own, lies elsewhere, in `data`: ``bootd/`` with ``leases.json`` and
     ``boots.json``, the boot server's memory; ``engine/`` the controller's Docker data; ``registry/`` the images blades
-    pull, ``cache/`` those of another registry; ``nfs/`` what the share's server remembers; ``bmc1/`` and on, and
-    ``chassis/``, what the virtual slots need while they run.
+    pull, ``push/`` the way to put them in, ``cache/`` those of another registry; ``nfs/`` what the share's server
+    remembers; ``bmc1/`` and on, and ``chassis/``, what the virtual slots need while they run.
     """
 
     path: Path
@@ -58,7 +58,7 @@ class State:
         Its name is made from the path of the state folder.
         """
         place = Path(os.environ.get("LABKIT_DATA") or "/var/lib/labkit").absolute()
-        return place / hashlib.sha256(os.fsencode(self.path.resolve())).hexdigest()[:16]
+        return place / hashlib.sha256(os.fsencode(os.path.realpath(self.path))).hexdigest()[:16]
 
     @property
     def books(self) -> Path:
@@ -92,6 +92,11 @@ class State:
     @property
     def configd(self) -> Path:
         return self.run / "configd.sock"
+
+    @property
+    def push(self) -> Path:
+        """The registry's socket for who may put images in: the lab's owner alone."""
+        return self.data / "push/socket"
 
     @property
     def swarmd(self) -> Path:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from labkit import certs, images, shares
+from labkit import certs, images, rpc, shares
 from labkit.errors import MachineError, SwarmError
 from labkit.lab import Lab, NetworkKind
 from labkit.parts import PartSpec
 from labkit.sandbox import ROOT, User, Users, give, spawn
-from labkit.state import State
+from labkit.state import State, owner_of
 from labkit.swarm import links
-from labkit.treeroot import cache_command, collect_command, registry_command, share_command
+from labkit.treeroot import cache_command, collect_command, push_command, registry_command, share_command
 
 COLLECT_S = 300
 
@@ -41,6 +42,7 @@ def ensure_stores(lab: Lab, state: State) -> str:
 def parts(lab: Lab, state: State, users: Users, *, host_net: int | None) -> Iterator[PartSpec]:
     """The parts to run. ``host_net`` is a descriptor of the network the lab was brought up from, None for ours."""
     yield registry(lab, state, users.of("registry"))
+    yield push(state, users.of("push"))
     if lab.storage.cache:
         yield _cache(lab, state, users.of("cache"), host_net)
     if lab.storage.share and not shares.unservable(shares.folder_of(lab, state)):
@@ -48,13 +50,40 @@ def parts(lab: Lab, state: State, users: Users, *, host_net: int | None) -> Iter
 
 
 def registry(lab: Lab, state: State, user: User) -> PartSpec:
-    """The lab's own registry. What is in it may be read by all on this machine."""
+    """The lab's own registry, as its blades see it: to be read."""
     return PartSpec(
         name="registry",
         sandbox=registry_command(images.tree(), state, user, address=lab.network.registry),
-        prepare=lambda: give(state.data / "registry", user, 0o755),
+        prepare=lambda: (state.data / "registry").mkdir(parents=True, exist_ok=True),
         log=state.logs / "registry.log",
         ready=lambda: answers_tcp(str(lab.network.server), lab.network.registry_port),
+    )
+
+
+def push(state: State, user: User) -> PartSpec:
+    """The lab's own registry, as its owner sees it: a socket that is the owner's alone.
+
+    What is in it belongs to this user, and may be read by all on this machine.
+    """
+
+    def prepare() -> None:
+        give(state.data / "registry", user, 0o755)
+        give(state.push.parent, user, 0o711)
+        state.push.unlink(missing_ok=True)
+
+    async def ready() -> bool:
+        if not await rpc.listens(state.push):
+            return False
+        state.push.chmod(0o600)
+        os.chown(state.push, *owner_of(state.path))
+        return True
+
+    return PartSpec(
+        name="registry-push",
+        sandbox=push_command(images.tree(), state, user),
+        prepare=prepare,
+        log=state.logs / "registry-push.log",
+        ready=ready,
     )
 
 
@@ -95,11 +124,11 @@ def _share(lab: Lab, state: State) -> PartSpec:
     )
 
 
-async def collect(lab: Lab, state: State, user: User) -> int:
-    """Remove what no manifest of the registry names; the bytes that freed. The registry must not run meanwhile.
+async def collect(state: State, user: User) -> int:
+    """Remove what no manifest of the registry names; the bytes that freed. `push` must not run meanwhile.
 
-    A blob goes only once it is known that nothing needs it, so one that was cut off leaves a registry that works, and
-    the next one does the rest. Raises SwarmError.
+    Blades may pull. A blob goes only once it is known that nothing needs it, so one that was cut off leaves a registry
+    that works, and the next one does the rest. Raises SwarmError.
     """
     data = state.data / "registry"
     blobs = data / links.ROOT / "blobs"
@@ -113,21 +142,20 @@ async def collect(lab: Lab, state: State, user: User) -> int:
             f"cannot be removed: {error.strerror}", where=str(error.filename), fix=f"{data} has to be writable"
         ) from None
     give(data, user, 0o755)
-    status = await _run_collection(lab, state, user)
+    status = await _run_collection(state, user)
     if status:
         raise SwarmError(
             f"the registry's garbage collection ended with status {status}; every image that is needed is still there",
-            where=str(state.logs / "registry.log"),
+            where=str(state.logs / "registry-push.log"),
             fix="labkit swarm gc --yes once more does what is left; the end of that log says why it ended",
         )
     return before - size_of(blobs)
 
 
-async def _run_collection(lab: Lab, state: State, user: User) -> int:
-    """The exit status of the program that collects. However this ends, it does not run on beside the registry."""
-    with (state.logs / "registry.log").open("ab") as log:
-        sandbox = collect_command(images.tree(), state, user, address=lab.network.registry)
-        process = await spawn(sandbox, stdout=log, stderr=log)
+async def _run_collection(state: State, user: User) -> int:
+    """The exit status of the program that collects. However this ends, it does not run on beside a push."""
+    with (state.logs / "registry-push.log").open("ab") as log:
+        process = await spawn(collect_command(images.tree(), state, user), stdout=log, stderr=log)
     try:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(process.wait(), COLLECT_S)
@@ -148,6 +176,16 @@ async def answers_tcp(host: str, port: int) -> bool:
     """Whether somebody accepts connections on a TCP port."""
     try:
         _, writer = await asyncio.open_connection(host, port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+async def answers_unix(path: Path) -> bool:
+    """Whether somebody accepts connections on a Unix socket."""
+    try:
+        _, writer = await asyncio.open_unix_connection(path)
     except OSError:
         return False
     writer.close()

@@ -374,9 +374,9 @@ class Supervisor:
         return {}
 
     async def _collect(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Free what nothing in the registry names, which does not answer meanwhile → ``{"freed_b": bytes}``."""
-        async with self.parts["registry"].held():
-            return {"freed_b": await stores.collect(self.lab, self.state, self.users.of("registry"))}
+        """Free what nothing in the registry names, into which nobody can push meanwhile → ``{"freed_b": bytes}``."""
+        async with self.parts["registry-push"].held():
+            return {"freed_b": await stores.collect(self.state, self.users.of("push"))}
 
     async def _rehearse(self, request: dict[str, Any]) -> dict[str, Any]:
         """Walk a blade's boot by packets: ``{"blade", "firmware"}`` → ``{"lines": [{"step", …}, …, {"ok", …}]}``."""

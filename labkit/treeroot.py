@@ -9,7 +9,9 @@ it becomes the user of each request, and looks at nothing but the folder it serv
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from labkit.sandbox import Sandbox, Tree, User
@@ -43,12 +45,24 @@ def engine_command(tree: Path, state: State, *, registry: str, mirror: str = "")
 
 
 def registry_command(tree: Path, state: State, user: User, *, address: str) -> Sandbox:
-    """Debian's docker-registry (Distribution) on ``address``, ``host:port``, with its images in the lab's data.
+    """Debian's docker-registry (Distribution) on ``address``, ``host:port``: the lab's images, for reading only.
 
     It speaks TLS only, with the certificate that `labkit.certs.ensure_registry` made.
     """
-    root = _registry_root(tree, state, "registry", _registry_config(address))
+    config = _read_only(address)
+    config["storage"]["maintenance"]["uploadpurging"] = {"enabled": False}
+    root = _root(
+        tree, state, "registry",
+        sees={"/var/lib/registry": state.data / "registry"},
+        copies=_certificate(state, "registry"),
+        texts={CONFIG: json.dumps(config)},  # JSON is YAML
+    )  # fmt: skip
     return Sandbox((REGISTRY, "serve", CONFIG), user, tree=root)
+
+
+def push_command(tree: Path, state: State, user: User) -> Sandbox:
+    """The same images, to be read and written by whoever may open the Unix socket ``state.push``."""
+    return Sandbox((REGISTRY, "serve", CONFIG), user, namespaces=("net",), tree=_push_root(tree, state))
 
 
 def cache_command(
@@ -58,40 +72,54 @@ def cache_command(
 
     ``resolver`` is the text of a resolv.conf(5); ``net`` the path of a network namespace to run in, empty for ours.
     """
-    kept = _registry_config(address)
-    kept["storage"]["maintenance"] = {"readonly": {"enabled": True}}
-    proxy = {**_registry_config(address), "proxy": {"remoteurl": upstream}}
-    texts = {
-        "/etc/kept.yml": json.dumps(kept),
-        "/run/systemd/resolve/stub-resolv.conf": resolver,  # where /etc/resolv.conf points
-    }
+    kept = _read_only(address)
+    proxy = {**kept, "proxy": {"remoteurl": upstream}}  # which writes by itself, and deletes what is a week old
+    root = _root(
+        tree, state, "cache",
+        binds={"/var/lib/registry": state.data / "cache"},
+        copies=_certificate(state, "cache"),
+        texts={
+            CONFIG: json.dumps(proxy),
+            "/etc/kept.yml": json.dumps(kept),
+            "/run/systemd/resolve/stub-resolv.conf": resolver,  # where /etc/resolv.conf points
+        },
+    )  # fmt: skip
     script = ("/bin/sh", "-c", CACHE.read_text(), "cache.sh", upstream, CONFIG, "/etc/kept.yml")
-    return Sandbox(script, user, net_of=net, tree=_registry_root(tree, state, "cache", proxy, **texts))
+    return Sandbox(script, user, net_of=net, tree=root)
 
 
-def collect_command(tree: Path, state: State, user: User, *, address: str) -> Sandbox:
+def collect_command(tree: Path, state: State, user: User) -> Sandbox:
     """What removes the blobs of the registry that no manifest names. Nobody may push meanwhile."""
-    root = _registry_root(tree, state, "registry", _registry_config(address))
-    return Sandbox((REGISTRY, "garbage-collect", CONFIG), user, tree=root)
+    return Sandbox((REGISTRY, "garbage-collect", CONFIG), user, namespaces=("net",), tree=_push_root(tree, state))
 
 
-def _registry_config(address: str) -> dict[str, Any]:
+def _read_only(address: str) -> dict[str, Any]:
+    """For whoever reaches an address: TLS, and no verb that changes anything (405 says so)."""
+    config = _registry_config({"addr": address, "tls": {"certificate": "/run/tls/tls.crt", "key": "/run/tls/tls.key"}})
+    config["storage"]["maintenance"] = {"readonly": {"enabled": True}}
+    return config
+
+
+def _registry_config(http: dict[str, Any]) -> dict[str, Any]:
     return {
         "version": 0.1,
         "log": {"level": "warn", "accesslog": {"disabled": True}},
         "storage": {"filesystem": {"rootdirectory": "/var/lib/registry"}, "delete": {"enabled": True}},
-        "http": {"addr": address, "tls": {"certificate": "/run/tls/tls.crt", "key": "/run/tls/tls.key"}},
+        "http": http,
     }
 
 
-def _registry_root(tree: Path, state: State, name: str, config: dict[str, Any], **texts: str) -> Tree:
-    """The root of a registry that keeps its images in ``name/`` of the data; its certificate is in ``keys/name/``."""
-    keys = state.keys / name
+def _certificate(state: State, name: str) -> dict[str, Path]:
+    return {f"/run/tls/{file}": state.keys / name / file for file in ("tls.crt", "tls.key")}
+
+
+def _push_root(tree: Path, state: State) -> Tree:
+    """The root of the registry that writes: its images and its socket, no secret, and a network without a way out."""
+    config = _registry_config({"net": "unix", "addr": f"/run/push/{state.push.name}", "relativeurls": True})
     return _root(
-        tree, state, name,
-        binds={"/var/lib/registry": state.data / name},
-        copies={f"/run/tls/{file}": keys / file for file in ("tls.crt", "tls.key")},
-        texts={CONFIG: json.dumps(config), **texts},  # JSON is YAML
+        tree, state, "registry-push",
+        binds={"/var/lib/registry": state.data / "registry", "/run/push": state.push.parent},
+        texts={CONFIG: json.dumps(config)},
     )  # fmt: skip
 
 
@@ -114,9 +142,10 @@ def _root(
     state: State,
     name: str,
     *,
-    binds: dict[str, Path],
-    texts: dict[str, str],
-    copies: dict[str, Path] | None = None,
+    binds: Mapping[str, Path] = MappingProxyType({}),
+    sees: Mapping[str, Path] = MappingProxyType({}),
+    copies: Mapping[str, Path] = MappingProxyType({}),
+    texts: Mapping[str, str],
 ) -> Tree:
-    plain, files = ({inside: str(path) for inside, path in these.items()} for these in (binds, copies or {}))
-    return Tree(str(tree), str(state.roots / name), plain, files, texts)
+    bound, seen, copied = ({inside: str(path) for inside, path in these.items()} for these in (binds, sees, copies))
+    return Tree(str(tree), str(state.roots / name), bound, seen, copied, dict(texts))

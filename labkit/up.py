@@ -18,6 +18,7 @@ from typing import Any
 from labkit import certs, images, memory, rpc, stores
 from labkit.chassis import network, qemu
 from labkit.errors import ControlError, DeniedError, FaultError, MachineError, NotUpError, on_file
+from labkit.images.tools import free_mib
 from labkit.lab import ChassisKind, FirmwareKind, Lab, NetworkKind
 from labkit.netboot import ports
 from labkit.sandbox import free_users
@@ -25,6 +26,7 @@ from labkit.state import State, owner_of, write_json, write_whole
 
 Progress = Callable[[str], None]
 
+LEAST_FREE_MIB = 200
 READY_S = 120.0
 TRUSTED = Path("/etc/docker/certs.d")
 """Where an engine looks for the authority of a registry: a folder for each, by its name."""
@@ -78,20 +80,25 @@ def up(lab: Lab, state: State, progress: Progress) -> bool:
     if short:
         progress(f"not all blades can be on at once: {short}\n  fix: {fix}")
     images.ensure_images(lab, progress=progress)
-    state.make()
-    with _only_one(state, progress):
-        if status(state) is not None:
-            return False
-        make_ssh_key(state)
-        _remove_leftovers(state)
-        _make_data(state)
-        lacking = stores.ensure_stores(lab, state)
-        if lacking:
-            progress(lacking)
-        if lab.network.kind is NetworkKind.INTERFACE:
-            _trust_registry(lab, state, progress)
-        progress("starting the lab's servers")
-        _start(lab, state)
+    for place, setting in ((state.path, "LABKIT_STATE"), (state.data, "LABKIT_DATA")):
+        if free_mib(place) < LEAST_FREE_MIB:
+            what = f"{free_mib(place):,} MiB are free for what the lab keeps, and {LEAST_FREE_MIB:,} are the least"
+            raise MachineError(what, where=str(place), fix=f"make room there, or set {setting} to another place")
+    with on_file(state.path):
+        state.make()
+        with _only_one(state, progress):
+            if status(state) is not None:
+                return False
+            make_ssh_key(state)
+            _remove_leftovers(state)
+            _make_data(state)
+            lacking = stores.ensure_stores(lab, state)
+            if lacking:
+                progress(lacking)
+            if lab.network.kind is NetworkKind.INTERFACE:
+                _trust_registry(lab, state, progress)
+            progress("starting the lab's servers")
+            _start(lab, state)
     return True
 
 

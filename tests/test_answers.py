@@ -38,8 +38,8 @@ def test_every_listener_of_a_lab_is_asked(tmp_path: Path) -> None:
     names = {(one.part, one.name) for one in answers.listeners(lab, State(tmp_path))}
     assert names == {
         ("bootd", "DHCP"), ("bootd", "TFTP"), ("bootd", "HTTP"), ("bootd", "HTTPS"), ("bootd", "control"),
-        ("swarmd", "control"), ("configd", "control"), ("registry", "TLS"), ("share", "NFS"), ("engine", "API"),
-        ("bmc1", "IPMI"), ("bmc2", "IPMI"), *({("cache", "TLS")} if lab.storage.cache else set()),
+        ("swarmd", "control"), ("configd", "control"), ("registry", "TLS"), ("registry-push", "API"), ("share", "NFS"),
+        ("engine", "API"), ("bmc1", "IPMI"), ("bmc2", "IPMI"),
     }  # fmt: skip
 
 
@@ -63,7 +63,7 @@ def test_whoever_only_takes_connections_does_not_answer(tmp_path: Path, state: S
                 "NFS": lambda: answers._nfs(HOST),
                 "IPMI": lambda: answers._bmc(HOST, udp),
                 "control": lambda: answers._ping(tmp_path / "sock"),
-                "API": lambda: answers._engine(tmp_path / "sock"),
+                "API": lambda: answers._local_http(tmp_path / "sock", "/_ping"),
             }
             found = asyncio.run(ask_all([Listener("it", name, ask) for name, ask in asked.items()], timeout_s=0.3))
         finally:

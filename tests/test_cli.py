@@ -317,7 +317,7 @@ def test_the_systems_word_on_a_file_is_ours_with_a_fix(tmp_path: Path) -> None:
     assert what == f"{tmp_path}/x/y: No such file or directory"
     assert fix == "  fix: make the folder first, or correct the name"
     assert not FileError.tells(ConnectionRefusedError(111, "refused"))
-    assert isinstance(faults.named(OSError(5, "x"), [], Path), FaultError)
+    assert isinstance(faults.named(OSError(5, "x"), [], lambda: tmp_path), FaultError)
 
 
 def test_a_line_that_is_no_event_is_named(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def look(lab: Lab, state: State, progress: Progress) -> Facts:
         holders=attempt("ports", probe.holders, ()),
         blocked=attempt("firewall", lambda: probe.blocked(lab, state), ()) if ports(lab) else (),
         overlap=attempt("subnet", lambda: probe.overlap(lab, state), "") if is_virtual else "",
-        way_in=attempt("way in", lambda: probe.way_in(lab, state), "") if is_virtual and is_up else "",
+        way_in=attempt("way in", lambda: probe.way_in(lab, state), "") if is_virtual and status is not None else "",
         answers=attempt("dhcp", lambda: _answers(lab, state, is_up), ()),
         images=attempt("images", lambda: probe.look_at_images(lab), ()),
         unservable=attempt("share", lambda: probe.unservable(lab, state), ""),

@@ -66,14 +66,14 @@ def restore(archive: Path, engine_data: Path, sock: Path) -> None:
         raise SwarmError("the engine runs, and would not see what is put back", where=str(sock), fix="stop it first")
     fresh, folder, kept = (engine_data / name for name in (f"{FOLDER}.new", FOLDER, f"{FOLDER}.before"))
     try:
-        engine_data.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(fresh, ignore_errors=True)
         with tarfile.open(archive, "r:gz") as tar:
             members = tar.getmembers()
             state = f"{FOLDER}/docker-state.json"
             if state not in [member.name for member in members] or not all(map(_is_ours, members)):
                 fix = "name a file that labkit swarm backup has written"
                 raise SwarmError("this is no backup of a swarm", where=str(archive), fix=fix)
+            engine_data.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(fresh, ignore_errors=True)
             for member in members:
                 _unpack(tar, member, fresh)
         if folder.exists():

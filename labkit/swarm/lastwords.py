@@ -58,18 +58,25 @@ def _image_fix(words: str, host: str) -> str:
 def last_lines(client: docker.DockerClient, task: str) -> str:
     """The last lines of a task's log, errors and output in the order in which they came; empty where there are none.
 
-    The swarm fetches them from the node (Docker Engine API, ``GET /tasks/{id}/logs``). Raises nothing: whoever asks has
+    The swarm fetches them from the node (Docker Engine API, ``GET /tasks/{id}/logs``), the two streams one after the
+    other, each line with its time. Raises nothing: whoever asks has
     an error to tell already, and a node that does not answer must not hide it.
     """
     url = api(client)._url("/tasks/{0}/logs", task)
-    params = {"stdout": 1, "stderr": 1, "tail": LINES}
+    params = {"stdout": 1, "stderr": 1, "tail": LINES, "timestamps": 1}
     try:
         answer = api(client)._get(url, params=params, timeout=ASK_S)
         frames = b"".join(api(client)._multiplexed_buffer_helper(answer))
     except (docker.errors.DockerException, requests.RequestException):
         return ""
-    lines = [line.rstrip()[:LONGEST] for line in frames.decode(errors="replace").splitlines()]
-    return "\n".join([line for line in lines if line][-LINES:])
+    stamped = sorted((line.partition(" ") for line in frames.decode(errors="replace").split("\n")), key=_time)
+    lines = [words.rstrip()[:LONGEST] for _, _, words in stamped if words.strip()]
+    return "\n".join(lines[-LINES:])
+
+
+def _time(line: tuple[str, str, str]) -> str:
+    """When a line was said, as a text that sorts: the engine writes all nine digits of a second's fraction."""
+    return line[0]
 
 
 def ask_registry(client: docker.DockerClient, image: str) -> str:

@@ -25,7 +25,7 @@ ROOT = Path("docker/registry/v2")
 
 
 def mend(folder: Path) -> None:
-    """Mend the registry whose data is in ``folder``, and which must not run. Raises OSError.
+    """Mend the registry whose data is in ``folder``, and which nobody must write to. Raises OSError.
 
     A link whose digest its place tells is written anew where the image is there; what leads nowhere goes. Nothing that
     could be pulled goes.

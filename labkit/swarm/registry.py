@@ -1,20 +1,24 @@
 """Getting an image into the lab's registry, from a root file system in a tar file.
 
-There is no Docker Hub in a lab without internet, and no need of one. All goes through the engine: it imports the tar,
-pushes it, and says what the registry holds.
+There is no Docker Hub in a lab without internet, and no need of one. The engine makes an image of the tar, the registry
+takes it by `labkit.swarm.door`, and the engine says what the registry then holds for all.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import docker
 import docker.errors
 
 from labkit.errors import SwarmError
+from labkit.swarm import archive
+from labkit.swarm.door import Door, split
 from labkit.swarm.engine import api, engine_errors, said
 
 CONTENT = "labkit.content"
@@ -25,26 +29,30 @@ MARK = "content-"
 its time, so the image's own digest cannot tell whether it holds what it would be made from now."""
 
 
-def ensure_image(client: docker.DockerClient, rootfs_tar: Path, *, reference: str, changes: Sequence[str] = ()) -> str:
+def ensure_image(
+    client: docker.DockerClient, rootfs_tar: Path, *, reference: str, push: Path, changes: Sequence[str] = ()
+) -> str:
     """Have the registry serve a root file system under ``reference`` (``host:port/name:tag``); return its digest.
 
-    ``changes`` are Dockerfile lines (``CMD …``, ``EXPOSE …``). Nothing is done when the registry has the same already.
+    ``push`` is the registry's socket for its owner, the lab's ``state.push``; ``changes`` are Dockerfile lines
+    (``CMD …``, ``EXPOSE …``). Nothing is done when the registry has the same already.
     Raises SwarmError when the tar cannot be read or imported, or the registry cannot be reached.
     """
-    repository, _, tag = reference.rpartition(":")
-    if not repository or "/" in tag:
+    named, _, last = reference.rpartition(":")
+    if not named or "/" in last:
         raise SwarmError(f"'{reference}' names no tag", fix="write it as host:port/name:tag")
+    repository, tag = split(reference)
     content = content_digest(rootfs_tar, changes)
-    mark = f"{repository}:{MARK}{content[:32]}"
-    held = _held(client, mark)
+    mark = f"{MARK}{content[:32]}"
+    held = _held(client, f"{named}:{mark}")
     if held is not None and held == _held(client, reference):
         return held
-    with engine_errors():
-        image = _local(client, content) or _import(client, rootfs_tar, [*changes, f"LABEL {CONTENT}={content}"])
-        for name in (mark, reference):
-            api(client).tag(image, repository, name.removeprefix(f"{repository}:"), force=True)
-    for name in (mark, reference):
-        _push(client, name)
+    registry = Door(push)
+    if held is not None:
+        registry.tag(repository, held, tag)
+    else:
+        with _imported(client, rootfs_tar, [*changes, f"LABEL {CONTENT}={content}"]) as image:
+            registry.push(image, repository, (mark, tag))
     pushed = _held(client, reference)
     if pushed is None:
         raise SwarmError(f"the registry does not hold {reference} after the push", fix="look at the registry's log")
@@ -73,11 +81,20 @@ def _held(client: docker.DockerClient, reference: str) -> str | None:
         raise _unreachable(reference, said(error)) from None
 
 
-def _local(client: docker.DockerClient, content: str) -> str | None:
-    """The id of an image the engine has made from the same before."""
-    for image in api(client).images(filters={"label": f"{CONTENT}={content}"}):
-        return str(image["Id"])
-    return None
+@contextmanager
+def _imported(client: docker.DockerClient, tar: Path, changes: list[str]) -> Iterator[archive.Image]:
+    """What the engine makes of a tar. It has no use for the image itself, and does not keep it."""
+    with engine_errors():
+        name = _import(client, tar, changes)
+        try:
+            with tempfile.TemporaryFile() as file:
+                for block in api(client).get_image(name):
+                    file.write(block)
+                file.seek(0)
+                with archive.read(file, str(tar)) as image:
+                    yield image
+        finally:
+            api(client).remove_image(name)
 
 
 def _import(client: docker.DockerClient, rootfs_tar: Path, changes: Sequence[str]) -> str:
@@ -91,15 +108,6 @@ def _import(client: docker.DockerClient, rootfs_tar: Path, changes: Sequence[str
         if "error" in line:
             raise _not_imported(rootfs_tar, line["error"])
     return str(lines[-1]["status"])
-
-
-def _push(client: docker.DockerClient, reference: str) -> None:
-    repository, _, tag = reference.rpartition(":")
-    with engine_errors():
-        lines = list(api(client).push(repository, tag=tag, stream=True, decode=True))
-    for line in lines:
-        if "error" in line:
-            raise _unreachable(reference, str(line["error"]))
 
 
 def _not_imported(rootfs_tar: Path, words: str) -> SwarmError:

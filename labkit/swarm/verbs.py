@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import IO
 
 from labkit import arguments, client, labfile, stages
 from labkit.errors import ParameterError, SwarmError, on_file
 from labkit.lab import Blade, Lab, NetworkKind
 from labkit.state import State
-from labkit.swarm import backup, cluster, collect, compose, managers, service
+from labkit.swarm import archive, backup, cluster, collect, compose, managers, service
+from labkit.swarm.door import Door, split
 from labkit.swarm.node import Node
 from labkit.swarm.prune import judge_nodes
 from labkit.swarm.quorum import quorum
 
+STDIN = Path("-")
 REAL_ENGINE_DATA = Path("/var/lib/docker")
 
 
@@ -46,6 +52,9 @@ def add_verbs(parser: argparse.ArgumentParser) -> None:
     sub.add_argument("file", type=arguments.path)
     sub = verb("restore", restore, "put a saved swarm state back (as root, the lab being down)")
     sub.add_argument("file", type=arguments.path)
+    sub = verb("push", push, "put an image, as docker save writes it, into the lab's registry")
+    sub.add_argument("file", nargs="?", type=arguments.path, default=STDIN, help="the tar file; standard input without")
+    sub.add_argument("--name", help="under which name, as in app:1; without it the one it was saved under")
     sub = verb("gc", collect_garbage, "make room in the lab's registry: images that no service needs go")
     sub.add_argument("--yes", action="store_true", help="do it; without this only say what would go")
     sub = verb("export", export, "a service as files for docker stack deploy")
@@ -105,6 +114,34 @@ def prune(options: argparse.Namespace) -> int:
     elif not options.yes and any(verdict.goes for verdict in verdicts):
         print("nothing was removed; to do it: labkit swarm prune --yes")
     return 0
+
+
+def push(options: argparse.Namespace) -> int:
+    running = client.connect(options.lab, options.state)
+    if options.file == STDIN and sys.stdin.isatty():
+        raise ParameterError("no file is named", fix="docker save app:1 | labkit swarm push")
+    try:
+        with tempfile.TemporaryFile() if options.file == STDIN else options.file.open("rb") as file:
+            if options.file == STDIN:  # what says which image it is comes last in it
+                shutil.copyfileobj(sys.stdin.buffer, file)
+                file.seek(0)
+            print(_push(running, file, options))
+    except OSError as error:
+        raise SwarmError(f"cannot be read: {error.strerror}", where=str(options.file), fix=archive.SAVE) from None
+    return 0
+
+
+def _push(running: client.RunningLab, file: IO[bytes], options: argparse.Namespace) -> str:
+    """The name by which services may now ask for the image, with its digest."""
+    where = "standard input" if options.file == STDIN else str(options.file)
+    registry = Door(running.state.push)
+    with archive.read(file, where) as image:
+        name = options.name or next(iter(image.names), "")
+        if not name:
+            raise SwarmError("it was saved without a name", where=where, fix="give it one with --name app:1")
+        repository, tag = split(name)
+        digest = registry.push(image, repository, [tag])
+    return f"{running.lab.network.registry}/{repository}:{tag}@{digest}"
 
 
 def collect_garbage(options: argparse.Namespace) -> int:

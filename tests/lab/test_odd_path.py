@@ -35,7 +35,8 @@ def checkout() -> Iterator[Path]:
         (checkout / "lab.yaml").write_text(LAB)
         venv.create(checkout / ".venv", symlinks=True)
         site = sysconfig.get_path("purelib", vars={"base": str(checkout / ".venv")})
-        Path(site, "ours.pth").write_text("".join(f"{path}\n" for path in sys.path if path.endswith("-packages")))
+        found = [str(checkout), *(path for path in sys.path if path.endswith("-packages"))]
+        Path(site, "ours.pth").write_text("".join(f"{path}\n" for path in found))
         yield checkout
 
 

@@ -103,5 +103,5 @@ def rootfs(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def web(fleet: Fleet, rootfs: Path) -> str:
     """The web server's image, in the fleet's registry."""
     with engine(fleet.controller.sock) as client:
-        ensure_image(client, rootfs, reference=f"{REGISTRY}/web:1", changes=['CMD ["/bin/serve"]'])
+        ensure_image(client, rootfs, reference=f"{REGISTRY}/web:1", push=fleet.push, changes=['CMD ["/bin/serve"]'])
     return f"{REGISTRY}/web:1"

@@ -26,10 +26,12 @@ import docker
 from labkit import certs
 from labkit.errors import SwarmError
 from labkit.lab import Role
+from labkit.sandbox import Sandbox, User, give
 from labkit.state import State
 from labkit.swarm import cluster
 from labkit.swarm.engine import api, connect
 from labkit.swarm.node import find_node
+from labkit.treeroot import push_command, registry_command
 
 T = TypeVar("T")
 
@@ -37,6 +39,7 @@ SUBNET = "10.99.77"
 SERVER = f"{SUBNET}.1"
 REGISTRY = f"{SERVER}:5000"
 CLONE_NEWNET = 0x40000000
+READER, WRITER = User(61184, 61184), User(61185, 61185)
 
 
 def sh(command: str) -> None:
@@ -190,7 +193,8 @@ class Fleet:
         self._keys = State(self._folder / "lab")
         self._keys.make()
         certs.ensure_registry(self._keys, SERVER)
-        self._registry = Rooted(tree, self._folder / "registry", self._tag, "registry", self._tag, self._keys.ca)
+        self._tree = tree
+        self._servers: dict[str, subprocess.Popen[bytes]] = {}
         self.controller = self._machine(tree, "controller", 2)
         self.blades = tuple(self._machine(tree, f"blade{n}", 10 + n) for n in (1, 2, 3))
         for blade in self.blades:
@@ -203,7 +207,12 @@ class Fleet:
 
     @property
     def registry_data(self) -> Path:
-        return self._registry.data
+        return self._keys.data / "registry"
+
+    @property
+    def push(self) -> Path:
+        """The registry's socket for who puts images in."""
+        return self._keys.push
 
     @contextlib.contextmanager
     def trusting(self, host: str, ca: Path) -> Iterator[None]:
@@ -254,19 +263,24 @@ class Fleet:
         sh(f"ip netns add {name}; ip -n {name} link set lo up")
 
     def start_registry(self) -> None:
-        (self._registry.run / "config.yml").write_text(
-            "version: 0.1\nstorage: {filesystem: {rootdirectory: /var/lib/registry}}\n"
-            f"http: {{addr: '{REGISTRY}', tls: {{certificate: /run/host/tls.crt, key: /run/host/tls.key}}}}\n"
-            "log: {level: error}\n"
-        )
-        made = certs.ensure_registry(self._keys, SERVER)
-        for file in (made.certificate, made.key):
-            shutil.copy(file, self._registry.run / file.name)
-        self._registry.start(["/usr/bin/docker-registry", "serve", "/run/host/config.yml"], "/var/lib/registry")
+        """The lab's own, as blades see it and as its owner does."""
+        give(self.registry_data, WRITER, 0o755)
+        give(self.push.parent, WRITER, 0o711)
+        self._serve("registry", registry_command(self._tree, self._keys, READER, address=REGISTRY))
+        self._serve("push", push_command(self._tree, self._keys, WRITER))
         until(lambda: self.inside(lambda: _answers(SERVER, 5000)))
+        until(lambda: listens(self.push))
+
+    def _serve(self, name: str, sandbox: Sandbox) -> None:
+        words = ["nsenter", f"--net=/run/netns/{self._tag}", *sandbox.words()]
+        with (self._keys.logs / f"{name}.log").open("ab") as log:
+            self._servers[name] = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def stop_registry(self) -> None:
-        self._registry.kill()
+        while self._servers:
+            _, server = self._servers.popitem()
+            server.kill()
+            server.wait()
 
     def inside(self, question: Callable[[], T], net_of: str = "") -> T:
         """Run something in the fleet's own network, or a machine's: a thread can be in another than its process."""
@@ -288,8 +302,9 @@ class Fleet:
         return self.inside(lambda: socket.create_server(("0.0.0.0", port)), machine.net)
 
     def stop(self) -> None:
-        for rooted in (*self.machines, self._registry):
-            rooted.kill()
+        for machine in self.machines:
+            machine.kill()
+        self.stop_registry()
         for net in self._nets:
             sh(f"ip netns delete {net}")
         until(self._cgroups_gone)
@@ -309,6 +324,12 @@ def _answers(host: str, port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def listens(path: Path) -> bool:
+    """Whether somebody takes connections on a Unix socket."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        return sock.connect_ex(str(path)) == 0
 
 
 def heartbeat_s(fleet: Fleet, seconds: int) -> None:

@@ -1,25 +1,29 @@
-"""The lab's registry alone, on loopback, and images of a few bytes for it, pushed and pulled as an engine does."""
+"""The lab's registry alone, on loopback and its socket, and images of a few bytes for it, pushed and pulled."""
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import functools
 import hashlib
 import json
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 
 import requests
+from docker.transport import UnixHTTPAdapter
 
 from labkit import certs, labfile, stores
 from labkit.lab import Lab
-from labkit.sandbox import User
+from labkit.parts import PartSpec
 from labkit.state import State
 from labkit.swarm.links import ROOT
 
-from .fleet import until
+from .fleet import READER, WRITER, listens, until
 
 LAB = """\
 network: {kind: interface, interface: lo, subnet: 10.81.0.0/24, server: 10.81.0.1}
@@ -27,7 +31,6 @@ bmc: {user: admin, password_file: bmc.password}
 blades:
   - {name: blade1, slot: 1, macs: ["52:54:00:00:00:01"], bmc: {address: 10.81.0.201}}
 """
-USER = User(61184, 61184)
 IMAGE = "application/vnd.docker.distribution.manifest.v2+json"
 
 
@@ -51,49 +54,60 @@ class Rig:
         certs.ensure_registry(self.state, "127.0.0.1")
         self.session = requests.Session()
         self.session.trust_env, self.session.verify = False, str(self.state.ca)
-        self.process: subprocess.Popen[bytes] | None = None
+        self.inside = requests.Session()
+        self.inside.mount("http+docker://", UnixHTTPAdapter(f"http+unix://{self.state.push}"))
+        self.processes: list[subprocess.Popen[bytes]] = []
 
     @property
     def data(self) -> Path:
         return self.state.data / "registry" / ROOT
 
     def url(self, path: str) -> str:
+        """As blades reach it."""
         return f"https://{self.lab.network.registry}/v2/{path}"
 
+    def ask(self, method: str, path: str, **more: Any) -> requests.Response:
+        """As the lab's owner does, by the socket."""
+        return self.inside.request(method, f"http+docker://registry/v2/{path}", timeout=60, **more)
+
     def start(self) -> None:
-        spec = stores.registry(self.lab, self.state, USER)
-        assert spec.prepare is not None
-        spec.prepare()
-        with spec.log.open("ab") as log:
-            self.process = subprocess.Popen(spec.sandbox.words(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        until(self.answers)
+        for spec in (stores.registry(self.lab, self.state, READER), stores.push(self.state, WRITER)):
+            assert spec.prepare is not None
+            spec.prepare()
+            with spec.log.open("ab") as log:
+                process = subprocess.Popen(spec.sandbox.words(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.processes.append(process)
+            until(functools.partial(is_ready, spec))
+
+    def close(self) -> None:
+        self.kill()
+        self.session.close()
+        self.inside.close()
 
     def kill(self) -> None:
-        """As `kill -9` does."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
+        """As `kill -9` does, both."""
+        while self.processes:
+            process = self.processes.pop()
+            process.kill()
+            process.wait()
 
     def answers(self) -> bool:
-        try:
-            return self.session.get(self.url(""), timeout=5).ok
-        except requests.RequestException:
-            return False
+        """Whether it takes images."""
+        return listens(self.state.push)
 
     def push(self, tag: str, layers: Sequence[bytes]) -> str:
         """An image of these layers as ``app:tag``; its digest."""
         config, *rest = [self._blob(layer) for layer in (json.dumps({"tag": tag}).encode(), *layers)]
         body = json.dumps({"schemaVersion": 2, "mediaType": IMAGE, "config": config, "layers": rest}).encode()
-        url = self.url(f"app/manifests/{tag}")
-        answer = self.session.put(url, data=body, headers={"Content-Type": IMAGE}, timeout=20)
+        answer = self.ask("PUT", f"app/manifests/{tag}", data=body, headers={"Content-Type": IMAGE})
         assert answer.status_code == 201, answer.text
         return digest_of(body)
 
     def _blob(self, data: bytes) -> dict[str, object]:
         digest = digest_of(data)
-        if not self.session.head(self.url(f"app/blobs/{digest}"), timeout=20).ok:
-            place = self.session.post(self.url("app/blobs/uploads/"), timeout=20).headers["Location"]
-            answer = self.session.put(f"{place}&digest={digest}", data=data, timeout=20)
+        if not self.ask("HEAD", f"app/blobs/{digest}").ok:
+            place = self.ask("POST", "app/blobs/uploads/").headers["Location"].removeprefix("/v2/")
+            answer = self.ask("PUT", f"{place}&digest={digest}", data=data)
             assert answer.status_code == 201, answer.text
         return {"mediaType": "application/octet-stream", "size": len(data), "digest": digest}
 
@@ -109,7 +123,7 @@ class Rig:
         return found
 
     def delete(self, digest: str) -> int:
-        return self.session.delete(self.url(f"app/manifests/{digest}"), timeout=60).status_code
+        return self.ask("DELETE", f"app/manifests/{digest}").status_code
 
     def tags(self) -> set[str]:
         return set(self.session.get(self.url("app/tags/list"), timeout=20).json()["tags"])
@@ -117,6 +131,15 @@ class Rig:
     def blobs(self) -> set[str]:
         """What lies there, by digest."""
         return {f"sha256:{path.parent.name}" for path in self.data.glob("blobs/sha256/*/*/data")}
+
+
+def is_ready(spec: PartSpec) -> bool:
+    assert spec.ready is not None
+    return asyncio.run(_true(spec.ready()))
+
+
+async def _true(answer: Awaitable[bool]) -> bool:
+    return await answer
 
 
 def digest_of(data: bytes) -> str:

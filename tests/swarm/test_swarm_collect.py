@@ -22,12 +22,11 @@ from labkit.errors import MachineError, SwarmError
 from labkit.events import Event
 from labkit.parts import Part
 from labkit.state import State
-from labkit.swarm import collect
-from labkit.swarm.shelf import Manifest
+from labkit.swarm.door import Door
 from labkit.treeroot import collect_command
 
-from .fleet import until
-from .shelfrig import USER, Rig, digest_of
+from .fleet import WRITER, until
+from .shelfrig import Rig, digest_of
 
 pytestmark = pytest.mark.engine
 
@@ -50,7 +49,7 @@ def rig(tree: Path, tmp_path: Path) -> Iterator[Rig]:
         waste(rig)
         yield rig
     finally:
-        rig.kill()
+        rig.close()
 
 
 def waste(rig: Rig) -> None:
@@ -69,7 +68,7 @@ def finish(rig: Rig) -> None:
     rig.push("new", [SHARED, b"old", b"waste 7"])
     wanted |= rig.pull("new")
     rig.kill()
-    asyncio.run(stores.collect(rig.lab, rig.state, USER))
+    asyncio.run(stores.collect(rig.state, WRITER))
     assert rig.blobs() == wanted
     rig.start()
     assert rig.pull("kept") | rig.pull("new") == wanted and rig.tags() == {"kept", "new"}
@@ -85,7 +84,7 @@ def test_cut_off_before_anything_was_freed(rig: Rig) -> None:
 def test_cut_off_while_it_marks_and_sweeps(rig: Rig, word: str, lines: int) -> None:
     rig.kill()
     before = rig.blobs()
-    command = collect_command(images.tree(), rig.state, USER, address=rig.lab.network.registry).words()
+    command = collect_command(images.tree(), rig.state, WRITER).words()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0) as process:
         assert process.stdout is not None
         fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, PAGE_B)
@@ -121,10 +120,11 @@ def test_the_registry_killed_in_the_middle_of_a_deletion(rig: Rig) -> None:
     asking.join()
     rig.start()
     assert len(rig.tags()) > 2 and rig.delete(doomed) == 404, "cut off in between"
-    with pytest.raises(SwarmError, match="does not answer") as error:
-        rig.kill()
-        with requests.Session() as session:
-            collect._delete(session, rig.lab.network.registry, Manifest("app", doomed))
+    registry = Door(rig.state.push)
+    registry.delete("app", doomed)
+    rig.kill()
+    with pytest.raises(SwarmError, match="cannot use the registry") as error:
+        registry.delete("app", doomed)
     assert "./lab status" in error.value.fix
     finish(rig)
 
@@ -143,9 +143,9 @@ def test_what_a_power_cut_leaves_empty(rig: Rig) -> None:
     ):
         assert link.stat().st_size
         link.write_text("")
-    command = collect_command(images.tree(), rig.state, USER, address=rig.lab.network.registry)
+    command = collect_command(images.tree(), rig.state, WRITER)
     assert subprocess.run(command.words(), capture_output=True, check=False).returncode == 1
-    asyncio.run(stores.collect(rig.lab, rig.state, USER))
+    asyncio.run(stores.collect(rig.state, WRITER))
     rig.start()
     assert rig.tags() == {"kept", "torn"} and rig.pull("kept") and rig.pull("torn")
     for name in ("hollow", "bare"):
@@ -154,7 +154,7 @@ def test_what_a_power_cut_leaves_empty(rig: Rig) -> None:
 
 def test_a_registry_that_nothing_was_pushed_to(tree: Path, tmp_path: Path) -> None:
     rig = Rig(tmp_path)
-    assert asyncio.run(stores.collect(rig.lab, rig.state, USER)) == 0
+    assert asyncio.run(stores.collect(rig.state, WRITER)) == 0
 
 
 def test_on_a_disk_that_cannot_be_written(rig: Rig) -> None:
@@ -169,7 +169,7 @@ def test_on_a_disk_that_cannot_be_written(rig: Rig) -> None:
         for words in (["--make-rprivate", "/"], ["--bind", data, data], ["-o", "remount,ro,bind", data]):
             subprocess.run(["mount", *words], check=True)
         try:
-            asyncio.run(stores.collect(rig.lab, rig.state, USER))
+            asyncio.run(stores.collect(rig.state, WRITER))
         except SwarmError as error:
             errors.append(error)
         rig.start()
@@ -195,12 +195,14 @@ def collector() -> int:
 
 
 def test_the_registry_is_back_whatever_became_of_the_collection(rig: Rig) -> None:
-    """Killed in its sweep; two at once; and a registry that cannot start at once after it."""
-    rig.kill()
+    """Killed in its sweep; two at once; and one that cannot start at once after it. Blades pull all the while."""
+    owner = rig.processes.pop()
+    owner.kill()
+    owner.wait()
     said: list[Event] = []
 
     async def story() -> None:
-        part = Part(stores.registry(rig.lab, rig.state, USER), said.append)
+        part = Part(stores.push(rig.state, WRITER), said.append)
         await part.start()
         try:
             await killed(part, rig.state)
@@ -214,7 +216,7 @@ def test_the_registry_is_back_whatever_became_of_the_collection(rig: Rig) -> Non
         assert rig.pull("kept") and rig.push("new", [b"new"])
 
     async def killed(part: Part, state: State) -> None:
-        log = state.logs / "registry.log"
+        log = state.logs / "registry-push.log"
         log.rename(log.with_suffix(".before"))
         os.mkfifo(log)
         reader = os.open(log, os.O_RDWR | os.O_NONBLOCK)
@@ -222,9 +224,10 @@ def test_the_registry_is_back_whatever_became_of_the_collection(rig: Rig) -> Non
         with pytest.raises(SwarmError, match="ended with status -9; every image that is needed") as error:
             async with part.held():
                 assert not part.pid and not rig.answers()
-                doing = asyncio.create_task(stores.collect(rig.lab, rig.state, USER))
+                doing = asyncio.create_task(stores.collect(rig.state, WRITER))
                 while len(rig.blobs()) > WASTE - 10:  # it stands still once the pipe is full
                     await asyncio.sleep(0.01)
+                assert await asyncio.to_thread(rig.pull, "kept")
                 os.kill(collector(), signal.SIGKILL)
                 os.read(reader, 1 << 16)
                 log.unlink()
@@ -242,7 +245,7 @@ def test_the_registry_is_back_whatever_became_of_the_collection(rig: Rig) -> Non
             async with part.held():
                 running += 1
                 assert running == 1 and not part.pid
-                await stores.collect(rig.lab, rig.state, USER)
+                await stores.collect(rig.state, WRITER)
                 assert running == 1 and not part.pid
                 running -= 1
 
@@ -250,11 +253,13 @@ def test_the_registry_is_back_whatever_became_of_the_collection(rig: Rig) -> Non
         assert part.pid
 
     async def cannot_start(part: Part) -> None:
-        key = rig.state.keys / "registry/tls.key"
-        with pytest.raises(MachineError, match="registry ended at once"):
+        folder = rig.state.push.parent
+        with pytest.raises(MachineError, match="registry-push ended at once"):
             async with part.held():
-                key.rename(key.with_suffix(".away"))
-        key.with_suffix(".away").rename(key)
+                folder.rename(folder.with_suffix(".away"))
+                folder.touch()
+        folder.unlink()
+        folder.with_suffix(".away").rename(folder)
         while not await asyncio.to_thread(rig.answers):
             await asyncio.sleep(0.1)
 

@@ -16,20 +16,21 @@ import requests
 from labkit import certs, stores
 from labkit.doctor import probe
 from labkit.errors import SwarmError
-from labkit.sandbox import User, give
+from labkit.sandbox import give
 from labkit.state import State
+from labkit.swarm.door import Door
 from labkit.swarm.engine import api, engine
 from labkit.swarm.registry import ensure_image
 from labkit.swarm.shelf import judge_images, read_shelf
-from labkit.treeroot import cache_command, collect_command, registry_command
+from labkit.treeroot import cache_command, collect_command, push_command, registry_command
 
-from .fleet import REGISTRY, SERVER, Fleet, until
+from .fleet import READER, REGISTRY, SERVER, WRITER, Fleet, listens, until
+from .intruder import files, let_in
 
 pytestmark = pytest.mark.engine
 
 MIRROR = f"{SERVER}:5001"
 HUB = f"{SERVER}:5002"
-USER = User(61184, 61184)
 
 
 def get(state: State, host: str, path: str) -> requests.Response:
@@ -64,8 +65,8 @@ def state(tmp_path: Path) -> State:
 
 
 def start_cache(fleet: Fleet, tree: Path, state: State) -> Server:
-    command = cache_command(tree, state, USER, address=MIRROR, upstream=f"http://{HUB}", resolver="")
-    give(state.data / "cache", USER)
+    command = cache_command(tree, state, READER, address=MIRROR, upstream=f"http://{HUB}", resolver="")
+    give(state.data / "cache", READER)
     return Server(fleet, command.words(), state.logs / "cache.log")
 
 
@@ -160,6 +161,34 @@ def test_a_cache_that_starts_without_its_origin_serves_what_it_has(
         print((state.logs / "cache.log").read_text()[-2000:])
 
 
+def test_nobody_pushes_into_the_cache(fleet: Fleet, tree: Path, hub: Server, state: State) -> None:
+    """From a blade's network, with its origin and without: all that it does is to fetch."""
+    certs.ensure_cache(state, SERVER)
+    cache = start_cache(fleet, tree, state)
+    data = state.path / "cache/docker/registry/v2"
+    kept = data / "repositories/library/web/_manifests/revisions/sha256"
+
+    def attack() -> list[tuple[str, int]]:
+        with requests.Session() as session:
+            session.trust_env, session.verify = False, str(state.ca)
+            digest = f"sha256:{next(kept.iterdir()).name}"
+            return let_in(session, f"https://{MIRROR}/v2/", "library/web", digest, "web/blobs/uploads/x?_state=x")
+
+    try:
+        until(lambda: fleet.inside(lambda: answers(state, MIRROR, "/v2/library/web/manifests/1")), 30)
+        until(lambda: kept.exists() and list(kept.iterdir()))
+        before = files(data / "blobs")
+        assert before and fleet.inside(attack, fleet.blade("blade1").net) == []
+        hub.stop()
+        cache.kill()
+        cache = start_cache(fleet, tree, state)
+        until(lambda: fleet.inside(lambda: answers(state, MIRROR, "/v2/")), 30)
+        assert fleet.inside(attack, fleet.blade("blade1").net) == []
+        assert files(data / "blobs") == before and not list(data.rglob("new"))
+    finally:
+        cache.stop()
+
+
 def test_an_engine_is_told_of_the_cache_while_it_runs(fleet: Fleet) -> None:
     """What the doctor has people write, with the reload it names (systemd sends SIGHUP): nothing is restarted."""
     fleet.blade("blade2").reboot("blade2d")
@@ -185,8 +214,11 @@ def test_room_is_made_and_what_stays_is_whole(
     """Three pushes under one tag; the images before go, with their blobs, and what is left can be pulled."""
     address = f"{fleet.controller.address.rpartition('.')[0]}.1:5003"
     certs.ensure_registry(state, SERVER)
-    give(state.data / "registry", USER)
-    server = Server(fleet, registry_command(tree, state, USER, address=address).words(), state.logs / "registry.log")
+    give(state.data / "registry", WRITER, 0o755)
+    give(state.push.parent, WRITER, 0o711)
+    command = registry_command(tree, state, READER, address=address).words()
+    server = Server(fleet, command, state.logs / "registry.log")
+    owner = Server(fleet, push_command(tree, state, WRITER).words(), state.logs / "registry-push.log")
     try:
         with fleet.trusting(address, state.ca):
             fleet.blade("blade3").reboot("blade3g")
@@ -197,31 +229,30 @@ def test_room_is_made_and_what_stays_is_whole(
                     shutil.copy(rootfs, tar)
                     with tar.open("ab") as file:
                         file.write(os.urandom(1 << 20))
-                    ensure_image(client, tar, reference=f"{address}/app:labkit", changes=[f"EXPOSE {number}"])
+                    changes = [f"EXPOSE {number}"]
+                    ensure_image(client, tar, reference=f"{address}/app:labkit", push=state.push, changes=changes)
             manifests = list(read_shelf(state.data / "registry"))
             assert len(manifests) == 3
             goes = [verdict.manifest for verdict in judge_images(manifests, set()) if verdict.goes]
             assert len(goes) == 2
-            assert fleet.inside(lambda: [delete(state, address, one.digest) for one in goes]) == [202, 202]
-            server.stop()
+            for one in goes:
+                Door(state.push).delete("app", one.digest)
+            owner.stop()
             blobs = state.data / "registry/docker/registry/v2/blobs"
             before = stores.size_of(blobs)
-            subprocess.run(collect_command(tree, state, USER, address=address).words(), check=True, capture_output=True)
+            subprocess.run(collect_command(tree, state, WRITER).words(), check=True, capture_output=True)
             assert before > stores.size_of(blobs) > 0
-            server = Server(
-                fleet, registry_command(tree, state, USER, address=address).words(), state.logs / "registry.log"
-            )
-            until(lambda: fleet.inside(lambda: answers(state, address, "/v2/")), 30)
             fleet.blade("blade3").reboot("blade3h")
             with engine(fleet.blade("blade3").sock) as client:
                 api(client).pull(f"{address}/app", tag="labkit")
                 assert "3/tcp" in api(client).inspect_image(f"{address}/app:labkit")["Config"]["ExposedPorts"]
-                assert ensure_image(client, tmp_path / "1.tar", reference=f"{address}/app:labkit", changes=["EXPOSE 1"])
+            owner = Server(fleet, push_command(tree, state, WRITER).words(), state.logs / "registry-push.log")
+            until(lambda: listens(state.push), 30)
+            with engine(fleet.blade("blade3").sock) as client:
+                reference = f"{address}/app:labkit"
+                assert ensure_image(
+                    client, tmp_path / "1.tar", reference=reference, push=state.push, changes=["EXPOSE 1"]
+                )
     finally:
         server.stop()
-
-
-def delete(state: State, host: str, digest: str) -> int:
-    with requests.Session() as session:
-        session.trust_env, session.verify = False, str(state.ca)
-        return session.delete(f"https://{host}/v2/app/manifests/{digest}", timeout=20).status_code
+        owner.stop()

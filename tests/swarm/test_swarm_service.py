@@ -173,7 +173,7 @@ def test_replicas_that_die_are_told_with_their_last_words(swarm: Fleet, spec: Se
     ):
         told = str(error.value)
         print(told)
-        assert told.startswith(f"service '{name}' does not come up: replicas ended 3 times in the same way, on ")
+        assert re.match(f"service '{name}' does not come up: replicas ended [34] times in the same way, on ", told)
         assert said in told and "last lines of its log:" in told and "  oh no\n" in told
         assert f"docker service logs {name}" in told
 
@@ -348,16 +348,20 @@ def test_no_such_service(swarm: Fleet) -> None:
 
 
 def test_an_image_is_pushed_once(fleet: Fleet, rootfs: Path) -> None:
+    """The engine that made it keeps none; an image that the registry has under its mark is only tagged again."""
     reference = f"{REGISTRY}/other:1"
     with engine(fleet.controller.sock) as client:
-        first = ensure_image(client, rootfs, reference=reference, changes=["EXPOSE 80"])
+
+        def ensure(change: str) -> str:
+            return ensure_image(client, rootfs, reference=reference, push=fleet.push, changes=[change])
+
+        known = {image["Id"] for image in api(client).images(all=True)}
+        first = ensure("EXPOSE 80")
         assert first.startswith("sha256:") and len(first) == 71
-        known = {image["Id"] for image in api(client).images()}
-        assert ensure_image(client, rootfs, reference=reference, changes=["EXPOSE 80"]) == first
-        assert {image["Id"] for image in api(client).images()} == known
-        second = ensure_image(client, rootfs, reference=reference, changes=["EXPOSE 81"])
-        assert second != first
-        assert ensure_image(client, rootfs, reference=reference, changes=["EXPOSE 80"]) == first  # the engine has it
+        assert ensure("EXPOSE 80") == first
+        assert ensure("EXPOSE 81") != first
+        assert ensure("EXPOSE 80") == first
+        assert {image["Id"] for image in api(client).images(all=True)} == known
     with engine(fleet.blade("blade1").sock) as client:
         api(client).pull(f"{REGISTRY}/other", tag="1")
         assert "80/tcp" in api(client).inspect_image(reference)["Config"]["ExposedPorts"]
@@ -368,21 +372,21 @@ def test_what_can_go_wrong_with_an_image(fleet: Fleet, rootfs: Path, tmp_path: P
     broken.write_bytes(b"this is no tar" * 1000)
     with engine(fleet.controller.sock) as client:
         with pytest.raises(SwarmError, match=r"the engine could not import it: .*invalid tar header"):
-            ensure_image(client, broken, reference=f"{REGISTRY}/broken:1")
+            ensure_image(client, broken, reference=f"{REGISTRY}/broken:1", push=fleet.push)
         with pytest.raises(SwarmError, match="cannot read it"):
-            ensure_image(client, tmp_path / "missing.tar", reference=f"{REGISTRY}/missing:1")
+            ensure_image(client, tmp_path / "missing.tar", reference=f"{REGISTRY}/missing:1", push=fleet.push)
         with pytest.raises(SwarmError, match="names no tag"):
-            ensure_image(client, rootfs, reference=f"{REGISTRY}/web")
+            ensure_image(client, rootfs, reference=f"{REGISTRY}/web", push=fleet.push)
         fleet.stop_registry()
         try:
             with causes("registry-unreachable") as error:
-                ensure_image(client, rootfs, reference=f"{REGISTRY}/web:1")
+                ensure_image(client, rootfs, reference=f"{REGISTRY}/web:1", push=fleet.push)
             assert re.search("cannot use the registry .*connection refused", error.value.what)
             assert "./lab status" in error.value.fix
         finally:
             fleet.start_registry()
         with pytest.raises(SwarmError, match="cannot use the registry"):
-            ensure_image(client, rootfs, reference=f"{fleet.controller.address}:5001/web:1")
+            ensure_image(client, rootfs, reference=f"{fleet.controller.address}:5001/web:1", push=fleet.push)
 
 
 def test_the_controller_takes_no_tasks(swarm: Fleet, spec: ServiceSpec) -> None:
