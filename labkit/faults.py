@@ -81,8 +81,8 @@ def ensure_streams() -> None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number that is free
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w"))
+        if stream is None:  # not by its number: a library may have opened a file under it by now, as libffi does
+            setattr(sys, name, Path(os.devnull).open("r" if number == 0 else "w"))  # noqa: SIM115 - as long as we run
         elif number and hasattr(stream, "reconfigure"):  # names of files that are no UTF-8, terminals that are not
             stream.reconfigure(errors="surrogateescape" if stream.encoding.lower() == "utf-8" else "replace")
 

@@ -38,8 +38,8 @@ def test_every_listener_of_a_lab_is_asked(tmp_path: Path) -> None:
     names = {(one.part, one.name) for one in answers.listeners(lab, State(tmp_path))}
     assert names == {
         ("bootd", "DHCP"), ("bootd", "TFTP"), ("bootd", "HTTP"), ("bootd", "HTTPS"), ("bootd", "control"),
-        ("swarmd", "control"), ("registry", "TLS"), ("share", "NFS"), ("engine", "API"), ("bmc1", "IPMI"),
-        ("bmc2", "IPMI"), ("configd", "control"), ("registry-push", "API"),
+        ("swarmd", "control"), ("configd", "control"), ("registry", "TLS"), ("registry-push", "API"), ("share", "NFS"),
+        ("engine", "API"), ("bmc1", "IPMI"), ("bmc2", "IPMI"),
     }  # fmt: skip
 
 

@@ -246,6 +246,17 @@ def test_output_that_nobody_takes_ends_it_quietly(place: Place) -> None:
     assert done.stderr == ""
 
 
+def test_a_file_that_took_the_place_of_a_closed_output_is_not_written_to(place: Place) -> None:
+    (place.folder / "taken").write_text("kept\n")
+    script = (
+        "import os, sys; os.open('taken', os.O_RDWR); from labkit import faults; "
+        "sys.exit(faults.guard(lambda: print('said'), [], lambda: None))"
+    )
+    done = labkit(place, f'$P -c "{script}" >&-')
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (place.folder / "taken").read_text() == "kept\n"
+
+
 def test_a_full_disk_is_told(place: Place) -> None:
     done = labkit(place, "$P -m labkit explain blade1 >/dev/full", LC_ALL="C", TERM="dumb", HOME="/nope")
     assert (done.returncode, done.stderr) == (

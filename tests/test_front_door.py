@@ -127,6 +127,17 @@ def test_help_changes_nothing(bare: Door, arguments: tuple[str, ...]) -> None:
     assert not (bare.checkout / ".venv").exists()
 
 
+def test_a_python_that_is_named_is_taken_and_no_other(bare: Door, tmp_path: Path) -> None:
+    own = tmp_path / "python of mine"
+    own.write_text(f'#!/bin/sh\necho asked >>"{bare.log}"\nexit 1\n')
+    own.chmod(0o755)
+    environment = {**bare.environment(), "LABKIT_PYTHON": str(own)}
+    done = subprocess.run(bare.command("setup"), env=environment, capture_output=True, text=True)
+    assert done.returncode == 1 and bare.log.read_text() == "asked\n"
+    assert f"LABKIT_PYTHON, {own}, is no Python 3.11 or newer that has venv" in done.stderr
+    assert "fix: name another, or unset it" in done.stderr
+
+
 def test_with_all_there_it_is_quick_and_silent(door: Door) -> None:
     began = time.monotonic()
     done = door.run("status")

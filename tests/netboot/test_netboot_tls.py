@@ -302,7 +302,7 @@ def test_a_blades_own_script_speaks_tls_and_says_why_it_cannot(rig: Rig, tmp_pat
         assert [status for status, _, _ in told] == [60, 60]
         assert "does not believe https://127.0.0.1" in told[0][2] and "labkit" not in told[1][2], "told once"
         assert "switch the blade off and on again" in console.read_text()
-        assert (await stage(tmp_path / "none"))[0] == 77
+        assert (await stage(tmp_path / "none"))[0] in (77, 2)  # curl 8.22 looks for the file before it begins
         assert rig.seen.of(Phoned) == []
         assert await stage(rig.state.ca) == (0, b"", "")
 
