@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.other_suite import CHECKOUT, files_of
+from tests.lab.person import ROOT, copy_checkout
 
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 HERE = "{}.{}".format(*sys.version_info)
@@ -25,19 +25,17 @@ def interpreter(version: str) -> str:
 
 
 def test_every_python_that_is_promised_is_named() -> None:
-    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     named = {one.rpartition(" :: ")[2] for one in project["classifiers"] if "Python :: 3." in one}
     assert (named, project["requires-python"]) == (set(VERSIONS), f">={VERSIONS[0]}")
-    workflow = (CHECKOUT / ".github/workflows/ci.yml").read_text()
+    workflow = (ROOT / ".github/workflows/ci.yml").read_text()
     assert f"python: {json.dumps(VERSIONS)}" in workflow
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("version", [one for one in VERSIONS if one != HERE and interpreter(one)])
 def test_the_fast_tests_pass_under_another_python(tmp_path: Path, version: str) -> None:
-    for name in files_of(CHECKOUT):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(CHECKOUT / name, tmp_path / name)
+    copy_checkout(tmp_path)
     environment = {**os.environ, "LABKIT_PYTHON": interpreter(version)}
     done = subprocess.run(
         ["./lab", "test", "--fast", "-q"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False

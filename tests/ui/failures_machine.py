@@ -79,6 +79,7 @@ def _(patch: Patch) -> object:
 def _(patch: Patch) -> object:
     async def nothing(blade: object) -> None: ...
 
+    patch.patch.setenv("LABKIT_DATA", str(patch.folder / "data"))
     chassis = VirtualChassis(
         LAB, State(patch.folder), User(os.getuid(), os.getgid()), "tcg", lambda event: None, nothing
     )
