@@ -133,8 +133,10 @@ def down(state: State, progress: Progress) -> bool:
 def clean(state: State, progress: Progress) -> list[Path]:
     """Take the lab down and remove all it ever kept: its state and its data, with the swarm and the images in it.
 
-    Returns the folders that were removed. Needs root. Raises MachineError.
+    Returns the folders that were removed. Needs root where there are any. Raises MachineError.
     """
+    if not state.data.exists() and not state.path.exists():
+        return []
     if os.geteuid() != 0:
         raise MachineError("removing what a lab's servers keep needs root", fix="run it with sudo")
     down(state, progress)

@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -191,14 +192,14 @@ def silence() -> Iterator[Future[str]]:
 
 
 @pytest.fixture
-def slot(tmp_path: Path) -> Iterator[tuple[Slot, Bmc]]:
+def slot() -> Iterator[tuple[Slot, Bmc]]:
     if TOOLS:
         pytest.skip(f"not installed: {', '.join(TOOLS)}; ./lab setup installs it")
     with free_udp() as sock:
         own = Bmc("127.0.0.1", sock.getsockname()[1], "labkit")
-    folder = tmp_path / ODD
-    folder.mkdir()
-    with ExitStack() as stack:
+    with ExitStack() as stack:  # pytest's own folders are too long for sockets
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lab"))) / ODD
+        folder.mkdir()
         slot = Slot(folder / "c.sock")
         stack.callback(slot.close)
         line = bmc.write_config(

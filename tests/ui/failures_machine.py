@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -23,7 +24,7 @@ from labkit.images import ensure, store, tools
 from labkit.lab import Bmc, NetworkKind
 from labkit.netboot import ports
 from labkit.plan import BaseConfig, BootSecrets, plan
-from labkit.sandbox import ROOT, Sandbox
+from labkit.sandbox import Sandbox, User
 from labkit.secret import Secret
 from labkit.state import State
 from labkit.ui.choosers import choose_blades
@@ -78,7 +79,10 @@ def _(patch: Patch) -> object:
 def _(patch: Patch) -> object:
     async def nothing(blade: object) -> None: ...
 
-    chassis = VirtualChassis(LAB, State(patch.folder), ROOT, "tcg", lambda event: None, nothing)
+    patch.patch.setenv("LABKIT_DATA", str(patch.folder / "data"))
+    chassis = VirtualChassis(
+        LAB, State(patch.folder), User(os.getuid(), os.getgid()), "tcg", lambda event: None, nothing
+    )
     return asyncio.run(chassis.press(9, "power", 1))
 
 
