@@ -93,7 +93,8 @@ def judge_service(
         id=raw["ID"],
         name=spec["Name"],
         image=str(container["Image"]),
-        wanted=int(replicated["Replicas"]) if replicated else sum(task.desired == "running" for task in current),
+        # Of a global one also where a replica died: the next is ``ready``, and not yet to run, while its delay lasts.
+        wanted=int(replicated["Replicas"]) if replicated else len({task.node for task in current}),
         running=len(running),
         places={f"{spec['Name']}.{task.slot or names.get(task.node)}": names.get(task.node, "") for task in running},
         update=(raw.get("UpdateStatus") or {}).get("State", ""),
@@ -128,7 +129,7 @@ def _deaths(spec: Mapping[str, Any], tasks: Sequence[Task], names: Mapping[str, 
             way=explain_task(task, str(template["ContainerSpec"]["Image"]), ""),
             created=task.created,
             ran=task.state == "complete" or "non-zero exit" in task.error,
-            sick="unhealthy container" in task.error,
+            sick="unhealthy container" in task.error or (task.state == "complete" and "Healthcheck" in task.container),
             current=dict(task.container) == template["ContainerSpec"],
         )
         for task in dead

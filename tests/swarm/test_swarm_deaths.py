@@ -153,6 +153,12 @@ def test_replicas_that_failed_were_refused_or_had_nothing_more_to_do_are_dead() 
     assert judged(task(3, "complete"), restart="on-failure").deaths == ()  # a job that is done
 
 
+def test_a_health_check_may_end_a_replica_in_order() -> None:
+    checked = {**CONTAINER, "Healthcheck": {"Test": ["CMD", "false"]}}
+    [one] = judged(task(1, "complete", container=checked)).deaths
+    assert one.sick and one.way.startswith("unhealthy: the replica did not pass its health check")
+
+
 def test_a_replica_of_a_global_service_is_known_by_its_node() -> None:
     [one] = judged(task(1, "failed", slot=0, node="n3", error=EXIT_1)).deaths
     assert (one.replica, one.blade) == ("web.blade3", "blade3")

@@ -281,6 +281,14 @@ def test_all_replicas_run() -> None:
     }
 
 
+def test_a_global_service_is_not_whole_while_a_dead_replica_waits_for_its_next_start() -> None:
+    dead = task(2, "failed", slot=0, desired="shutdown", error="task: non-zero exit (1)")
+    heir = task(2, "ready", slot=0, desired="ready", created=9)
+    state = judged(task(1, slot=0), dead, heir, task(3, slot=0), replicas=None)
+    assert (state.running, state.wanted, state.converged) == (2, 3, False)
+    assert state.reason == "the replica on blade2 ended with status 1: the program's own error"
+
+
 def test_replicas_of_the_specification_before_do_not_count() -> None:
     old = {"Image": "old"}
     state = judged(task(1), task(2, container=old), task(2, "preparing"), update="updating")
