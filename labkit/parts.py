@@ -111,7 +111,11 @@ class Part:
 
     async def _spawn(self) -> None:
         if self.spec.prepare is not None:
-            self.spec.prepare()
+            try:
+                self.spec.prepare()
+            except OSError as error:
+                what = f"{self.spec.name} cannot have its folders: {error.strerror}"
+                raise MachineError(what, where=str(error.filename)) from None
         pipe = asyncio.subprocess.PIPE if self.spec.sandbox.waits else asyncio.subprocess.DEVNULL
         with self.spec.log.open("ab") as log:
             self.process = await spawn(

@@ -229,7 +229,8 @@ def _numbers_in_use() -> set[int]:
 def give(path: Path, user: User, mode: int = 0o700) -> Path:
     """Have a folder that belongs to a user with all that is in it, and to nobody else."""
     path.mkdir(parents=True, exist_ok=True)
-    path.chmod(mode)
+    if stat.S_IMODE(path.stat().st_mode) != mode:  # on a disk that cannot be written, what is right is right
+        path.chmod(mode)
     for place in (path, *path.rglob("*")):
         status = place.lstat()
         if (status.st_uid, status.st_gid) != (user.uid, user.gid):

@@ -137,11 +137,11 @@ async def collect(state: State, user: User) -> int:
     before = size_of(blobs)
     try:
         links.mend(data)
+        give(data, user, 0o755)
     except OSError as error:
         raise SwarmError(
             f"cannot be removed: {error.strerror}", where=str(error.filename), fix=f"{data} has to be writable"
         ) from None
-    give(data, user, 0o755)
     status = await _run_collection(state, user)
     if status:
         raise SwarmError(

@@ -21,6 +21,7 @@ from labkit import images, stores
 from labkit.errors import MachineError, SwarmError
 from labkit.events import Event
 from labkit.parts import Part
+from labkit.sandbox import give
 from labkit.state import State
 from labkit.swarm.door import Door
 from labkit.treeroot import collect_command
@@ -59,6 +60,7 @@ def waste(rig: Rig) -> None:
         place = rig.data / "blobs/sha256" / digest[:2] / digest
         place.mkdir(parents=True)
         (place / "data").write_bytes(data)
+    give(rig.state.data / "registry", WRITER, 0o755)
 
 
 def finish(rig: Rig) -> None:
@@ -254,7 +256,7 @@ def test_the_registry_is_back_whatever_became_of_the_collection(rig: Rig) -> Non
 
     async def cannot_start(part: Part) -> None:
         folder = rig.state.push.parent
-        with pytest.raises(MachineError, match="registry-push ended at once"):
+        with pytest.raises(MachineError, match="registry-push cannot have its folders: File exists"):
             async with part.held():
                 folder.rename(folder.with_suffix(".away"))
                 folder.touch()
