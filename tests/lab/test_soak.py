@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,7 @@ from .front_door import FRONT_DOOR, FrontDoor, new_lab
 pytestmark = pytest.mark.soak
 
 ROUNDS = 3
+STARTS = 50
 
 
 @pytest.fixture
@@ -62,3 +66,21 @@ blades:
     with new_lab(tmp_path, text) as door:
         done = door("run", "--runs", str(door.folder / "runs"))
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_fifty_starts_under_load(tmp_path: Path) -> None:
+    """The lab's servers come up and go each time, on a machine that has twice as much to do as it can."""
+    text = "network: {subnet: 10.88.0.0/24}\nstorage: {share: true}\nblades: [{name: blade1}, {name: blade2}]\n"
+    with new_lab(tmp_path, text) as door, ExitStack() as stack:
+        for _ in range(2 * (os.cpu_count() or 1)):
+            busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+            stack.callback(busy.wait)
+            stack.callback(busy.kill)
+        failed = []
+        for number in range(STARTS):
+            up = door("up", timeout_s=300)
+            well = door("status", timeout_s=60)
+            down = door("down", timeout_s=120)
+            said = [done.stdout + done.stderr for done in (up, well, down) if done.returncode]
+            failed += [(number, *said)] if said or door.leftovers() else []
+        assert failed == []
