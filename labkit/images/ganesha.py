@@ -22,8 +22,8 @@ MODULES = "usr/lib/x86_64-linux-gnu/ganesha"
 PROGRAMS = (PROGRAM, f"{MODULES}/libfsalvfs.so")
 FILES = ("etc/netconfig", "bin/busybox")
 FOLDERS = ("dev", "proc", "sys", "run", "tmp", "var/lib/nfs/ganesha", "share")
-# The last two are for in_tree.sh; the first is where Ganesha looks for file systems (setmntent(3)).
-LINKS = {"etc/mtab": "/proc/self/mounts", "bin/umount": "busybox", "bin/rmdir": "busybox"}
+LINKS = {"etc/mtab": "/proc/self/mounts"}
+"""Where Ganesha looks for file systems (setmntent(3))."""
 TRIED = ((f"/{PROGRAM}", "-v"), (f"/{LOADER}", "--list", f"/{MODULES}/libfsalvfs.so"), ("/bin/busybox", "true"))
 
 
