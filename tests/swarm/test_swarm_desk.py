@@ -202,7 +202,7 @@ def test_the_desk_is_killed_in_the_middle(desk: DeskProcess, web: str) -> None:
     desk.ask("left", second)
     assert "blade2" not in {blade for blade, _, _ in blades(fleet)}
     assert desk.end(signal.SIGTERM) == 0
-    assert not desk.state.swarmd.exists()
+    assert desk.state.swarmd.exists()  # it was handed over, and the next one gets it as well
 
 
 def test_the_engine_is_killed_and_comes_back(desk: DeskProcess, web: str) -> None:

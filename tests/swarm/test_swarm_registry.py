@@ -165,7 +165,7 @@ def test_nobody_pushes_into_the_cache(fleet: Fleet, tree: Path, hub: Server, sta
     """From a blade's network, with its origin and without: all that it does is to fetch."""
     certs.ensure_cache(state, SERVER)
     cache = start_cache(fleet, tree, state)
-    data = state.path / "cache/docker/registry/v2"
+    data = state.data / "cache/docker/registry/v2"
     kept = data / "repositories/library/web/_manifests/revisions/sha256"
 
     def attack() -> list[tuple[str, int]]:
