@@ -165,7 +165,7 @@ class Machine(Rooted):
             "/var/lib/docker",
         )  # fmt: skip
         try:
-            until(lambda: not self.running or self.sock.exists(), 60)
+            until(lambda: not self.running or listens(self.sock), 60)  # the file is there before it listens
             assert self.running
             self.client.close()
         except BaseException:
