@@ -6,4 +6,11 @@ Start with `labkit.labfile` (reading ``lab.yaml``), `labkit.plan` (what one blad
 
 from __future__ import annotations
 
+import os
+import sys
+from pathlib import Path
+
+if os.geteuid() == 0 and Path(__file__).stat().st_uid != 0:
+    sys.dont_write_bytecode = True  # we are root in somebody's checkout, where nothing of root's is to be left
+
 __version__ = "0.1.0"

@@ -19,7 +19,7 @@ from labkit.errors import PowerError
 from labkit.events import CUT, Event, Power
 from labkit.lab import Blade, FirmwareKind, Lab
 from labkit.sandbox import Sandbox, User, give, spawn
-from labkit.state import State
+from labkit.state import State, owner_of
 
 START_S = 30.0
 
@@ -120,6 +120,8 @@ class VirtualChassis:
         log_path = self._state.logs / f"{blade.name}.qemu.log"
         console = self._state.console(blade.name)
         console.touch()
+        log_path.touch()
+        os.chown(log_path, *owner_of(self._state.path))
         machine = self.machine(blade)
         if blade.firmware is not FirmwareKind.BIOS and not machine.variables.exists():
             shutil.copyfile(OVMF_VARS, machine.variables)  # kept while the lab is up, as a board keeps them

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from labkit import client, events, labfile, stages, up
 from labkit.errors import LabkitError
@@ -21,7 +21,11 @@ from labkit.workbook.kernels import kernels_over_sockets, own_sockets
 from labkit.workbook.parameters import check_parameters, effective
 from labkit.workbook.report import write_report
 
+if TYPE_CHECKING:
+    from labkit.swarm.probe import Answer
+
 Progress = Callable[[str], None]
+ANSWER_S = 30.0
 
 
 def run(
@@ -142,15 +146,30 @@ def telling(state: State, lab: Lab, progress: Progress) -> Iterator[None]:
         thread.join(timeout=5)
 
 
+def _ask(blades: Mapping[str, str], port: int, chosen: Sequence[Blade]) -> Mapping[str, Answer]:
+    """What nginx says through each blade. Where a chosen one does not answer all are asked again, for a while.
+
+    The last chapter ends by taking a service away, and emulated blades are busy with that for some seconds: meanwhile
+    a node's mesh may refuse what it answers before and after.
+    """
+    from labkit.swarm.probe import probe
+
+    until = time.monotonic() + ANSWER_S
+    while True:
+        answers = {answer.blade: answer for answer in probe(blades, port)}
+        if all(answers[blade.name].ok for blade in chosen) or time.monotonic() > until:
+            return answers
+        time.sleep(1)
+
+
 def _last_table(running: client.RunningLab, chosen: Sequence[Blade], port: int) -> tuple[int, str]:
     """Per blade its stages, its node, and what nginx said through it; 0 when the chosen ones did, and the table."""
     from labkit.swarm import cluster
-    from labkit.swarm.probe import probe
 
     blades = {blade.name: str(blade.address) for blade in running.lab.blades}
     with running.engine() as engine:
         nodes = {node.blade: node for node in cluster.nodes(engine) if node.ready}
-    answers = {answer.blade: answer for answer in probe(blades, port)}
+    answers = _ask(blades, port, chosen)
     extra = {
         name: {
             "node": nodes[name].id[:12] if name in nodes else "-",

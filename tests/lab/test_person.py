@@ -162,7 +162,6 @@ def test_he_can_delete_his_clone_without_root(person: Person) -> None:
     copy_checkout(folder)
     (folder / "lab.yaml").write_text("name: second\nnetwork: {subnet: 10.97.0.0/24}\nblades: [{name: blade1}]\n")
     person.own(folder)
-    (folder / ".venv").symlink_to(person.clone / ".venv")
     as_him = [
         *person.prefix,
         str(person.clone / ".venv/bin/python"),
