@@ -16,7 +16,7 @@ from labkit.sandbox import FIRST_USER, LAST_USER
 from labkit.state import State
 
 from .front_door import FrontDoor
-from .person import Person, copy_checkout
+from .person import Person
 
 pytestmark = pytest.mark.qemu
 Done = subprocess.CompletedProcess[str]
@@ -156,27 +156,17 @@ def test_a_refused_sudo_is_said_and_nothing_is_left(person: Person, tmp_path: Pa
     assert not (folder / "state").exists()
 
 
-def test_he_can_delete_his_clone_without_root(person: Person) -> None:
-    """After down and clean, also of a lab that was up."""
-    folder = person.home / "second clone"
-    copy_checkout(folder)
+def test_he_can_delete_what_is_his_without_root(person: Person) -> None:
+    """After down, also of a lab that was up: nothing of root's has been left, in its folder or in the checkout."""
+    folder = person.folder("second lab")
     (folder / "lab.yaml").write_text("name: second\nnetwork: {subnet: 10.97.0.0/24}\nblades: [{name: blade1}]\n")
-    person.own(folder)
-    as_him = [
-        *person.prefix,
-        str(person.clone / ".venv/bin/python"),
-        "-P",
-        "-m",
-        "labkit",
-        "--lab",
-        f"{folder}/lab.yaml",
-    ]
-    data = State(folder / ".lab").data
-    for words in (["up"], ["down"]):
-        sudo = ["sudo", "-n", "env", f"LABKIT_DATA={os.environ['LABKIT_DATA']}", *as_him[len(person.prefix) :]]
-        done = subprocess.run([*person.prefix, *sudo, *words], capture_output=True, text=True, check=False, timeout=180)
+    door = FrontDoor(folder, person.prefix, person)
+    door.own()
+    for verb in ("up", "down"):
+        done = door(verb, timeout_s=180)
         assert done.returncode == 0, done.stderr
-    assert data.exists()
-    assert not [place for place, status in below(folder) if status.st_uid != person.uid]
+    assert State(door.state).data.exists()
+    for place in (folder, person.clone):
+        assert not [found for found, status in below(place) if status.st_uid != person.uid]
     subprocess.run([*person.prefix, "rm", "-r", str(folder)], check=True)
     assert not folder.exists()
