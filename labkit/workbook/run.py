@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from labkit.swarm.probe import Answer
 
 Progress = Callable[[str], None]
-ANSWER_S = 30.0
+ANSWER_S = 60.0
 
 
 def run(
