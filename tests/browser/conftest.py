@@ -44,7 +44,7 @@ def door(person: Person) -> Iterator[FrontDoor]:
         shutil.copytree(FRONT_DOOR.parent / "notebooks", door.folder / "notebooks")
         for name, sources in BOOKS.items():
             (door.folder / "notebooks" / f"{name}.ipynb").write_text(json.dumps(book(*sources)))
-        door.own()
+        door.own("notebooks")
         assert door("up", timeout_s=180).returncode == 0
         yield door
 

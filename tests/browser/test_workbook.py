@@ -157,7 +157,7 @@ def test_every_chapter_does_the_same_by_hand_and_headless(
 ) -> None:
     """The same choices, the same artifacts, and every check held, in the order of the page."""
     shutil.copy(NOTEBOOKS / f"{chapter}.ipynb", door.folder / "notebooks")
-    door.own()
+    door.own("notebooks")
     book = open_book(browser, address, f"{chapter}.ipynb")
     book.run_all()
     book.wait_ran(timeout_s=900 if chapter not in BRING_UP else 300)

@@ -47,10 +47,10 @@ class FrontDoor:
     def script(self) -> Path:
         return self.root / "lab"
 
-    def own(self) -> None:
-        """What tests have put into the folder belongs to who uses it."""
+    def own(self, name: str) -> None:
+        """What tests have put into the folder under a name belongs to who uses it; what the lab has there is the lab's."""
         if self.person is not None:
-            self.person.own(self.folder)
+            self.person.own(self.folder / name)
 
     @property
     def state(self) -> Path:
@@ -128,7 +128,7 @@ def new_lab(folder: Path, text: str = LAB, person: Person | None = None) -> Iter
     """A lab that nobody has brought up yet, taken down whatever happens; of root's, or of somebody else's."""
     (folder / "lab.yaml").write_text(text)
     door = FrontDoor(folder, person.prefix if person is not None else (), person)
-    door.own()
+    door.own("lab.yaml")
     try:
         yield door
     finally:

@@ -23,7 +23,7 @@ QUIET = [one.name for one in BOOK if one.name != "05-day-two"]
 def clone(front_door: FrontDoor) -> Path:
     """The warm lab's folder as a clone has it: ``lab.yaml``, and the notebooks beside it."""
     shutil.copytree(NOTEBOOKS, front_door.folder / "notebooks")
-    front_door.own()
+    front_door.own("notebooks")
     return front_door.folder
 
 

@@ -161,7 +161,7 @@ def test_he_can_delete_what_is_his_without_root(person: Person) -> None:
     folder = person.folder("second lab")
     (folder / "lab.yaml").write_text("name: second\nnetwork: {subnet: 10.97.0.0/24}\nblades: [{name: blade1}]\n")
     door = FrontDoor(folder, person.prefix, person)
-    door.own()
+    door.own("lab.yaml")
     for verb in ("up", "down"):
         done = door(verb, timeout_s=180)
         assert done.returncode == 0, done.stderr
