@@ -48,7 +48,7 @@ class FrontDoor:
         return self.root / "lab"
 
     def own(self, name: str) -> None:
-        """What tests have put into the folder under a name belongs to who uses it; what the lab has there is the lab's."""
+        """What tests have put into the folder under a name belongs to who uses it; the rest is the lab's."""
         if self.person is not None:
             self.person.own(self.folder / name)
 
