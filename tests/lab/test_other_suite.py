@@ -52,7 +52,7 @@ def test_the_front_door_opens_from_nothing(suite: Suite) -> None:
     assert f"lab{State(Path(LAB_FOLDER, '.lab')).tag}" not in [link.name for link in Path("/sys/class/net").iterdir()]
 
 
-@pytest.mark.notebook
+@pytest.mark.soak
 def test_the_fast_tests_pass(suite: Suite) -> None:
     said = checked(suite("./lab", "test", "--fast", "-q", folder=f"{HOME}/labkit", timeout_s=1200))
     assert " passed" in said.splitlines()[-1]
