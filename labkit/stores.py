@@ -182,16 +182,6 @@ async def answers_tcp(host: str, port: int) -> bool:
     return True
 
 
-async def answers_unix(path: Path) -> bool:
-    """Whether somebody accepts connections on a Unix socket."""
-    try:
-        _, writer = await asyncio.open_unix_connection(path)
-    except OSError:
-        return False
-    writer.close()
-    return True
-
-
 def _text(path: Path) -> str:
     try:
         return path.read_text()

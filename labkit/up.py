@@ -235,7 +235,7 @@ def _start(lab: Lab, state: State) -> None:
         os.chown(log_path, *owner_of(state.path))
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=log, stderr=log, pass_fds=[ready_write, host_net],
-            start_new_session=True, umask=0o022, cwd="/", env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+            start_new_session=True, cwd="/",
         )  # fmt: skip
     os.close(ready_write)
     os.close(host_net)
