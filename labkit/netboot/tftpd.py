@@ -87,6 +87,7 @@ class TftpServer:
         self._stopping = True
         os.eventfd_write(self._wake, 1)
         self._thread.join()
+        os.close(self._wake)  # not the thread's to close: a packet may end it before we have written
 
     def _run(self) -> None:
         """The loop. No packet ends it: whatever goes wrong is told, and costs at most the transfer it went wrong in.
@@ -106,7 +107,6 @@ class TftpServer:
         for transfer in list(self._transfers.values()):
             self._forget(transfer)
         self._epoll.close()
-        os.close(self._wake)
 
     def _handle(self, ready: list[tuple[int, int]]) -> None:
         """Read and answer what has arrived. An ACK that calls for one more packet takes the shortest way, with nothing
