@@ -117,16 +117,19 @@ class Supervisor:
         """Ask every listener again and again; a part that does not answer for long is ended, and `Part` restarts it."""
         while True:
             await asyncio.sleep(ASK_EVERY_S)
-            pids = {name: part.pid for name, part in self.parts.items()}
-            await self._ask()
-            told, ended = self._silences.take(self._answers, pids, time.monotonic())
-            for event in told:
-                self.emit(event)
-            for name in ended:
-                if self.parts[name].pid == pids[name]:
-                    os.kill(pids[name], signal.SIGKILL)
-            with contextlib.suppress(LabkitError):  # then nobody can read its numbers either
-                await rpc.acall(self.state.bootd, "answers", timeout_s=ASK_S, answers=self._answers)
+            await self._ask_round()
+
+    async def _ask_round(self) -> None:
+        pids = {name: part.pid for name, part in self.parts.items()}
+        await self._ask()
+        told, ended = self._silences.take(self._answers, pids, time.monotonic())
+        for event in told:
+            self.emit(event)
+        for name in ended:
+            if self.parts[name].pid == pids[name]:
+                os.kill(pids[name], signal.SIGKILL)
+        with contextlib.suppress(LabkitError):  # then nobody can read its numbers either
+            await rpc.acall(self.state.bootd, "answers", timeout_s=ASK_S, answers=self._answers)
 
     async def _ask(self) -> None:
         running = [one for one in self._listeners if one.part in self.parts and self.parts[one.part].pid]
@@ -169,6 +172,7 @@ class Supervisor:
             specs += [self._bmc(blade) for blade in self.lab.blades]
         await asyncio.gather(*(self._start(spec) for spec in specs))
         await self._start(self._swarmd())
+        await self._ask_round()  # what has answered once and falls silent right after the start is ended like any other
         # Last, since who can ask for the lab's status takes it for one that is up.
         await rpc.serve(rpc.listen(self.state.control, owner=self._owner), self._verbs())
         self._begin("asking the parts", self._ask_parts)
