@@ -174,7 +174,7 @@ def _last_table(running: client.RunningLab, chosen: Sequence[Blade], port: int) 
         name: {
             "node": nodes[name].id[:12] if name in nodes else "-",
             "state": nodes[name].state if name in nodes else "-",
-            "nginx": str(answers[name].status) if answers[name].ok else "no answer",
+            "nginx": answers[name].error or str(answers[name].status),
         }
         for name in blades
     }
