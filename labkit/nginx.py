@@ -77,7 +77,7 @@ def nginx_spec(running: RunningLab, *, replicas: int, port: int, text: str) -> S
             ConfigFile("/etc/nginx/sites-enabled/default", SITE),
             ConfigFile("/var/www/html/index.html", page(text)),
         ),
-        health=HealthCheck(("/bin/wget", "-q", "-O", "/dev/null", "http://127.0.0.1/healthz"), every_s=2, retries=5),
+        health=HealthCheck(("/bin/wget", "-q", "-O", "/dev/null", "http://127.0.0.1/healthz")),
     )
 
 

@@ -116,13 +116,17 @@ class UpdatePolicy:
 
 @dataclass(frozen=True)
 class HealthCheck:
-    """A command that says, by its exit status, whether a replica is well. Until it does so nobody is sent to it."""
+    """A command that says, by its exit status, whether a replica is well. Until it does so nobody is sent to it.
+
+    The engine starts a process in the container for each question, which is dear on an emulated blade: a second of its
+    processor. Asked often and given little time, replicas that are well starve each other and are ended for it.
+    """
 
     command: tuple[str, ...]
-    every_s: float = 5
-    timeout_s: float = 5
+    every_s: float = 10
+    timeout_s: float = 30
     retries: int = 3
-    start_s: float = 10
+    start_s: float = 60
 
 
 @dataclass(frozen=True, kw_only=True)

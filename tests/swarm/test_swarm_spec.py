@@ -200,8 +200,8 @@ def test_a_service_as_a_compose_file() -> None:
         "test": ["CMD", "test", "-e", "/x"],
         "retries": 3,
         "interval": "1500ms",
-        "timeout": "5s",
-        "start_period": "10s",
+        "timeout": "30s",
+        "start_period": "60s",
     }
     assert web["ports"] == [{"target": 80, "published": 8080, "protocol": "tcp", "mode": "ingress"}]
     deploy = web["deploy"]
