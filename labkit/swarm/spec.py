@@ -118,8 +118,8 @@ class UpdatePolicy:
 class HealthCheck:
     """A command that says, by its exit status, whether a replica is well. Until it does so nobody is sent to it.
 
-    The engine starts a process in the container for each question, which is dear on an emulated blade: a second of its
-    processor. Asked often and given little time, replicas that are well starve each other and are ended for it.
+    The engine starts a process in the container for each question, which is dear on an emulated blade. Asked often and
+    given little time, replicas that are well starve each other and are ended for it.
     """
 
     command: tuple[str, ...]

@@ -149,8 +149,8 @@ def telling(state: State, lab: Lab, progress: Progress) -> Iterator[None]:
 def _ask(blades: Mapping[str, str], port: int, chosen: Sequence[Blade]) -> Mapping[str, Answer]:
     """What nginx says through each blade. Where a chosen one does not answer all are asked again, for a while.
 
-    The last chapter ends by taking a service away, and emulated blades are busy with that for some seconds: meanwhile
-    a node's mesh may refuse what it answers before and after.
+    A replica that was ended for being slow is missing from the mesh until another one has started: on a machine that is
+    busy, emulated blades are that slow.
     """
     from labkit.swarm.probe import probe
 

@@ -37,8 +37,7 @@ def test_each_chapter_runs_with_its_defaults(
     below: str,
     notebooks: str,
 ) -> None:
-    again = ["mounts=False"] if (chapter, below) == ("04-nginx-service", "notebooks") else []  # minutes of blades' time
-    done = front_door.papermill(chapter, clone / below, notebooks, *again, LABKIT_LAB="")
+    done = front_door.papermill(chapter, clone / below, notebooks, LABKIT_LAB="")
     assert done.returncode == 0, done.stderr[-3000:]
 
 

@@ -36,12 +36,6 @@ HUB = f"{SERVER}:5002"
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 
 
-def get(state: State, host: str, path: str) -> requests.Response:
-    with requests.Session() as session:
-        session.trust_env, session.verify = False, str(state.ca)
-        return session.get(f"https://{host}{path}", headers={"Accept": MANIFEST}, timeout=20)
-
-
 class Server:
     """A program in the fleet's own network."""
 
@@ -204,7 +198,7 @@ def test_an_engine_is_told_of_the_cache_while_it_runs(fleet: Fleet) -> None:
 
 
 def answers(state: State, host: str, path: str) -> bool:
-    """Whether a registry serves a path. A server that dies meanwhile leaves no socket behind: requests has one."""
+    """Whether a registry serves a path. requests would leave a socket behind when a server dies in the handshake."""
     trusted = ssl.create_default_context(cafile=state.ca)
     connection = http.client.HTTPSConnection(host, context=trusted, timeout=20)
     try:
