@@ -67,6 +67,14 @@ class ChassisKind(enum.StrEnum):
     IPMI = "ipmi"
 
 
+class Hardware(enum.StrEnum):
+    """What a virtual blade is built of (`labkit.hardware`); a real one is what it is."""
+
+    VIRTIO = "virtio"
+    RED = "red"
+    PC = "pc"
+
+
 @dataclass(frozen=True)
 class Network:
     """The blades' network.
@@ -75,6 +83,9 @@ class Network:
     manager (the same machine in a real lab); ``pool`` the first and last address for machines that are not blades.
     With ``dhcp`` as ``proxy`` there is no pool, and what the lab calls a blade's address is what its router gives it.
     With ``tls`` the boot server speaks TLS as well, on ``https_port``, and hears booted blades there only.
+
+    ``router``, ``dns``, ``ntp`` and ``domain`` are what blades are told of the world beyond; ``open`` names those of
+    them that the file leaves open, for `labkit.uplink` to find. With ``internet`` a virtual lab has a way out.
     """
 
     kind: NetworkKind
@@ -88,6 +99,12 @@ class Network:
     dhcp: DhcpMode = DhcpMode.SERVER
     tls: bool = False
     https_port: int = 443
+    router: IPv4Address | None = None
+    dns: tuple[IPv4Address, ...] = ()
+    ntp: tuple[IPv4Address, ...] = ()
+    domain: str = ""
+    open: frozenset[str] = frozenset()
+    internet: bool = False
 
     @property
     def is_proxy(self) -> bool:
@@ -142,7 +159,10 @@ class Bmc:
 
 @dataclass(frozen=True)
 class Blade:
-    """One blade. ``macs`` are lower-case with colons, the booting card first; ``slot`` counts from 1."""
+    """One blade. ``macs`` are lower-case with colons, the booting card first; ``slot`` counts from 1.
+
+    ``hardware`` and ``plugged``, the numbers of the cards that have a cable, are a virtual blade's; cards count from 1.
+    """
 
     name: str
     slot: int
@@ -157,6 +177,8 @@ class Blade:
     autologin: bool = True
     config: Path | None = None
     firmware: FirmwareKind = FirmwareKind.BIOS
+    hardware: Hardware = Hardware.VIRTIO
+    plugged: tuple[int, ...] = (1,)
 
 
 @dataclass(frozen=True)

@@ -22,14 +22,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from labkit import events, faults, images, labfile, rpc, stores
+from labkit import events, faults, images, labfile, rpc, stores, uplink
 from labkit.answers import ASK_S, Answers, ask_all, listeners
 from labkit.chassis import bmc, network, qemu
-from labkit.chassis.virtual import VirtualChassis, serial_port
+from labkit.chassis.virtual import VirtualChassis, ipmi_port, serial_port
+from labkit.consoles import Consoles
 from labkit.doctor import visit
 from labkit.errors import ControlError, LabkitError, PowerError
 from labkit.events import Event, LabEvent, Stream, Trouble
 from labkit.handover import VARIABLE, hand
+from labkit.hardware import BUILDS
 from labkit.lab import Blade, ChassisKind, Lab, NetworkKind
 from labkit.netboot.given import Given
 from labkit.netboot.ports import open_sockets
@@ -63,6 +65,7 @@ class Supervisor:
         past = list(events.read(state.events))
         self._vital = Vital("supervisor", self.emit, leave=None)
         self._listeners = listeners(lab, state)
+        self._consoles = Consoles({blade.name: state.console(blade.name) for blade in lab.blades})
         self._silences = Silences()
         self._answers: Answers = {}
         self._seq = max((event.seq for event in past), default=0)
@@ -95,10 +98,10 @@ class Supervisor:
             await asyncio.sleep(ANEW_S)
 
     async def _watch_boots(self) -> None:
-        """Tell of each blade that stands still, once a step of a boot."""
+        """Tell of each blade that stands still, once a step of a boot, and of what its console says of itself."""
         while True:
             await asyncio.sleep(WATCH_EVERY_S)
-            for event in self._watch.due(time.time()):
+            for event in [*self._consoles.read(), *self._watch.due(time.time())]:
                 self.emit(event)
 
     async def _read_events(self) -> None:
@@ -168,7 +171,8 @@ class Supervisor:
             specs.append(self._engine())
         if virtual_chassis:
             for blade in self.lab.blades:
-                network.make_tap(blade.slot, self.users.of("chassis").uid)
+                for card in blade.plugged:
+                    network.make_tap(blade.slot, self.users.of("chassis").uid, card)
             specs += [self._bmc(blade) for blade in self.lab.blades]
         await asyncio.gather(*(self._start(spec) for spec in specs))
         await self._start(self._swarmd())
@@ -312,6 +316,7 @@ class Supervisor:
             password=self.state.bmc_password,
             control=self.state.slots,
             serial_port=serial_port(blade.slot),
+            ipmi_port=ipmi_port(blade.slot) if BUILDS[blade.hardware].has_ipmi else None,
         )
         shows = (*python_paths(), str(self.state.slots))  # for the script of its buttons
         sandbox = Sandbox(tuple(command), user, ("net_bind_service",), shows=shows, copied=package_copy())
@@ -424,7 +429,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if sys.stdin.readline() != "go\n":
         return 1  # whoever started us is gone, and with it the network we were to get
-    lab, state, users = labfile.load(options.lab), State(options.state), Users(options.users)
+    lab, state, users = uplink.completed(labfile.load(options.lab)), State(options.state), Users(options.users)
     asyncio.run(supervise(lab, state, users, options.ready, options.host_net))
     return 0
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit import certs, images, memory, rpc, stores
-from labkit.chassis import network, qemu
+from labkit.chassis import internet, network, qemu
 from labkit.errors import ControlError, DeniedError, FaultError, MachineError, NotUpError, on_file
 from labkit.images.tools import free_mib
 from labkit.lab import ChassisKind, FirmwareKind, Lab, NetworkKind
@@ -244,6 +244,9 @@ def _start(lab: Lab, state: State) -> None:
         if virtual:
             _wait_unshared(process.pid)
             network.make_way_in(lab, state.tag, process.pid)
+            if lab.network.internet:
+                link = network.host_link(state.tag)
+                internet.open_way_out(link, state.tag, lab.network.subnet, state.data / FORWARDED)
         assert process.stdin is not None
         process.stdin.write(b"go\n")
         process.stdin.close()
@@ -330,6 +333,8 @@ def _remove_leftovers(state: State) -> bool:
     """What a lab that is no more has left: the host's end of the way in, sockets, an engine's trust, what its parts
     needed while they ran. True when any was there.
     """
+    if os.geteuid() == 0:
+        internet.close_way_out(network.host_link(state.tag), state.tag, state.data / FORWARDED)
     found = network.remove_way_in(state.tag)
     if os.geteuid() == 0:
         for folder in (state.roots, state.data / "chassis", *state.data.glob("bmc*")):
@@ -346,6 +351,8 @@ def _remove_leftovers(state: State) -> bool:
 
 
 LOCK = "up.lock"
+FORWARDED = "forwarded.json"
+"""In the data: what this machine forwarded before a lab had a way out."""
 
 
 @contextlib.contextmanager

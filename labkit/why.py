@@ -61,6 +61,7 @@ def why(
 ) -> Why:
     """Tell of one blade. ``stream`` is all events, ``up`` whether the lab's supervisor answers."""
     boot = state.blade(blade.name)
+    stream = list(stream)
     seen = evidence(stream, boot)
     if not up:
         where = "the lab is not up" + (f"; when it was, this blade was {_was(boot)}" if boot.boot else "")
@@ -74,8 +75,21 @@ def why(
         where = f"all is well: it joined the swarm at {_clock(boot.joined)}" + (
             f", {boot.total_s:.1f} s after power-on" if boot.total_s else ""
         )
+        where += _card(blade, boot, stream)
         return Why(blade.name, "joined", True, where, f"nothing to do; labkit ssh {blade.name} logs in", seen)
     return _on_its_way(lab, blade, state, seen, usual, now)
+
+
+def _card(blade: Blade, boot: BladeState, stream: Iterable[Event]) -> str:
+    """Which of its cards a blade has its address by, where it has several."""
+    held = [
+        event.mac
+        for event in stream
+        if isinstance(event, events.Dhcp) and (event.blade, event.boot, event.reply) == (blade.name, boot.boot, "ACK")
+    ]
+    if len(blade.macs) == 1 or not held or held[-1] not in blade.macs:
+        return ""
+    return f", by its card {blade.macs.index(held[-1]) + 1} of {len(blade.macs)} ({held[-1]})"
 
 
 def evidence(stream: Iterable[Event], boot: BladeState) -> tuple[str, ...]:

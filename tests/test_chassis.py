@@ -24,7 +24,7 @@ from labkit.chassis import bmc, network, power
 from labkit.chassis.qemu import Machine
 from labkit.client import bmc_password
 from labkit.errors import PowerError
-from labkit.lab import Blade, Bmc, FirmwareKind
+from labkit.lab import Blade, Bmc, FirmwareKind, Hardware
 from labkit.secret import Secret
 from labkit.state import State
 from tests.odd import ODD
@@ -50,7 +50,11 @@ def free_udp() -> socket.socket:
 
 
 def command(accelerator: str = "tcg,thread=multi") -> list[str]:
-    return Machine(blade(), accelerator, Path("run/b.qmp"), Path("logs/b.log"), 6001, Path("run/b.vars")).command()
+    return machine(blade(), accelerator).command()
+
+
+def machine(blade: Blade, accelerator: str = "tcg") -> Machine:
+    return Machine(blade, accelerator, Path("run/b.qmp"), Path("logs/b.log"), 6001, 6101, Path("run/b.vars"))
 
 
 def test_a_machine_boots_from_its_network_card_alone() -> None:
@@ -61,13 +65,30 @@ def test_a_machine_boots_from_its_network_card_alone() -> None:
     assert line[line.index("-m") + 1] == str(blade().memory_mib)
 
 
-def test_only_the_first_card_is_wired() -> None:
-    line = command()
+@pytest.mark.parametrize("plugged", [(1,), (3,), (2, 4)])
+def test_the_cards_that_are_plugged_in_are_wired_and_firmware_tries_all(plugged: tuple[int, ...]) -> None:
+    built = machine(replace(blade(), plugged=plugged))
+    line = built.command()
     cards = [value for value in line if value.startswith("virtio-net-pci")]
-    assert [card.split(",")[1] for card in cards] == [f"mac={mac}" for mac in MACS]
-    assert [",netdev=" in card for card in cards] == [True, False, False, False]
-    assert ["bootindex=1" in card for card in cards] == [True, False, False, False]
-    assert line.count("-netdev") == 1
+    assert [card.split(",")[2] for card in cards] == [f"mac={mac}" for mac in MACS]
+    assert [number for number, card in enumerate(cards, 1) if ",netdev=" in card] == list(plugged)
+    assert [card.split(",")[3] for card in cards] == [f"bootindex={number}" for number in (1, 2, 3, 4)]
+    assert line.count("-netdev") == len(plugged)
+    assert built.unplugged == tuple(f"card{number}" for number in (1, 2, 3, 4) if number not in plugged)
+    assert "-S" in line, "it waits until its monitor has been told which cards have no link"
+
+
+@pytest.mark.parametrize("kind", list(Hardware))
+def test_hardware_is_what_it_says(kind: Hardware) -> None:
+    text = f"name: lab\nblades:\n  - {{name: blade7, hardware: {kind}}}\n"
+    built = machine(labfile.parse(text, Path("lab.yaml")).blades[0])
+    line = " ".join(built.command())
+    assert ("virtio" in line) == (kind is Hardware.VIRTIO)
+    assert ("isa-ipmi-kcs" in line) == (kind is Hardware.RED)
+    if kind is Hardware.RED:
+        assert line.count("-device e1000e,") == 4 and line.count("-netdev") == 1
+        assert line.index("isa-serial,chardev=line0") < line.index("isa-serial,chardev=serial"), "its line is ttyS1"
+        assert (built.blade.memory_mib, built.blade.console) == (4096, ("tty0", "ttyS1,115200"))
 
 
 @pytest.mark.parametrize(
@@ -76,7 +97,7 @@ def test_only_the_first_card_is_wired() -> None:
 )
 def test_uefi_has_variables_of_its_own_and_no_rom(firmware: FirmwareKind, without: list[str]) -> None:
     uefi = replace(blade(), firmware=firmware)
-    line = Machine(uefi, "tcg", Path("run/b.qmp"), Path("logs/b.log"), 6001, Path("run/b.vars")).command()
+    line = machine(uefi).command()
     code, variables = (value for value in line if value.startswith("if=pflash"))
     assert "readonly=on" in code and code.endswith("OVMF_CODE_4M.fd")
     assert "readonly" not in variables and variables.endswith("file=run/b.vars")
@@ -93,12 +114,13 @@ def test_the_processor_follows_the_accelerator() -> None:
 
 def test_lan_conf() -> None:
     own = replace(blade(), bmc=Bmc("10.77.0.101", 623, "labkit"))
-    text = bmc.render_lan_conf(own, password=PASSWORD, serial_port=6007)
+    text = bmc.render_lan_conf(own, password=PASSWORD, serial_port=6007, ipmi_port=6107)
     lines = [line.strip() for line in text.splitlines()]
     assert "addr 10.77.0.101 623" in lines
     assert 'user 2 true "labkit" "a16bytepassword!" admin 10 md5' in lines
     assert 'user 1 false "" "" user 10 md5' in lines, "nobody comes in without a name"
     assert 'sol "tcp:127.0.0.1:6007" 115200' in lines
+    assert "serial 15 127.0.0.1 6107 codec VM" in lines
     (control,) = (line for line in lines if line.startswith("chassis_control"))
     assert control.endswith(f' {own.slot}"')
     assert all(len(line) < 1024 for line in lines), "longer ones are broken off (OpenIPMI, MAX_CONFIG_LINE)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from labkit.doctor.ask import frame, payload
 from labkit.doctor.facts import Answer, Facts, Holder, Image, Interface, Place
 from labkit.doctor.findings import BAD, OK, SKIPPED, WARNING, Finding, examine, is_well, render
 from labkit.doctor.firewall import Chains, Packet, Rule, Verdict, judge, read_iptables, read_nftables
-from labkit.lab import DhcpMode, Lab, Storage
+from labkit.lab import DhcpMode, Lab, Network, NetworkKind, Storage
 
 VIRTUAL = labfile.parse("name: lab\nblades:\n  - name: blade1\n  - name: blade2\n", Path("lab.yaml"))
 REAL_TEXT = """
@@ -32,6 +33,10 @@ WELL = Facts(
     is_root=True, interface=Interface("eth1", True, True, ("10.0.40.2/24",)), interfaces=("eth0", "eth1"),
     images=(Image("labos"),), modules=("ip_vs", "vxlan"), now=NOW, newest_file=NOW - 100, synchronised=True,
     cache=Place("/var/cache/labkit", 9000), state=Place("/lab/.lab", 9000), memory_mib=16_000, kvm=True,
+    beyond=Network(
+        NetworkKind.INTERFACE, IPv4Network("10.0.40.0/24"), IPv4Address("10.0.40.2"), IPv4Address("10.0.40.2"),
+        router=IPv4Address("10.0.40.1"), dns=(IPv4Address("10.0.40.1"),),
+    ),
 )  # fmt: skip
 
 
@@ -75,7 +80,7 @@ def test_all_is_well(real: Lab) -> None:
         found = examine(lab, WELL)
         assert {one.state for one in found} == {OK} and is_well(found)
         assert render(found).splitlines()[-1] == "nothing is in the way of a boot"
-    checks = "lab programs clock disk images engine interface ports firewall dhcp".split()
+    checks = "lab programs clock disk images engine interface network ports firewall dhcp".split()
     assert list(dict.fromkeys(one.check for one in examine(real, WELL))) == checks
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from labkit import labfile
 from labkit.errors import LabFileError
-from labkit.lab import BootMethod, ChassisKind, FirmwareKind, Flavour, Lab, NetworkKind, Role, SwarmRules
+from labkit.lab import BootMethod, ChassisKind, FirmwareKind, Flavour, Hardware, Lab, NetworkKind, Role, SwarmRules
 from labkit.labfile import TOP, blades, network, swarm
 from labkit.labfile.storage import STORAGE
 
@@ -88,6 +88,37 @@ def test_the_example_is_the_red_chassis(tmp_path: Path) -> None:
         assert (blade.os, blade.boot, len(blade.macs)) == (Flavour.CONTAINER_LINUX, BootMethod.PXELINUX, 4)
         assert blade.bmc.password_file == tmp_path / "bmc.password"
     assert lab.ssh_keys == (public_key(),)
+
+
+def test_the_examples_twin_is_virtual_and_of_the_same_hardware() -> None:
+    lab = labfile.load(ROOT / "examples/virtual-red-chassis.yaml")
+    assert (lab.chassis.kind, lab.chassis.slots) == (ChassisKind.VIRTUAL, 10)
+    for blade in lab.blades:
+        assert (blade.hardware, blade.boot, len(blade.macs)) == (Hardware.RED, BootMethod.PXELINUX, 4)
+        assert (blade.memory_mib, blade.console) == (4096, ("tty0", "ttyS1,115200"))
+    assert [blade.plugged for blade in lab.blades] == [(1,), (2,), (1, 3)]
+    assert len({mac for blade in lab.blades for mac in blade.macs}) == 12
+
+
+def test_hardware_says_what_the_file_does_not() -> None:
+    text = "hardware: pc\nblades: [{name: a}, {name: b, hardware: red, memory: 3G, firmware: uefi, console: [tty0]}]\n"
+    pc, red = read(text).blades
+    assert (pc.firmware, pc.memory_mib, pc.console) == (FirmwareKind.UEFI, 2048, ("tty0", "ttyS0,115200"))
+    assert (red.firmware, red.memory_mib, red.console) == (FirmwareKind.UEFI, 3072, ("tty0",))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("blades: [{name: a, plugged: [2]}]", "there is no card 2 to plug in: this blade has 1"),
+        ("blades: [{name: a, plugged: []}]", "a blade without any cable reaches nothing"),
+        ("blades: [{name: a, plugged: [0]}]", "'0' cannot be a card's number"),
+        ("blades: [{name: a, hardware: blue}]", "'blue' is none of virtio, red, pc"),
+    ],
+)
+def test_cables_and_cards_that_are_not_there(text: str, said: str) -> None:
+    with pytest.raises(LabFileError, match=said):
+        read(text + "\n")
 
 
 def test_names_are_enough_for_a_virtual_lab() -> None:

@@ -56,6 +56,23 @@ def test_all_is_well() -> None:
     assert len(told.evidence) == 8 and "stage=joined" in told.evidence[-1]
 
 
+def test_a_blade_of_several_cards_is_told_with_the_one_it_uses() -> None:
+    text = "name: lab\nboot: ipxe\nhardware: red\nblades: [{name: blade1}]\n"
+    lab = labfile.parse(text, Path("lab.yaml"))
+    second = lab.blades[0].macs[1]
+    stream = [replace(event, mac=second) if isinstance(event, Dhcp) else event for event in BOOT]
+    told = why(lab, lab.blades[0], fold_all(stream), stream, VIRTUAL_S, 1200, up=True)
+    assert told.where.endswith(f"60.0 s after power-on, by its card 2 of 4 ({second})")
+    assert "card" not in ask(BOOT).where
+
+
+def test_what_a_console_says_is_a_cause() -> None:
+    fix = "another system"
+    said = Trouble(blade="blade1", boot="b1", part="console", detail="its system has no driver", fix=fix, time=1030)
+    told = ask([*BOOT[:6], said], now=1200)
+    assert told.causes[0].what == "its system has no driver" and told.causes[0].fix == fix
+
+
 @pytest.mark.parametrize(
     ("stream", "well", "step", "where", "following"),
     [

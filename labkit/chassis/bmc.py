@@ -19,8 +19,12 @@ BINARY = "ipmi_sim"
 BUTTON = '"$LABKIT_PYTHON" -I "$LABKIT_BUTTONS" "$LABKIT_CONTROL"'
 
 
-def render_lan_conf(blade: Blade, *, password: Secret, serial_port: int) -> str:
-    """``lan.conf``: address, one administrator, the chassis script, the serial port. Holds the password: mode 0600."""
+def render_lan_conf(blade: Blade, *, password: Secret, serial_port: int, ipmi_port: int | None = None) -> str:
+    """``lan.conf``: address, one administrator, the chassis script, the serial port. Holds the password: mode 0600.
+
+    At ``ipmi_port`` it speaks with the blade's own system, by way of QEMU, where the blade is built so.
+    """
+    inside = f"\nserial 15 127.0.0.1 {ipmi_port} codec VM" if ipmi_port is not None else ""
     auths = "\n".join(f"  allowed_auths_{level} md5" for level in ("callback", "user", "operator", "admin"))
     return f"""\
 name {quoted(blade.name)}
@@ -31,7 +35,7 @@ startlan 1
 {auths}
   guid {blade.macs[0].replace(":", "").rjust(32, "0")}
 endlan
-sol "tcp:127.0.0.1:{serial_port}" 115200
+sol "tcp:127.0.0.1:{serial_port}" 115200{inside}
 chassis_control {quoted(f"{BUTTON} {blade.slot}")}
 user 1 false "" "" user 10 md5
 user 2 true {quoted(blade.bmc.user)} {quoted(password.reveal())} admin 10 md5
@@ -51,12 +55,14 @@ def render_emulation() -> str:
     return "\n".join(("mc_setbmc 0x20", unit, "sel_enable 0x20 1000 0x0a", "mc_enable 0x20", ""))
 
 
-def write_config(folder: Path, blade: Blade, *, password: Secret, control: Path, serial_port: int) -> list[str]:
+def write_config(
+    folder: Path, blade: Blade, *, password: Secret, control: Path, serial_port: int, ipmi_port: int | None = None
+) -> list[str]:
     """Write the simulator's files into ``folder`` and return its command line."""
     folder.mkdir(mode=0o700, exist_ok=True)
     conf = folder / "lan.conf"
     conf.touch(mode=0o600)
-    conf.write_text(render_lan_conf(blade, password=password, serial_port=serial_port))
+    conf.write_text(render_lan_conf(blade, password=password, serial_port=serial_port, ipmi_port=ipmi_port))
     (folder / "sim.emu").write_text(render_emulation())
     buttons = Path(__file__).with_name("buttons.py")
     paths = (f"LABKIT_PYTHON={sys.executable}", f"LABKIT_BUTTONS={buttons}", f"LABKIT_CONTROL={control}")

@@ -42,9 +42,9 @@ def link_of(lab: Lab) -> str:
     return BRIDGE if lab.network.kind is NetworkKind.VIRTUAL else lab.network.interface
 
 
-def tap_name(slot: int) -> str:
-    """The name of a slot's tap."""
-    return f"slot{slot}"
+def tap_name(slot: int, card: int = 1) -> str:
+    """The name of the tap that a card of a slot's blade is plugged into."""
+    return f"slot{slot}" if card == 1 else f"slot{slot}card{card}"
 
 
 def host_link(tag: str) -> str:
@@ -120,15 +120,16 @@ def make_bridge(lab: Lab, bmc_addresses: list[str]) -> None:
         *(f"addr add {address}/32 dev {BRIDGE}" for address in bmc_addresses),
         f"link set {UPLINK} up",
         f"route add {lab.network.host}/32 dev {UPLINK}",
+        *([f"route add default via {lab.network.host} dev {UPLINK}"] if lab.network.internet else []),
     )
     # Blades take the host for a neighbour, since its address lies in their subnet: answer for it.
     for name, value in ((f"conf/{BRIDGE}/proxy_arp", "1"), ("ip_forward", "1")):
         Path(f"/proc/sys/net/ipv4/{name}").write_text(value)
 
 
-def make_tap(slot: int, uid: int) -> None:
-    """A slot's network card for a machine of that user's, plugged into the bridge."""
-    name = tap_name(slot)
+def make_tap(slot: int, uid: int, card: int = 1) -> None:
+    """What a card of a slot's blade is plugged into, for a machine of that user's: a port of the bridge."""
+    name = tap_name(slot, card)
     run_ip(f"tuntap add dev {name} mode tap user {uid}", f"link set {name} master {BRIDGE} up")
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labkit.chassis.network import tap_name
+from labkit.hardware import BUILDS, Build
 from labkit.lab import Blade, FirmwareKind
 
 BINARY = "qemu-system-x86_64"
@@ -18,8 +19,10 @@ KVM, TUN = Path("/dev/kvm"), Path("/dev/net/tun")
 
 @dataclass(frozen=True)
 class Machine:
-    """Where one virtual blade's sockets and logs lie; ``serial_port`` is a TCP port on the loopback of the lab.
+    """Where one virtual blade's sockets and logs lie.
 
+    ``serial_port`` and ``ipmi_port`` are TCP ports on the loopback of the lab: the first is listened on, at the second
+    the slot's controller is.
     ``variables`` is where a UEFI blade's firmware keeps its variables: a copy of `OVMF_VARS` of its own.
     """
 
@@ -28,6 +31,7 @@ class Machine:
     monitor: Path
     console_log: Path
     serial_port: int
+    ipmi_port: int
     variables: Path
 
     def command(self) -> list[str]:
@@ -35,31 +39,71 @@ class Machine:
 
         The machine boots from its network card's ROM, as a diskless blade does, and never from anything handed over.
         """
-        blade = self.blade
-        command = [
+        blade, build = self.blade, self.build
+        return [
             BINARY,
             *("-name", f"{blade.name},process=blade-{blade.slot}"),
-            *("-accel", self.accelerator),
-            *("-cpu", "host" if self.accelerator.startswith("kvm") else "max"),
+            *("-machine", build.machine, "-accel", self.accelerator),
+            *("-cpu", "host" if self.accelerator.startswith("kvm") else build.cpu),
             *("-smp", "1", "-m", str(blade.memory_mib)),
-            *("-nodefaults", "-no-user-config", "-display", "none", "-vga", "none"),
+            *("-nodefaults", "-no-user-config", "-display", "none"),
             *("-uuid", f"00000000-0000-4000-8000-{blade.macs[0].replace(':', '')}"),
             *("-rtc", "base=utc"),
             *("-boot", "reboot-timeout=5000"),  # a board that found nothing to boot tries again; milliseconds
-            *("-chardev", self._serial(), "-device", "isa-serial,chardev=serial"),
+            *self._lines(),
             *("-qmp", f"unix:{value(self.monitor)},server=on,wait=off"),
-            *("-device", "virtio-rng-pci"),
+            *build.devices,
             *self._firmware(),
+            *self._ipmi(),
+            *self._cards(),
+            *(["-S"] if self.unplugged else []),  # it begins when the cables are where they belong
         ]
-        for number, mac in enumerate(blade.macs):
-            # Only the first card is wired: on real blades the other three have empty sockets too.
-            wired = f",netdev=net{number}" if number == 0 else ""
-            if number == 0:
-                command += ["-netdev", f"tap,id=net0,ifname={tap_name(blade.slot)},script=no,downscript=no"]
-            rom = "" if number == 0 and blade.firmware is FirmwareKind.BIOS else ",romfile="
-            boot = ",bootindex=1" if number == 0 else ""
-            command += ["-device", f"virtio-net-pci,mac={mac}{wired}{boot}{rom}"]
-        return command
+
+    @property
+    def build(self) -> Build:
+        """What the machine is built of."""
+        return BUILDS[self.blade.hardware]
+
+    @property
+    def unplugged(self) -> tuple[str, ...]:
+        """The devices of the cards that have no cable.
+
+        QEMU takes a card without a peer for one with a link: its monitor has to be told (``set_link``), and then that
+        the machine may begin (``cont``).
+        """
+        return tuple(f"card{number}" for number in self._numbers() if number not in self.blade.plugged)
+
+    def _numbers(self) -> range:
+        return range(1, len(self.blade.macs) + 1)
+
+    def _cards(self) -> list[str]:
+        """The network cards, of which firmware tries one after the other, as boards do."""
+        words = []
+        for number, mac in zip(self._numbers(), self.blade.macs, strict=True):
+            card = f"{self.build.card},id=card{number},mac={mac},bootindex={number}"
+            if number in self.blade.plugged:
+                tap = f"tap,id=net{number},ifname={tap_name(self.blade.slot, number)},script=no,downscript=no"
+                words += ["-netdev", tap]
+                card += f",netdev=net{number}"
+            if self.blade.firmware is not FirmwareKind.BIOS:
+                card += f",romfile={self.build.efi_rom}"
+            words += ["-device", card]
+        return words
+
+    def _lines(self) -> list[str]:
+        """The serial ports up to the slot's, which is the last of them."""
+        words = []
+        for number in range(self.build.line):
+            words += ["-chardev", f"null,id=line{number}", "-device", f"isa-serial,chardev=line{number}"]
+        return [*words, "-chardev", self._serial(), "-device", "isa-serial,chardev=serial"]
+
+    def _ipmi(self) -> list[str]:
+        """The slot's own controller, as its system sees it: IPMI's keyboard style (docs/specs, IPMI 2.0 section 9)."""
+        if not self.build.has_ipmi:
+            return []
+        controller = f"socket,id=ipmi,host=127.0.0.1,port={self.ipmi_port}"
+        seen = ("-device", "ipmi-bmc-extern,id=bmc,chardev=ipmi", "-device", "isa-ipmi-kcs,bmc=bmc")
+        return ["-chardev", controller, *seen]
 
     def _firmware(self) -> list[str]:
         """Nothing for SeaBIOS. OVMF has a network stack of its own: a card with a ROM would bring iPXE's instead."""

@@ -11,7 +11,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from labkit.chassis.qemu import KVM, OVMF_VARS, TUN, Machine
@@ -29,6 +29,11 @@ Before = Callable[[Blade], Awaitable[None]]
 def serial_port(slot: int) -> int:
     """The TCP port of a slot's serial line on the lab's own loopback."""
     return 6000 + slot
+
+
+def ipmi_port(slot: int) -> int:
+    """The TCP port of a slot's controller, towards its blade's own system, on the lab's own loopback."""
+    return 6100 + slot
 
 
 class VirtualChassis:
@@ -82,11 +87,11 @@ class VirtualChassis:
             return
         elif button == "reset":
             await self._before_boot(blade)
-            await self._monitor(blade, "system_reset")
+            await self._monitor(blade, ("system_reset", {}))
             self._emit(Power(blade=blade.name, state="reset"))
         elif button == "shutdown":
             self._emit(Power(blade=blade.name, state="soft-off"))
-            await self._monitor(blade, "system_powerdown")
+            await self._monitor(blade, ("system_powerdown", {}))
 
     async def stop_all(self) -> None:
         """Pull every plug."""
@@ -107,6 +112,7 @@ class VirtualChassis:
             monitor=self._socket(blade),
             console_log=self._state.console(blade.name),
             serial_port=serial_port(blade.slot),
+            ipmi_port=ipmi_port(blade.slot),
             variables=self._folder / f"blade{blade.slot}.vars",
         )
 
@@ -140,6 +146,9 @@ class VirtualChassis:
                 f"its machine did not start: {log_path.read_text(errors='replace').strip()[-300:]}", where=blade.name
             )
         self._running[blade.slot] = process
+        if machine.unplugged:
+            links = [("set_link", {"name": card, "up": False}) for card in machine.unplugged]
+            await self._monitor(blade, *links, ("cont", {}))
         self._emit(Power(blade=blade.name, state="on"))
         watch = asyncio.create_task(self._watch(blade, process))
         self._watching.add(watch)
@@ -177,14 +186,14 @@ class VirtualChassis:
         await process.wait()
         self._emit(Power(blade=blade.name, state="off", detail=CUT))
 
-    async def _monitor(self, blade: Blade, command: str) -> None:
-        """One command over QMP (docs/interop/qmp-spec): greeting, capabilities, command."""
+    async def _monitor(self, blade: Blade, *commands: tuple[str, Mapping[str, object]]) -> None:
+        """Commands with their arguments over QMP (docs/interop/qmp-spec), after greeting and capabilities."""
         try:
             reader, writer = await asyncio.open_unix_connection(self._socket(blade))
             try:
                 await asyncio.wait_for(reader.readline(), 5)
-                for name in ("qmp_capabilities", command):
-                    writer.write(json.dumps({"execute": name}).encode() + b"\n")
+                for name, arguments in (("qmp_capabilities", {}), *commands):
+                    writer.write(json.dumps({"execute": name, "arguments": arguments}).encode() + b"\n")
                     await asyncio.wait_for(reader.readline(), 5)
             finally:
                 writer.close()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from labkit.lab import Network
+
 
 @dataclass(frozen=True)
 class Interface:
@@ -78,6 +80,8 @@ class Facts:
     blocked: tuple[tuple[str, int, str, str], ...] = ()
     overlap: str = ""
     way_in: str = ""
+    beyond: Network | None = None
+    resolver: str = ""
     answers: tuple[Answer, ...] = ()
     images: tuple[Image, ...] = ()
     unservable: str = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Interface
 
@@ -236,6 +236,32 @@ def _interface(lab: Lab, facts: Facts) -> Iterator[Finding]:
         yield Finding("interface", BAD, what, f"ip address add {wanted} dev {card.name}")
 
 
+def _beyond(lab: Lab, facts: Facts) -> Iterator[Finding]:
+    """What DHCP tells of the world beyond, and where each of it comes from."""
+    open_, network = lab.network.open, facts.beyond or lab.network
+    if network.kind is NetworkKind.VIRTUAL or network.is_proxy or "network" in facts.not_looked:
+        return
+    route = f"this machine's default route by {network.interface}"
+    told = [
+        _told("router", [network.router] if network.router else [], route if "router" in open_ else ""),
+        _told("name server", network.dns, facts.resolver if "dns" in open_ else ""),
+        _told("time server", network.ntp, ""),
+        _told("domain", [network.domain] if network.domain else [], facts.resolver if "domain" in open_ else ""),
+    ]
+    what = f"blades are told of {', '.join(told)}"
+    lacking = {"router": network.router, "dns": network.dns}
+    if any(not value and key in open_ for key, value in lacking.items()):
+        fix = "write router: and dns: under network: in lab.yaml; router: none and dns: [] if that is what you want"
+        yield Finding("network", WARNING, f"{what}: they reach nothing outside by name", fix)
+    else:
+        yield Finding("network", OK, what)
+
+
+def _told(name: str, values: Iterable[object], source: str) -> str:
+    text = " and ".join(map(str, values))
+    return f"no {name}" if not text else f"the {name} {text}" + (f" ({source})" if source else "")
+
+
 def _ports(lab: Lab, facts: Facts) -> Iterator[Finding]:
     stores = {("tcp", one.port): one.instead for one in store_ports(lab)}
     wanted = ports(lab)
@@ -323,6 +349,6 @@ def _routers(lab: Lab, foreign: Sequence[Answer]) -> Iterator[Finding]:
 
 
 CHECKS: tuple[Callable[[Lab, Facts], Iterator[Finding]], ...] = (
-    _parts, _listeners, _programs, _clock, _disk, _memory, _speed, _images, _share, _engine, _cache, _interface, _ports,
-    _firewall, _dhcp,
+    _parts, _listeners, _programs, _clock, _disk, _memory, _speed, _images, _share, _engine, _cache, _interface,
+    _beyond, _ports, _firewall, _dhcp,
 )  # fmt: skip

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from labkit import memory, rpc, up
+from labkit import memory, rpc, up, uplink
 from labkit.doctor import ask, probe
 from labkit.doctor.facts import Answer, Facts, Interface, Place
 from labkit.doctor.findings import ports
@@ -62,6 +62,7 @@ def look(lab: Lab, state: State, progress: Progress) -> Facts:
     none: dict[str, Interface] = {}
     nowhere: Place | None = None
     cards = attempt("interface", probe.interfaces, none)
+    found = attempt("network", lambda: uplink.look(lab.network), uplink.Found())
     return Facts(
         is_up=is_up,
         silent=silent,
@@ -72,6 +73,8 @@ def look(lab: Lab, state: State, progress: Progress) -> Facts:
         blocked=attempt("firewall", lambda: probe.blocked(lab, state), ()) if ports(lab) else (),
         overlap=attempt("subnet", lambda: probe.overlap(lab, state), "") if is_virtual else "",
         way_in=attempt("way in", lambda: probe.way_in(lab, state), "") if is_virtual and status is not None else "",
+        beyond=uplink.fill(lab.network, found),
+        resolver=found.resolver,
         answers=attempt("dhcp", lambda: _answers(lab, state, is_up), ()),
         images=attempt("images", lambda: probe.look_at_images(lab), ()),
         unservable=attempt("share", lambda: probe.unservable(lab, state), ""),

@@ -30,9 +30,11 @@ def make_tree(recipe: Recipe, tree: Path, lock: int, progress: Progress) -> None
     command = [
         *("mmdebstrap", "--mode=root", f"--variant={recipe.variant}", f"--hook-dir={HOOKS}"),
         f"--keyring={KEYRING}",
+        f"--components={','.join(recipe.components)}",
         f"--include={','.join(recipe.packages)}",
         '--aptopt=Apt::Install-Recommends "false"',
         *(f"--dpkgopt=path-exclude={glob}" for glob in recipe.excluded),
+        *(f"--dpkgopt=path-include={glob}" for glob in recipe.included),
         *(recipe.suite, str(tree)),
     ]
 

@@ -1,5 +1,8 @@
 """The blade OS: Debian with Docker and Ignition as a kernel and one initramfs, which boots as Container Linux would.
 
+It boots virtual machines and real ones: its kernel is Debian's standard one, with the drivers of ``lists/modules`` and
+the firmware of ``lists/included``.
+
 The initramfs is a static busybox, three kernel modules and the whole system as a squashfs;
 ``files/labos/initramfs/init`` assembles the root from it. The tree the squashfs is made of is kept: the controller's
 engine and registry run from it, so that the host needs no Docker package.
@@ -15,8 +18,9 @@ from typing import Any
 
 from labkit.artifacts import cpio
 from labkit.errors import ImageError
+from labkit.images import firmware
 from labkit.images.debian import drop, in_tree, lay_files, lay_links, make_tree, package_versions
-from labkit.images.modules import match_modules, order_modules, read_dependencies
+from labkit.images.modules import keep_module, match_modules, order_modules, read_dependencies
 from labkit.images.recipe import EPOCH_S, Recipe, read_files, read_list, read_sources
 from labkit.images.store import TREE, Progress
 from labkit.images.tools import run_tool
@@ -63,18 +67,21 @@ def recipe() -> Recipe:
         variant="essential",
         packages=read_list(files["lists/packages"]),
         excluded=read_list(files["lists/excluded"]),
+        included=read_list(files["lists/included"]),
         dropped=read_list(files["lists/dropped"]),
         files=files,
-        builder=read_sources("labos", "modules"),
+        builder=read_sources("labos", "modules", "firmware"),
+        components=("main", "non-free-firmware"),
     )
 
 
 def make(recipe: Recipe, folder: Path, lock: int, progress: Progress) -> dict[str, Any]:
-    """Build ``vmlinuz``, ``labos.cpio`` and ``tree/`` into a folder; returns the packages' versions."""
+    """Build ``vmlinuz``, ``labos.cpio`` and ``tree/`` into a folder; returns the packages' versions and the licences of
+    what is not free in it."""
     tree = folder / TREE
     make_tree(recipe, tree, lock, progress)
     progress("labos: finishing the system")
-    versions = package_versions(tree, lock)
+    facts = {"packages": package_versions(tree, lock), "licences": firmware.licences(tree)}
     kernel = _kernel(tree)
     shutil.copyfile(inside(tree, kernel), folder / "vmlinuz")
     modules = _prune_modules(recipe, tree, kernel.rpartition("vmlinuz-")[2], lock)
@@ -93,7 +100,7 @@ def make(recipe: Recipe, folder: Path, lock: int, progress: Progress) -> dict[st
     in_tree(tree, lock, "zstd", *SEAL, archive.name, "-o", f"{archive.name}.zst")
     (tree / f"{archive.name}.zst").rename(folder / archive.name)
     squashfs.unlink()
-    return {"packages": versions}
+    return facts
 
 
 def _kernel(tree: Path) -> str:
@@ -115,8 +122,9 @@ def _prune_modules(recipe: Recipe, tree: Path, version: str, lock: int) -> list[
         return order_modules(dependencies, match_modules(dependencies, builtin, wanted))
 
     root = find("root-modules")
-    for module in dependencies.keys() - {*find("modules"), *root}:
-        inside(tree, f"{name}/{module}", follow=False).unlink()
+    kept = {*find("modules"), *root}
+    for module in dependencies:
+        keep_module(inside(tree, f"{name}/{module}", follow=False), kept=module in kept)
     for path, _, _ in os.walk(folder, topdown=False):
         if not os.listdir(path):
             os.rmdir(path)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from importlib import resources
 from importlib.resources.abc import Traversable
 
-SUITE = "bookworm"
+SUITE = "trixie"
 SHARED = ("inside", "images/debian", "images/trial")
 EPOCH_S = 1_700_000_000
 """The time every file of an image is stamped with, at most: building twice gives the same bytes."""
@@ -20,7 +20,8 @@ class Recipe:
     """An image built from Debian packages.
 
     ``variant`` is mmdebstrap's; ``excluded`` are globs of paths that are never unpacked (``*`` matches slashes, see
-    dpkg(1) ``--path-exclude``), ``dropped`` globs below the root of what the set-up needed and the image does not;
+    dpkg(1) ``--path-exclude``), ``included`` those of them that are unpacked all the same (``--path-include``),
+    ``dropped`` globs below the root of what the set-up needed and the image does not; ``components`` are the archive's;
     ``files`` are laid over the tree, by name; ``settings`` are other choices that decide the result; ``builder`` is
     the source of the code that builds it.
     """
@@ -31,9 +32,11 @@ class Recipe:
     files: Mapping[str, bytes]
     builder: bytes
     excluded: tuple[str, ...] = ()
+    included: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     suite: str = SUITE
+    components: tuple[str, ...] = ("main",)
 
     @property
     def digest(self) -> str:

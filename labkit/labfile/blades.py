@@ -8,15 +8,17 @@ from pathlib import Path
 
 import yaml
 
-from labkit.lab import Blade, Bmc, BootMethod, FirmwareKind, Flavour, Role
+from labkit.hardware import BUILDS
+from labkit.lab import Blade, Bmc, BootMethod, FirmwareKind, Flavour, Hardware, Role
 from labkit.labfile import marked, texts
 from labkit.labfile.marked import Kind, Notes, Section
 from labkit.labfile.network import MAX_SLOTS, Net, host
 
 BLADE_OFFSET = 10  # slot 1 of 10.77.0.0/24 has the address 10.77.0.11
+MOST_CARDS = 8
 BMC_OFFSET = 200  # and its BMC in a virtual chassis 10.77.0.201
 
-SHARED = ("role", "os", "boot", "firmware", "memory", "console", "autologin", "config")
+SHARED = ("role", "os", "boot", "hardware", "plugged", "firmware", "memory", "console", "autologin", "config")
 BLADE = Kind("a blade", ("name", "slot", "macs", "address", "bmc", *SHARED), {"ssh_keys": "at the top of the file"})
 SHARED_BMC = Kind("bmc", ("user", "password_file", "port"), {"address": "to each blade, since each slot has its own"})
 BMC = Kind("bmc", ("address", "port", "user", "password_file"))
@@ -29,17 +31,20 @@ class Shared:
     role: Role = Role.WORKER
     os: Flavour = Flavour.LABOS
     boot: BootMethod = BootMethod.LPXELINUX
-    firmware: FirmwareKind = FirmwareKind.BIOS
-    memory_mib: int = 2048
-    console: tuple[str, ...] = ("tty0", "ttyS0,115200")
+    hardware: Hardware = Hardware.VIRTIO
+    plugged: tuple[int, ...] = (1,)
     autologin: bool = True
     config: Path | None = None
+    firmware: FirmwareKind | None = None
+    memory_mib: int | None = None
+    console: tuple[str, ...] | None = None
+    """These three are None where nothing says them: then they are as the hardware has them."""
 
 
-def derived_mac(subnet: IPv4Network, slot: int) -> str:
-    """A virtual blade's network card: QEMU's prefix, the subnet's second and third byte, and the slot."""
+def derived_mac(subnet: IPv4Network, slot: int, card: int = 1) -> str:
+    """A virtual blade's network card: QEMU's prefix, the card, the subnet's second and third byte, and the slot."""
     _, second, third, _ = subnet.network_address.packed
-    return f"52:54:00:{second:02x}:{third:02x}:{slot:02x}"
+    return f"52:54:{card - 1:02x}:{second:02x}:{third:02x}:{slot:02x}"
 
 
 class Reader:
@@ -80,24 +85,43 @@ class Reader:
         if section.has("address") or not section.bad("slot"):
             self._net.claim(address, name, section)
         shared = self._take_shared(section, self._shared)
+        build = BUILDS[shared.hardware]
+        macs = self._macs(section, name, slot, build.cards)
+        self._check_hardware(section, shared, macs)
         if shared.firmware is FirmwareKind.UEFI_HTTP and shared.boot is BootMethod.PXELINUX:
             what = f"UEFI HTTP boot has no loader for boot: {shared.boot}"
             section.note("firmware", what, "write boot: ipxe, or firmware: uefi")
         return Blade(
             name=name,
             slot=slot,
-            macs=self._macs(section, name, slot),
+            macs=macs,
             address=address,
             bmc=self._own_bmc(section, name, slot),
             role=shared.role,
             os=shared.os,
             boot=shared.boot,
-            firmware=shared.firmware,
-            memory_mib=shared.memory_mib,
-            console=shared.console,
+            firmware=shared.firmware or build.firmware,
+            memory_mib=shared.memory_mib or build.memory_mib,
+            console=build.console if shared.console is None else shared.console,
             autologin=shared.autologin,
             config=shared.config,
+            hardware=shared.hardware,
+            plugged=shared.plugged,
         )
+
+    def _check_hardware(self, section: Section, shared: Shared, macs: tuple[str, ...]) -> None:
+        """Note what only a virtual blade can have, and a cable in a card that is not there."""
+        for key in ("hardware", "plugged"):
+            its = section if section.has(key) else self._top
+            if its.has(key) and self._net.real and self._net.sound:
+                its.note(key, f"a real blade's {key} is as it is", f"remove this line: {key} is for virtual blades")
+                return
+        if macs and not shared.plugged:
+            section.note("plugged", "a blade without any cable reaches nothing", "name its cards: plugged: [1]")
+        missing = [card for card in shared.plugged if card > len(macs)]
+        if macs and missing:
+            what = f"there is no card {missing[0]} to plug in: this blade has {len(macs)}"
+            section.note("plugged", what, "give it that card's MAC address too, under macs:, or hardware: red")
 
     def _claim(self, what: str, value: object, owner: str, node: yaml.Node) -> bool:
         """Give a value to its owner, or note that it is somebody's already; whether it was free."""
@@ -110,10 +134,13 @@ class Reader:
 
     def _take_shared(self, section: Section, base: Shared) -> Shared:
         console = section.take_all("console", texts.console)
+        plugged = section.take_all("plugged", marked.whole("a card's number", 1, MOST_CARDS))
         return Shared(
             role=section.take("role", marked.choice(Role), base.role),
             os=section.take("os", marked.choice(Flavour), base.os),
             boot=section.take("boot", marked.choice(BootMethod), base.boot),
+            hardware=section.take("hardware", marked.choice(Hardware), base.hardware),
+            plugged=base.plugged if plugged is None else tuple(value for _, value in plugged),
             firmware=section.take("firmware", marked.choice(FirmwareKind), base.firmware),
             memory_mib=section.take("memory", texts.memory, base.memory_mib),
             console=base.console if console is None else tuple(value for _, value in console),
@@ -121,7 +148,7 @@ class Reader:
             config=section.take("config", lambda text: texts.existing(text, self._path), base.config),
         )
 
-    def _macs(self, section: Section, name: str, slot: int) -> tuple[str, ...]:
+    def _macs(self, section: Section, name: str, slot: int, cards: int) -> tuple[str, ...]:
         taken = section.take_all("macs", texts.mac)
         hint = "list its network cards, the one it boots from first: macs: [52:54:00:12:34:56]"
         if taken is None:
@@ -129,7 +156,8 @@ class Reader:
                 section.note("macs", f"{name} has no macs", hint)
             if self._net.real or not self._net.sound or section.bad("macs", "slot"):
                 return ()
-            taken = [(section.anchor, derived_mac(self._net.value.subnet, slot))]
+            subnet = self._net.value.subnet
+            taken = [(section.anchor, derived_mac(subnet, slot, card)) for card in range(1, cards + 1)]
         elif not taken and not section.bad("macs"):
             section.note("macs", f"{name} has an empty list of macs", hint)
         for node, mac in taken:

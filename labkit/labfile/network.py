@@ -12,11 +12,16 @@ from labkit.labfile.marked import Kind, Notes, Section
 MAX_SLOTS = 50
 SUBNET = IPv4Network("10.77.0.0/24")
 
+BEYOND = ("router", "dns", "ntp", "domain")
+"""What a blade is told of the world beyond its network."""
+FOUND = ("router", "dns", "domain")
+"""What of it can be found on the machine."""
+
 NETWORK = Kind(
     "network",
     (
         "kind", "interface", "subnet", "server", "controller", "dhcp", "pool", "http_port", "registry_port", "tls",
-        "https_port",
+        "https_port", *BEYOND, "internet",
     ),
 )  # fmt: skip
 CHASSIS = Kind("chassis", ("kind", "slots", "name"))
@@ -71,6 +76,8 @@ def read_network(top: Section, notes: Notes) -> Net:
     kind = section.take("kind", marked.choice(NetworkKind), NetworkKind.VIRTUAL)
     subnet, server, interface = (_real if kind is NetworkKind.INTERFACE else _virtual)(section)
     alone = kind is NetworkKind.VIRTUAL  # then the controller is a machine of its own
+    internet = section.take("internet", marked.boolean, False)
+    found = (() if not internet else ("dns", "domain")) if alone else FOUND
     port = marked.whole("a port", 1, 65535)
     value = Network(
         kind=kind,
@@ -84,13 +91,38 @@ def read_network(top: Section, notes: Notes) -> Net:
         dhcp=section.take("dhcp", marked.choice(DhcpMode), DhcpMode.SERVER),
         tls=section.take("tls", marked.boolean, False),
         https_port=section.take("https_port", port, 443),
+        # The server of a virtual lab is its only way anywhere.
+        router=section.take("router", texts.nobody_or_address, server if alone else None),
+        dns=_addresses(section, "dns"),
+        ntp=_addresses(section, "ntp"),
+        domain=section.take("domain", texts.domain, ""),
+        open=frozenset(key for key in found if not section.has(key)),
+        internet=internet,
     )
+    _check_beyond(value, section)
     _check_proxy(value, section)
     net = Net(value, section, _check_ports(value, section))
     net.claim(server, "the server", section, "server")
     if alone or value.controller != server:
         net.claim(value.controller, "the controller", section, "controller")
     return net
+
+
+def _addresses(section: Section, key: str) -> tuple[IPv4Address, ...]:
+    taken = section.take_all(key, texts.address)
+    return tuple(value for _, value in taken or ())
+
+
+def _check_beyond(network: Network, section: Section) -> None:
+    """Note a router that blades cannot reach (RFC 2132 section 3.5: it is on their own subnet)."""
+    if network.internet and network.kind is NetworkKind.INTERFACE:
+        what = "a real network has the way out that its router is"
+        section.note("internet", what, "remove this line; router: and dns: say what the blades are told of it")
+    if not section.has("router") or section.bad("router", "subnet"):
+        return
+    if network.router is not None and network.router not in network.subnet:
+        what = f"the router {network.router} is outside {network.subnet}, so no blade reaches it"
+        section.note("router", what, "give its address in that subnet, or write router: none")
 
 
 def _check_proxy(network: Network, section: Section) -> None:
@@ -100,6 +132,10 @@ def _check_proxy(network: Network, section: Section) -> None:
     if network.kind is NetworkKind.VIRTUAL:
         what = "a virtual network has no other DHCP server to stand beside"
         section.note("dhcp", what, "write dhcp: server, or remove this line")
+    elif told := [key for key in BEYOND if section.has(key)]:
+        key = told[0]
+        what = f"with dhcp: proxy the other server tells the blades their {key}"
+        section.note(key, what, "remove this line, or write dhcp: server")
     elif section.has("pool"):
         what = "with dhcp: proxy the addresses come from another server, a pool is of no use"
         section.note("pool", what, "remove this line, or write dhcp: server")

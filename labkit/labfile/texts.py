@@ -24,6 +24,21 @@ def address(text: str) -> IPv4Address:
         raise Wrong(f"{short(text)} is not an IPv4 address", "write it like 10.77.0.11") from None
 
 
+def nobody_or_address(text: str) -> IPv4Address | None:
+    """An IPv4 address, or ``none``."""
+    return None if text == "none" else address(text)
+
+
+def domain(text: str) -> str:
+    """A domain of names, or ``none``: RFC 1035 section 2.3.1, in lower case."""
+    label = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+    if text == "none":
+        return ""
+    if len(text) > 253 or not re.fullmatch(rf"{label}(\.{label})*", text):
+        raise Wrong(f"{short(text)} is not a domain", "write it like lab.example, or none")
+    return text
+
+
 def subnet(text: str) -> IPv4Network:
     """An IPv4 subnet in CIDR notation, from /8 to /29, of addresses that machines can have."""
     if "/" not in text:

@@ -61,8 +61,11 @@ class Option(enum.IntEnum):
     PAD = 0
     SUBNET_MASK = 1
     ROUTER = 3
+    NAME_SERVER = 6
     HOST_NAME = 12
+    DOMAIN = 15
     BROADCAST = 28
+    TIME_SERVER = 42
     VENDOR = 43
     REQUESTED_ADDRESS = 50
     LEASE_TIME = 51
@@ -81,6 +84,7 @@ class Option(enum.IntEnum):
     RELAY_AGENT = 82
     CLIENT_ARCHITECTURE = 93
     CLIENT_UUID = 97
+    DOMAIN_SEARCH = 119
     IPXE = 175
     END = 255
 

@@ -15,9 +15,12 @@ SERVER_PORT, CLIENT_PORT = 67, 68
 EVERYWHERE = IPv4Address("255.255.255.255")
 ECHOED = (Option.CLIENT_ID, Option.CLIENT_UUID, Option.RELAY_AGENT)
 """What a reply brings back: RFC 6842, RFC 4578 section 2.3, RFC 3046 section 2.2, which wants 82 to be last."""
-EXPENDABLE = (Option.SERVER_NAME, Option.BOOT_FILE, Option.BROADCAST, Option.HOST_NAME, Option.RELAY_AGENT)
-"""What is left out of a reply too long for its client, in this order: 66 and 67 are in ``siaddr`` and ``file`` as well,
-and 82 is to be left out where it does not fit (RFC 3046 section 2.2)."""
+EXPENDABLE = (
+    *(Option.DOMAIN_SEARCH, Option.TIME_SERVER, Option.SERVER_NAME, Option.BOOT_FILE, Option.BROADCAST),
+    *(Option.DOMAIN, Option.HOST_NAME, Option.RELAY_AGENT),
+)
+"""What is left out of a reply too long for its client, in this order: 119 says what 15 says, 66 and 67 are in
+``siaddr`` and ``file`` as well, and 82 is to be left out where it does not fit (RFC 3046 section 2.2)."""
 PXE_USE_BOOT_FILE = bytes((6, 1, 8, 255))
 """Option 43 with bit 3 of PXE_DISCOVERY_CONTROL: no discovery, take the boot file named here (PXE 2.1, table 2-1)."""
 IPXE_NO_PROXY = bytes((0xB0, 1, 1))
@@ -75,7 +78,7 @@ def grant(
         options[Option.RENEWAL_TIME] = (lease_s // 2).to_bytes(4, "big")
         options[Option.REBINDING_TIME] = (lease_s * 7 // 8).to_bytes(4, "big")
     options[Option.SUBNET_MASK] = network.subnet.netmask.packed
-    options[Option.ROUTER] = network.server.packed
+    options |= _beyond(network)
     options[Option.BROADCAST] = network.subnet.broadcast_address.packed
     if blade is not None:
         options[Option.HOST_NAME] = blade.name.encode()
@@ -83,6 +86,25 @@ def grant(
     options |= _boot_options(asked, network, boot)
     reply = _reply(asked, options, ECHOED, **fields, **_file_fields(network, boot))
     return _addressed(asked, _shortened(asked, reply))
+
+
+def _beyond(network: Network) -> dict[int, bytes]:
+    """Router, name servers, time servers and domain: RFC 2132 sections 3.5, 3.8, 8.3 and 3.17, RFC 3397.
+
+    Clients of today read the list of domains to search, older ones their own domain: it is both.
+    """
+    options: dict[int, bytes] = {}
+    if network.router is not None:
+        options[Option.ROUTER] = network.router.packed
+    if network.dns:
+        options[Option.NAME_SERVER] = b"".join(address.packed for address in network.dns)
+    if network.ntp:
+        options[Option.TIME_SERVER] = b"".join(address.packed for address in network.ntp)
+    if network.domain:
+        options[Option.DOMAIN] = network.domain.encode()
+        labels = [label.encode() for label in network.domain.split(".")]
+        options[Option.DOMAIN_SEARCH] = b"".join(bytes((len(label),)) + label for label in labels) + b"\0"
+    return options
 
 
 def name_boot_file(asked: Packet, network: Network, kind: Message, boot: BootFile, peer: Peer | None) -> Reply:

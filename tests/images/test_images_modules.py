@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import lzma
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from labkit.errors import ImageError
-from labkit.images.modules import match_modules, order_modules, read_dependencies
+from labkit.images.modules import keep_module, match_modules, order_modules, read_dependencies
 
 DEP = """\
 kernel/fs/overlayfs/overlay.ko:
@@ -23,6 +26,21 @@ def test_dependencies_are_read() -> None:
     found = read_dependencies(DEP)
     assert found["kernel/net/bridge/bridge.ko"] == ("kernel/net/802/stp.ko", "kernel/net/llc/llc.ko")
     assert found["kernel/net/llc/llc.ko"] == ()
+
+
+def test_a_module_is_named_without_its_packing() -> None:
+    assert read_dependencies(DEP.replace(".ko", ".ko.xz")) == read_dependencies(DEP)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_module_is_kept_unpacked_or_not_at_all(tmp_path: Path, packed: bool) -> None:
+    for name in ("kept.ko", "other.ko"):
+        path = tmp_path / (name + ".xz" * packed)
+        path.write_bytes(lzma.compress(b"ELF") if packed else b"ELF")
+    keep_module(tmp_path / "kept.ko", kept=True)
+    keep_module(tmp_path / "other.ko", kept=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.ko"]
+    assert (tmp_path / "kept.ko").read_bytes() == b"ELF"
 
 
 def test_a_star_stays_within_its_folder() -> None:

@@ -31,7 +31,9 @@ RECIPE = Recipe(name="toy", variant="extract", packages=("one", "two"), files={"
         {"excluded": ("/usr/share/doc/*",)},
         {"dropped": ("boot",)},
         {"settings": ("level 19",)},
-        {"suite": "trixie"},
+        {"suite": "bookworm"},
+        {"included": ("/usr/lib/firmware/*",)},
+        {"components": ("main", "non-free-firmware")},
         {"name": "other"},
     ],
 )
@@ -53,7 +55,7 @@ def test_a_file_may_not_pass_for_a_setting() -> None:
 def test_the_real_recipes_are_stable_and_name_no_host(builder: object) -> None:
     recipe = builder.recipe()  # type: ignore[attr-defined]
     assert recipe.digest == builder.recipe().digest  # type: ignore[attr-defined]
-    assert recipe.suite == "bookworm"
+    assert recipe.suite == "trixie"
     assert not any("://" in setting for setting in (*recipe.packages, *recipe.settings))
 
 
@@ -153,5 +155,5 @@ def test_debians_keys_are_named_since_only_a_debian_trusts_them_by_itself(
     monkeypatch.setattr(debian, "run_tool", lambda command, **_: commands.append(command))
     debian.make_tree(RECIPE, tmp_path / "tree", 0, print)
     assert f"--keyring={debian.KEYRING}" in commands[0]
-    assert commands[0][-2:] == ["bookworm", str(tmp_path / "tree")], "no mirror of this machine's own"
+    assert commands[0][-2:] == ["trixie", str(tmp_path / "tree")], "no mirror of this machine's own"
     assert f"debian-archive-keyring  {debian.KEYRING}\n" in (Path(__file__).parents[2] / "lab").read_text()

@@ -57,7 +57,9 @@ def make_lab(
         )
         for slot in (1, 2, 3)
     )
-    network = Network(NetworkKind.VIRTUAL, net, IPv4Address(server), net[2], pool, http_port=http_port)
+    network = Network(
+        NetworkKind.VIRTUAL, net, IPv4Address(server), net[2], pool, http_port=http_port, router=IPv4Address(server)
+    )
     return Lab("test", Path("lab.yaml"), network, Chassis(ChassisKind.VIRTUAL, 3), blades)
 
 

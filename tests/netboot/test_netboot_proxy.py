@@ -164,7 +164,7 @@ def test_real_firmware_boots_behind_a_router(net: Net) -> None:
         place = net.folder / blade.name
         shutil.copyfile(OVMF_VARS, f"{place}.vars")
         start_machine(net, Machine(
-            blade, "tcg,thread=multi", place.with_suffix(".qmp"), place.with_suffix(".log"), 7000 + blade.slot,
+            blade, "tcg,thread=multi", place.with_suffix(".qmp"), place.with_suffix(".log"), 7000 + blade.slot, 0,
             place.with_suffix(".vars"),
         ))  # fmt: skip
 

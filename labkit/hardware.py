@@ -1,0 +1,77 @@
+"""What a virtual blade is built of: the shipped lab's machine, and two that have nothing virtual about them.
+
+A kind of hardware says what stands in ``lab.yaml`` unless the file says otherwise, and what QEMU is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from labkit.lab import FirmwareKind, Hardware
+
+
+@dataclass(frozen=True)
+class Build:
+    """One kind of hardware.
+
+    ``cards`` network cards of QEMU's device ``card``; ``rom`` is the firmware with which BIOS boots from one, and
+    ``efi_rom`` UEFI, empty where its own network stack has a driver. ``devices`` are whole further arguments.
+    ``line`` is the number of the serial port that is the slot's: ``ttyS0`` or ``ttyS1``. With ``has_ipmi`` the system
+    reaches the slot's own controller.
+    """
+
+    machine: str
+    cpu: str
+    card: str
+    cards: int
+    devices: tuple[str, ...]
+    memory_mib: int
+    console: tuple[str, ...]
+    firmware: FirmwareKind
+    line: int = 0
+    efi_rom: str = ""
+    has_ipmi: bool = False
+
+
+BUILDS: Mapping[Hardware, Build] = {
+    # Fast, and without firmware that takes its time.
+    Hardware.VIRTIO: Build(
+        machine="pc",
+        cpu="max",
+        card="virtio-net-pci",
+        cards=1,
+        devices=("-vga", "none", "-device", "virtio-rng-pci"),
+        memory_mib=2048,
+        console=("tty0", "ttyS0,115200"),
+        firmware=FirmwareKind.BIOS,
+    ),
+    # The article's: four Intel 82574L of which one is plugged in, a disk controller without disk, a board with IPMI.
+    Hardware.RED: Build(
+        machine="q35",  # with its AHCI controller
+        cpu="SandyBridge",
+        card="e1000e",
+        cards=4,
+        devices=("-vga", "std"),
+        memory_mib=4096,
+        console=("tty0", "ttyS1,115200"),
+        firmware=FirmwareKind.BIOS,
+        line=1,
+        has_ipmi=True,
+    ),
+    # An office machine of today: UEFI, a Realtek card, an NVMe drive with nothing on it.
+    Hardware.PC: Build(
+        machine="q35",
+        cpu="Haswell-noTSX",
+        card="rtl8139",
+        cards=1,
+        devices=(
+            *("-vga", "std", "-blockdev", "driver=null-co,node-name=empty,size=8589934592,read-zeroes=on"),
+            *("-device", "nvme,drive=empty,serial=empty"),
+        ),
+        memory_mib=2048,
+        console=("tty0", "ttyS0,115200"),
+        firmware=FirmwareKind.UEFI,
+        efi_rom="efi-rtl8139.rom",
+    ),
+}
