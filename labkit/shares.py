@@ -100,6 +100,7 @@ def render_config(server: str, clients: IPv4Network) -> str:
         Squash, Anonymous_Uid   blades are nobody: they read what everybody may, and write where everybody may
         Attr_Expiration_Time    0: what changes on the server itself is seen at once
         Dir_Chunk               0: names are not remembered either
+        Allow_Set_Io_Flusher_…  it may not ask the kernel to spare its memory: that takes a capability of the machine's
         Lease_Lifetime, …       seconds in which blades find their files again after a restart of the server
     """
     return f"""\
@@ -107,7 +108,7 @@ NFS_CORE_PARAM {{
     Bind_addr = {server}; NFS_Port = {PORT};
     Protocols = 4; Enable_UDP = false; Enable_NLM = false; Enable_RQUOTA = false;
     Plugins_Dir = /usr/lib/x86_64-linux-gnu/ganesha;
-    Clustered = false;
+    Clustered = false; Allow_Set_Io_Flusher_Fail = true;
 }}
 NFSv4 {{
     RecoveryRoot = /var/lib/nfs/ganesha; Lease_Lifetime = 20; Grace_Period = 25;
