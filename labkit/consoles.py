@@ -16,7 +16,7 @@ PART = "console"
 MOST_B = 1 << 20
 """So much of a console is read at once; a blade that says more in a moment says nothing to us in it."""
 
-_KERNEL = re.compile(r"^\[ *\d+\.\d+\] labos: (.*?)\s*$", re.MULTILINE)
+_KERNEL = re.compile(r"\[ *\d+\.\d+\] labos: (.*?)\s*$", re.MULTILINE)
 """A line of the blade OS in the kernel's log: it goes to every console, so one of them has each line once."""
 _NO_DRIVER = re.compile(r"network: NO CARD\b[^;]*(?:; PCI ids without driver: ?(.*))?")
 _NO_ADDRESS = re.compile(r"network: no address yet; ?(.*?);?$")

@@ -152,7 +152,8 @@ def needed_programs(lab: Lab) -> dict[str, str]:
     if lab.chassis.kind is not ChassisKind.VIRTUAL:
         return PROGRAMS
     efi = any(blade.firmware is not FirmwareKind.BIOS for blade in lab.blades)
-    return PROGRAMS | VIRTUAL_PROGRAMS | ({str(qemu.OVMF_CODE): "ovmf"} if efi else {})
+    way_out = {"nft": "nftables"} if lab.network.internet else {}
+    return PROGRAMS | VIRTUAL_PROGRAMS | way_out | ({str(qemu.OVMF_CODE): "ovmf"} if efi else {})
 
 
 def check_programs(lab: Lab) -> None:
@@ -245,8 +246,7 @@ def _start(lab: Lab, state: State) -> None:
             _wait_unshared(process.pid)
             network.make_way_in(lab, state.tag, process.pid)
             if lab.network.internet:
-                link = network.host_link(state.tag)
-                internet.open_way_out(link, state.tag, lab.network.subnet, state.data / FORWARDED)
+                internet.open_way_out(network.host_link(state.tag), state.tag, lab.network.subnet)
         assert process.stdin is not None
         process.stdin.write(b"go\n")
         process.stdin.close()
@@ -334,7 +334,7 @@ def _remove_leftovers(state: State) -> bool:
     needed while they ran. True when any was there.
     """
     if os.geteuid() == 0:
-        internet.close_way_out(network.host_link(state.tag), state.tag, state.data / FORWARDED)
+        internet.close_way_out(network.host_link(state.tag), state.tag)
     found = network.remove_way_in(state.tag)
     if os.geteuid() == 0:
         for folder in (state.roots, state.data / "chassis", *state.data.glob("bmc*")):
@@ -351,8 +351,6 @@ def _remove_leftovers(state: State) -> bool:
 
 
 LOCK = "up.lock"
-FORWARDED = "forwarded.json"
-"""In the data: what this machine forwarded before a lab had a way out."""
 
 
 @contextlib.contextmanager

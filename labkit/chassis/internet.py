@@ -19,15 +19,15 @@ from labkit.errors import MachineError
 
 TABLE = "labkit-"
 CONF = Path("/proc/sys/net/ipv4/conf")
+RUN = Path("/run")
 
 
-def open_way_out(link: str, tag: str, subnet: IPv4Network, kept: Path) -> None:
-    """Route and masquerade what comes from ``subnet`` by the interface ``link``.
-
-    ``kept`` is the file that remembers what `close_way_out` puts back. Raises MachineError.
-    """
+def open_way_out(link: str, tag: str, subnet: IPv4Network) -> None:
+    """Route and masquerade what comes from ``subnet`` by the interface ``link``. Raises MachineError."""
     before = {name: read for name in (link, *_ways_out()) if (read := _forwards(name)) is not None}
-    kept.write_text(json.dumps({name: value for name, value in before.items() if name != link}))
+    kept = _kept()
+    # What the first lab found counts: a later one finds what an earlier one wrote.
+    kept.write_text(json.dumps({name: value for name, value in before.items() if name != link} | _read(kept)))
     table = f"""\
 table ip {TABLE}{tag} {{
 	chain out {{
@@ -44,8 +44,9 @@ table ip {TABLE}{tag} {{
             _run(["iptables", "--wait", "-I", "FORWARD", *rule])
 
 
-def close_way_out(link: str, tag: str, kept: Path) -> None:
+def close_way_out(link: str, tag: str) -> None:
     """Take all of that away, as far as it is there."""
+    kept = _kept()
     if shutil.which("nft") is None or not kept.exists():
         return
     subprocess.run(["nft", "delete", "table", "ip", f"{TABLE}{tag}"], capture_output=True, check=False)
@@ -53,15 +54,29 @@ def close_way_out(link: str, tag: str, kept: Path) -> None:
         for rule in _exceptions(link, tag):
             subprocess.run(["iptables", "--wait", "-D", "FORWARD", *rule], capture_output=True, check=False)
     if not _others():
-        with contextlib.suppress(OSError, ValueError):
-            for name, value in json.loads(kept.read_text()).items():
+        for name, value in _read(kept).items():
+            with contextlib.suppress(OSError):  # an interface that is no more
                 (CONF / name / "forwarding").write_text(value)
-    kept.unlink(missing_ok=True)
+        kept.unlink(missing_ok=True)
+
+
+def _kept() -> Path:
+    """What remembers what `close_way_out` puts back: one file for all labs of this network namespace."""
+    return RUN / f"labkit-forwarding-{Path('/proc/self/ns/net').stat().st_ino}.json"
+
+
+def _read(kept: Path) -> dict[str, str]:
+    try:
+        return {str(name): str(value) for name, value in json.loads(kept.read_text()).items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
 
 
 def _ways_out() -> Iterator[str]:
     """The interfaces of this machine's default routes."""
-    done = subprocess.run(["ip", "-json", "-4", "route", "show", "default"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["ip", "-json", "-4", "route", "show", "default"], capture_output=True, text=True, check=False
+    )
     yield from dict.fromkeys(route["dev"] for route in json.loads(done.stdout or "[]") if "dev" in route)
 
 
@@ -97,4 +112,6 @@ def _run(command: list[str], text: str | None = None) -> None:
     if done.returncode:
         said = done.stderr.strip() or done.stdout.strip()
         what = f"the blades' way out could not be opened ({' '.join(command[:2])}: {said})"
-        raise MachineError(what, fix="remove internet: true from lab.yaml, or see what keeps nftables from working here")
+        raise MachineError(
+            what, fix="remove internet: true from lab.yaml, or see what keeps nftables from working here"
+        )

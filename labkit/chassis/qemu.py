@@ -98,10 +98,14 @@ class Machine:
         return [*words, "-chardev", self._serial(), "-device", "isa-serial,chardev=serial"]
 
     def _ipmi(self) -> list[str]:
-        """The slot's own controller, as its system sees it: IPMI's keyboard style (docs/specs, IPMI 2.0 section 9)."""
+        """The slot's own controller, as its system sees it: IPMI's keyboard style (IPMI 2.0, section 9).
+
+        QEMU dereferences nothing and dies where the controller answers before its machine is whole: one that connects
+        again when it is lost (``reconnect``, seconds) connects only then, and finds a controller that was started anew.
+        """
         if not self.build.has_ipmi:
             return []
-        controller = f"socket,id=ipmi,host=127.0.0.1,port={self.ipmi_port}"
+        controller = f"socket,id=ipmi,host=127.0.0.1,port={self.ipmi_port},reconnect=1"
         seen = ("-device", "ipmi-bmc-extern,id=bmc,chardev=ipmi", "-device", "isa-ipmi-kcs,bmc=bmc")
         return ["-chardev", controller, *seen]
 

@@ -11,7 +11,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 from labkit.chassis.qemu import KVM, OVMF_VARS, TUN, Machine
@@ -22,6 +22,9 @@ from labkit.sandbox import Sandbox, User, give, spawn
 from labkit.state import State, owner_of
 
 START_S = 30.0
+ANSWER_S = 5.0
+Command = tuple[str, Mapping[str, object]]
+"""A command of QMP with its arguments."""
 
 Before = Callable[[Blade], Awaitable[None]]
 
@@ -87,11 +90,11 @@ class VirtualChassis:
             return
         elif button == "reset":
             await self._before_boot(blade)
-            await self._monitor(blade, ("system_reset", {}))
+            await self._monitor(blade, "system_reset")
             self._emit(Power(blade=blade.name, state="reset"))
         elif button == "shutdown":
             self._emit(Power(blade=blade.name, state="soft-off"))
-            await self._monitor(blade, ("system_powerdown", {}))
+            await self._monitor(blade, "system_powerdown")
 
     async def stop_all(self) -> None:
         """Pull every plug."""
@@ -141,21 +144,19 @@ class VirtualChassis:
         )  # fmt: skip
         with log_path.open("ab") as log:
             process = await spawn(sandbox, stdout=log, stderr=log)
-        if not await self._runs(blade, process):
+        links = [("set_link", {"name": card, "up": False}) for card in machine.unplugged]
+        if not await self._runs(blade, process, [*links, ("cont", {})] if links else []):
             raise PowerError(
                 f"its machine did not start: {log_path.read_text(errors='replace').strip()[-300:]}", where=blade.name
             )
         self._running[blade.slot] = process
-        if machine.unplugged:
-            links = [("set_link", {"name": card, "up": False}) for card in machine.unplugged]
-            await self._monitor(blade, *links, ("cont", {}))
         self._emit(Power(blade=blade.name, state="on"))
         watch = asyncio.create_task(self._watch(blade, process))
         self._watching.add(watch)
         watch.add_done_callback(self._watching.discard)
 
-    async def _runs(self, blade: Blade, process: asyncio.subprocess.Process) -> bool:
-        """Whether a machine that was started runs: its monitor greets once it does (docs/interop/qmp-spec)."""
+    async def _runs(self, blade: Blade, process: asyncio.subprocess.Process, commands: Sequence[Command]) -> bool:
+        """Whether a machine that was started runs: its monitor greets once it does. It is told ``commands`` at once."""
         try:
             async with asyncio.timeout(START_S):
                 while process.returncode is None:
@@ -163,10 +164,12 @@ class VirtualChassis:
                         reader, writer = await asyncio.open_unix_connection(self._socket(blade))
                         with contextlib.closing(writer):
                             if await reader.readline():
+                                await tell(reader, writer, commands)
                                 return True
                     await asyncio.sleep(0.02)
-        except TimeoutError:
-            process.kill()
+        except (TimeoutError, PowerError):
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
         await process.wait()
         return False
 
@@ -186,16 +189,34 @@ class VirtualChassis:
         await process.wait()
         self._emit(Power(blade=blade.name, state="off", detail=CUT))
 
-    async def _monitor(self, blade: Blade, *commands: tuple[str, Mapping[str, object]]) -> None:
-        """Commands with their arguments over QMP (docs/interop/qmp-spec), after greeting and capabilities."""
-        try:
-            reader, writer = await asyncio.open_unix_connection(self._socket(blade))
+    async def _monitor(self, blade: Blade, command: str) -> None:
+        """Tell a machine that runs something."""
+        for again in (True, True, False):
             try:
-                await asyncio.wait_for(reader.readline(), 5)
-                for name, arguments in (("qmp_capabilities", {}), *commands):
-                    writer.write(json.dumps({"execute": name, "arguments": arguments}).encode() + b"\n")
-                    await asyncio.wait_for(reader.readline(), 5)
-            finally:
-                writer.close()
-        except (OSError, TimeoutError) as error:
-            raise PowerError(f"its machine does not answer: {error}", where=blade.name) from None
+                reader, writer = await asyncio.open_unix_connection(self._socket(blade))
+                with contextlib.closing(writer):
+                    await asyncio.wait_for(reader.readline(), ANSWER_S)
+                    await tell(reader, writer, [(command, {})])
+                return
+            except (OSError, TimeoutError) as error:
+                # One that has just lost another who spoke to it may hang up on the next.
+                if not (again and isinstance(error, ConnectionError)):
+                    raise PowerError(f"its machine does not answer: {error}", where=blade.name) from None
+            await asyncio.sleep(0.1)
+
+
+async def tell(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, commands: Sequence[Command]) -> None:
+    """Have commands done over QMP, one after the other, once it has greeted (docs/interop/qmp-spec).
+
+    Raises OSError or TimeoutError when the machine ends or is silent, and PowerError when it refuses one.
+    """
+    for name, arguments in (("qmp_capabilities", {}), *commands) if commands else ():
+        writer.write(json.dumps({"execute": name, "arguments": arguments}).encode() + b"\n")
+        answer: Mapping[str, object] = {}
+        while not answer.keys() & {"return", "error"}:  # events come in between
+            line = await asyncio.wait_for(reader.readline(), ANSWER_S)
+            if not line:
+                raise ConnectionResetError("it closed its monitor")
+            answer = json.loads(line)
+        if "error" in answer:
+            raise PowerError(f"its machine refused {name}: {answer['error']}")

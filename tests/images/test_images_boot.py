@@ -11,6 +11,8 @@ import pytest
 
 from labkit import images
 from labkit.artifacts import cpio
+from labkit.consoles import Consoles
+from labkit.events import Trouble
 from labkit.images import labos, store
 from tests.images.machine import Console
 from tests.images.test_images_catalogue import LAB
@@ -81,6 +83,25 @@ def test_a_config_is_applied(kernel: Path, tmp_path: Path) -> None:
         assert console.run("systemctl --failed --plain --no-legend") == ""
         assert "provisioningDate" in console.run("sudo cat /etc/.ignition-result.json")
         assert console.run("sudo ls -A /run/ignition") == "ls: cannot access '/run/ignition': No such file or directory"
+
+
+UNDISTURBED = ("systemd.mask=docker.service", "systemd.mask=containerd.service")
+"""Nothing that this test would have to wait for."""
+
+
+def test_a_machine_without_a_driver_for_its_card_says_so(kernel: Path, tmp_path: Path) -> None:
+    initrd = images.catalogue(LAB)["labos/labos.cpio"]
+    log = tmp_path / "blade1.console.log"
+    consoles = Consoles({"blade1": log})
+    with Console(kernel, initrd, UNDISTURBED, "user,restrict=on,model=pcnet") as console:
+        console.wait_for(r"labos: network: NO CARD .*\n", timeout_s=300)
+    log.write_text(console.text)
+    told = [
+        event
+        for event in consoles.read()
+        if isinstance(event, Trouble) and event.detail.startswith("its system has no driver")
+    ]
+    assert [event.detail for event in told] == ["its system has no driver for its network card: 1022:2000 (PCI ids)"]
 
 
 @pytest.mark.parametrize(
