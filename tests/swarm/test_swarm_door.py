@@ -245,5 +245,5 @@ def test_a_blade_pulls_and_cannot_push(fleet: Fleet, web: str) -> None:
         api(docker).pull(f"{REGISTRY}/web", tag="1")
         api(docker).tag(web, f"{REGISTRY}/web", "mine")
         said = "".join(str(line) for line in api(docker).push(f"{REGISTRY}/web", tag="mine", stream=True, decode=True))
-    assert "405" in said and "Method not allowed" in said
+    assert "Method not allowed" in said
     assert files(fleet.registry_data) == before
