@@ -83,13 +83,22 @@ def parse(source: bytes | str) -> Node | None:
     data = source.encode("utf-8", "surrogateescape") if isinstance(source, str) else source
     if len(data) > MAX_SOURCE_B:
         raise YamlError(f"document of {len(data)} bytes is larger than the limit of {MAX_SOURCE_B} bytes")
-    return _parse_again(data) if len(data) <= KEPT_B else _parse(data)
+    found = _parse_again(data) if len(data) <= KEPT_B else _parse(data)
+    if isinstance(found, YamlError):
+        raise YamlError(*found.args)
+    return found
 
 
 @lru_cache(maxsize=2)
-def _parse_again(data: bytes) -> Node | None:
-    """One look at a config reads its text more than once: to recognise, to translate, to point into it."""
-    return _parse(data)
+def _parse_again(data: bytes) -> Node | YamlError | None:
+    """One look at a config reads its text more than once: to recognise, to translate, to point into it.
+
+    What is wrong with it is remembered too: it is the texts that cannot be read that take longest.
+    """
+    try:
+        return _parse(data)
+    except YamlError as error:
+        return YamlError(*error.args)  # a new one, which holds on to no frames
 
 
 def _parse(data: bytes) -> Node | None:
