@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,7 @@ def place(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
         def become(*words: object) -> None:
             raise AssertionError(f"{words} was run in our place")
 
+        monkeypatch.setattr(cli, "_parser", cache(cli._parser))  # a test may call every verb
         for name in ("execv", "execvp"):
             monkeypatch.setattr(os, name, become)
         yield Place(Path(folder), capsys)

@@ -13,7 +13,6 @@ from socketserver import ThreadingUnixStreamServer
 
 import docker
 import pytest
-from papermill.parameterize import parameterize_path
 
 from labkit import certs
 from labkit.chassis.qemu import value
@@ -66,6 +65,8 @@ def test_an_engine_is_found(state: State) -> None:
 
 
 def test_papermill_takes_it_for_no_template() -> None:
+    from papermill.parameterize import parameterize_path  # here, since it takes seconds
+
     assert parameterize_path(plain(Path(ODD)), {}) == ODD
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import re
 import shutil
@@ -17,6 +16,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from .test_rooms import imports
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -68,13 +69,7 @@ def test_conda_gets_the_same_environment() -> None:
 
 def imported() -> set[str]:
     """The top-level names that labkit imports from outside the standard library."""
-    names: set[str] = set()
-    for path in (ROOT / "labkit").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(), str(path))):
-            if isinstance(node, ast.Import):
-                names.update(alias.name.split(".")[0] for alias in node.names)
-            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                names.add(node.module.split(".")[0])
+    names = {name.split(".")[0] for path in (ROOT / "labkit").rglob("*.py") for name in imports(path)}
     return names - sys.stdlib_module_names - {"labkit"}
 
 
@@ -108,7 +103,8 @@ def test_a_skip_is_a_failure_where_all_is_expected(expect_all: str, status: int,
     shutil.copy(ROOT / "tests/conftest.py", tmp_path)
     (tmp_path / "test_it.py").write_text("import pytest\ndef test_it(): pytest.skip('no such machine')\n")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, str(tmp_path)]
-    environment = {**os.environ, "LABKIT_EXPECT_ALL": expect_all}
+    # Without the plugins that are installed here: it is about our own, and they take seconds to load.
+    environment = {**os.environ, "LABKIT_EXPECT_ALL": expect_all, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == status
     assert ("no such machine (LABKIT_EXPECT_ALL=1: nothing may be skipped)" in done.stdout) == bool(status)

@@ -11,7 +11,6 @@ import ast
 import inspect
 import pkgutil
 import re
-import textwrap
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -58,10 +57,29 @@ def _names_of(parent: type) -> set[str]:
     """What a class that is there defines and sets; of a class without Python source, what it defines."""
     found = set(vars(parent))
     try:
-        statement = ast.parse(textwrap.dedent(inspect.getsource(parent))).body[0]
+        statements = _statements(inspect.getsourcefile(parent) or "")
     except (OSError, TypeError):
         return found
-    return found | _names(statement) if isinstance(statement, ast.ClassDef) else found
+    return found.union(*map(_names, statements.get(parent.__qualname__, ())))
+
+
+@cache
+def _statements(file: str) -> dict[str, list[ast.ClassDef]]:
+    """The classes of a file by their qualified names. Not `inspect.getsource`, which reads the file anew for each."""
+    found: dict[str, list[ast.ClassDef]] = {}
+
+    def look(node: ast.AST, inside: str) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.ClassDef):
+                found.setdefault(inside + child.name, []).append(child)
+                look(child, f"{inside}{child.name}.")
+            elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+                look(child, f"{inside}{child.name}.<locals>.")
+            elif isinstance(child, ast.stmt | ast.excepthandler):  # no class statement is in an expression
+                look(child, inside)
+
+    look(ast.parse(Path(file).read_text(encoding="utf-8")), "")
+    return found
 
 
 class _File:

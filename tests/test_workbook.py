@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from papermill import execute_notebook
-from papermill.cli import papermill
 
 from labkit import cli, events, labfile
 from labkit.errors import LabkitError, ParameterError
@@ -96,6 +94,8 @@ def test_a_parameter_without_type_or_words_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_papermill_lists_each_parameter_with_its_words(chapter: str) -> None:
+    from papermill.cli import papermill  # here, since it takes seconds
+
     said = CliRunner().invoke(papermill, ["--help-notebook", str(FOLDER / f"{chapter}.ipynb")]).output
     for parameter in read_parameters(FOLDER, chapter).values():
         assert f"{parameter.name}: {parameter.kind}" in said
@@ -260,6 +260,8 @@ def test_a_report_of_a_run_that_failed_says_so(tmp_path: Path) -> None:
 
 
 def test_a_kernel_runs_over_unix_sockets_and_is_quiet(tmp_path: Path) -> None:
+    from papermill import execute_notebook  # here, since it takes seconds
+
     source = "import json, ipykernel.connect\nprint(json.loads(ipykernel.connect.get_connection_info())['transport'])"
     cell = code(source)
     (tmp_path / "in.ipynb").write_text(book(cell))

@@ -65,7 +65,7 @@ def _(patch: Patch) -> object:
 
 @case("bmc-unreachable")
 def _(patch: Patch) -> object:
-    patch.patch.setattr(power, "CALL_S", 2.0)  # pyghmi itself takes six seconds to give up
+    patch.patch.setattr(power, "CALL_S", 1.0)  # pyghmi itself takes six seconds to give up
     return power.power_state("blade1", dataclasses.replace(BLADE.bmc, address="127.0.0.1", port=1), PASSWORD)
 
 
