@@ -137,7 +137,7 @@ def test_a_transfer_that_breaks_off_failed(rig: Rig) -> None:
 
 def test_blades_that_go_away_in_the_middle_leave_nothing_behind(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
     """After the head, in the body, by reset or by farewell: a ``failed`` event each, and no word of a fault."""
-    rig.image.write_bytes(IMAGE * 2)  # more than the buffers of both ends hold
+    rig.put_image(IMAGE * 2)  # more than the buffers of both ends hold
 
     async def gone(after_b: int, *, by_reset: bool) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", rig.port, limit=4096)
@@ -165,7 +165,7 @@ def test_blades_that_go_away_in_the_middle_leave_nothing_behind(rig: Rig, caplog
 
 
 def test_a_file_that_becomes_shorter_ends_the_connection(rig: Rig) -> None:
-    rig.image.write_bytes(IMAGE * 2)
+    rig.put_image(IMAGE * 2)
 
     async def talk(client: aiohttp.ClientSession) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", rig.port, limit=4096)
@@ -210,7 +210,7 @@ def test_a_file_that_is_known_already_is_not_sent(rig: Rig, path: str) -> None:
         resumed = {"Range": "bytes=4-", "If-Range": etag}
         async with client.get(f"{rig.root}/{path}", headers=resumed) as answer:
             assert (answer.status, await answer.read()) == (206, content[4:])
-        rig.image.write_bytes(b"another image")
+        rig.put_image(b"another image")
         rig.roster.boots.begin("blade1", "power")  # which has another archive, but the same menu
         async with client.get(f"{rig.root}/{path}", headers=resumed) as answer:
             same = path != "labos/vmlinuz"
@@ -225,7 +225,7 @@ def test_a_storm_is_queued(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two at once, the others in their order; who waits has a morsel every now and then, and all get all of it."""
     rig.files.lane = Lane(2)
     monkeypatch.setattr(httpd, "MORSEL_EVERY_S", 0.02)
-    rig.image.write_bytes(IMAGE * 2)
+    rig.put_image(IMAGE * 2)
 
     async def talk(client: aiohttp.ClientSession) -> None:
         holding = [await asyncio.open_connection("127.0.0.1", rig.port, limit=4096) for _ in range(2)]

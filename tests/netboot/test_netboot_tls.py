@@ -245,7 +245,7 @@ def test_clients_that_say_nothing_or_nonsense_hold_up_nobody(rig: Rig, caplog: p
 
 
 def test_blades_that_go_away_in_the_middle_leave_nothing_behind(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
-    rig.image.write_bytes(IMAGE * 3)  # more than the buffers of both ends hold
+    rig.put_image(IMAGE * 3)  # more than the buffers of both ends hold
 
     async def talk(client: aiohttp.ClientSession) -> None:
         trusting = ssl.create_default_context(cafile=rig.state.ca)
