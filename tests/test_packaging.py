@@ -117,8 +117,9 @@ def test_the_wheel_holds_every_file_of_the_package(tmp_path: Path) -> None:
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     files = {str(path.relative_to(source)) for path in (source / "labkit").rglob("*") if path.is_file()}
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--no-index"]
-    subprocess.run([*command, "-w", str(tmp_path), str(source)], check=True)
+    # As pip asks for it, without pip: that starts the backend three times.
+    build = f"import sys; from {PROJECT['build-system']['build-backend']} import build_wheel; build_wheel(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", build, str(tmp_path)], cwd=source, check=True)
     [wheel] = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if name.startswith("labkit/")}
