@@ -36,8 +36,9 @@ def real(more: str = "") -> Lab:
     return labfile.parse(REAL.format(more=more), Path("lab.yaml"))
 
 
-def granted(lab: Lab) -> dict[int, bytes]:
-    asked = Packet(op=1, xid=1, chaddr=bytes(6), options={Option.MESSAGE_TYPE: bytes((Message.DISCOVER,))})
+def granted(lab: Lab, wanted: bytes = b"") -> dict[int, bytes]:
+    options: dict[int, bytes] = {Option.MESSAGE_TYPE: bytes((Message.DISCOVER,)), Option.PARAMETERS: wanted}
+    asked = Packet(op=1, xid=1, chaddr=bytes(6), options=options)
     address = lab.blades[0].address
     reply = replies.grant(asked, lab.blades[0], lab.network, Message.OFFER, address, 3600, BootFile())
     return dict(reply.packet.options)
@@ -76,6 +77,13 @@ def test_what_the_file_says_is_what_blades_are_told() -> None:
     assert told[15] == b"lab.example"
     assert told[42] == bytes((192, 168, 7, 2))
     assert told[119] == b"\3lab\7example\0", "RFC 3397: names as RFC 1035 writes them"
+
+
+def test_who_asks_for_classless_routes_has_the_router_among_them() -> None:
+    lab = replace(real(), network=real("router: 192.168.7.1").network)
+    assert granted(lab, bytes((1, 3, 121)))[121] == b"\0" + ROUTER.packed, "RFC 3442: one of no bits leads everywhere"
+    assert 121 not in granted(lab, bytes((1, 3)))
+    assert 121 not in granted(replace(lab, network=replace(lab.network, router=None)), bytes((1, 3, 121)))
 
 
 def test_what_the_file_leaves_open_is_what_was_found() -> None:

@@ -72,6 +72,7 @@ class Option(enum.IntEnum):
     OVERLOAD = 52
     MESSAGE_TYPE = 53
     SERVER_ID = 54
+    PARAMETERS = 55
     MESSAGE = 56
     MAXIMUM_SIZE = 57
     RENEWAL_TIME = 58
@@ -85,6 +86,7 @@ class Option(enum.IntEnum):
     CLIENT_ARCHITECTURE = 93
     CLIENT_UUID = 97
     DOMAIN_SEARCH = 119
+    CLASSLESS_ROUTES = 121
     IPXE = 175
     END = 255
 

@@ -78,7 +78,7 @@ def grant(
         options[Option.RENEWAL_TIME] = (lease_s // 2).to_bytes(4, "big")
         options[Option.REBINDING_TIME] = (lease_s * 7 // 8).to_bytes(4, "big")
     options[Option.SUBNET_MASK] = network.subnet.netmask.packed
-    options |= _beyond(network)
+    options |= _beyond(network, asked.options.get(Option.PARAMETERS, b""))
     options[Option.BROADCAST] = network.subnet.broadcast_address.packed
     if blade is not None:
         options[Option.HOST_NAME] = blade.name.encode()
@@ -88,14 +88,17 @@ def grant(
     return _addressed(asked, _shortened(asked, reply))
 
 
-def _beyond(network: Network) -> dict[int, bytes]:
+def _beyond(network: Network, wanted: bytes) -> dict[int, bytes]:
     """Router, name servers, time servers and domain: RFC 2132 sections 3.5, 3.8, 8.3 and 3.17, RFC 3397.
 
-    Clients of today read the list of domains to search, older ones their own domain: it is both.
+    Clients of today read the list of domains to search, older ones their own domain: it is both. One that asks for
+    classless routes (RFC 3442) would rather have its router among them.
     """
     options: dict[int, bytes] = {}
     if network.router is not None:
         options[Option.ROUTER] = network.router.packed
+        if Option.CLASSLESS_ROUTES in wanted:
+            options[Option.CLASSLESS_ROUTES] = b"\0" + network.router.packed  # to everywhere
     if network.dns:
         options[Option.NAME_SERVER] = b"".join(address.packed for address in network.dns)
     if network.ntp:
