@@ -1,7 +1,7 @@
 """labkit: a lab of network-booted blades as one description, one server and one stream of events.
 
-Start with `labkit.labfile` (reading ``lab.yaml``), `labkit.plan` (what one blade boots) and `labkit.events`
-(what happened). The command line is `labkit.cli`.
+Start with `labkit.lab.lab_yaml` (reading ``lab.yaml``), `labkit.boot` (what one blade boots) and `labkit.events`
+(what happened). The command line is `labkit.cli.commands`.
 """
 
 from __future__ import annotations

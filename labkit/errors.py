@@ -14,7 +14,7 @@
     ├── SwarmError          the swarm or an engine did not do what it was asked
     ├── ParameterError      a notebook was given a parameter it does not know or cannot take
     ├── FileError           a file or folder that somebody named cannot be read or written
-    └── FaultError          a fault of labkit itself, with the place of its details (`labkit.faults`)
+    └── FaultError          a fault of labkit itself, with the place of its details (`labkit.lab.process.faults`)
 
 Each carries what happened, where, and what to do about it. The command line prints ``str(error)`` and
 exits with ``error.status``; nothing else in labkit formats an error for a person.

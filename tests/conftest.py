@@ -18,7 +18,7 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from tests.lab.person import Person
+    from tests.rig.person import Person
 
 R = TypeVar("R", pytest.TestReport, pytest.CollectReport)
 
@@ -82,7 +82,7 @@ def _kinds(item: pytest.Item) -> list[str]:
 @pytest.fixture(scope="session")
 def person() -> Iterator[Person]:
     """An ordinary user with sudo, who has a clone of his own."""
-    from tests.lab.person import ordinary_user
+    from tests.rig.person import ordinary_user
 
     with ordinary_user() as person:
         yield person

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.odd import ODD
+from tests.rig.odd import ODD
 
 ROOT = Path(__file__).resolve().parent.parent
 SYSTEM = ("sh cat chown cut dirname env flock id mkdir printf pwd readlink rm sed sha256sum stat tr true uname").split()

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from labkit.cli import _parser
-from tests.known import HINTS
+from labkit.cli.commands import _parser
+from tests.rig.known import HINTS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "notebooks").glob("*.ipynb"))]

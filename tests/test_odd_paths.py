@@ -14,13 +14,13 @@ from socketserver import ThreadingUnixStreamServer
 import docker
 import pytest
 
-from labkit import certs
-from labkit.chassis.qemu import value
 from labkit.errors import MachineError
-from labkit.state import State
+from labkit.lab import certificates
+from labkit.lab.state import State
+from labkit.machines.virtual.qemu import value
 from labkit.swarm.engine import engine
 from labkit.workbook.chapters import plain
-from tests.odd import ODD
+from tests.rig.odd import ODD
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -34,9 +34,9 @@ def state() -> Iterator[State]:
 
 
 def test_certificates_are_made(state: State) -> None:
-    made = certs.ensure_registry(state, "10.77.0.1")
+    made = certificates.ensure_registry(state, "10.77.0.1")
     assert made.certificate.exists()
-    assert certs.ensure_registry(state, "10.77.0.1") == made
+    assert certificates.ensure_registry(state, "10.77.0.1") == made
 
 
 def test_an_engine_is_found(state: State) -> None:

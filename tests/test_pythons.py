@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.person import ROOT, copy_checkout
+from tests.rig.person import ROOT, copy_checkout
 
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 HERE = "{}.{}".format(*sys.version_info)

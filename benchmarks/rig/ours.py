@@ -14,15 +14,15 @@ import sys
 import time
 from pathlib import Path
 
-from labkit import labfile, rpc
 from labkit.events import Emitter
-from labkit.lab import Lab
-from labkit.netboot import leases
+from labkit.lab import Lab, lab_yaml
+from labkit.lab.process import rpc
+from labkit.lab.state import State
 from labkit.netboot.bootd import Bootd
-from labkit.netboot.given import Given
-from labkit.netboot.leases import Lease, LeaseBook, LeaseState
+from labkit.netboot.dhcp import leases
+from labkit.netboot.dhcp.leases import Lease, LeaseBook, LeaseState
 from labkit.netboot.ports import open_sockets
-from labkit.state import State
+from labkit.netboot.settings import Given
 
 
 def all_leased(lab: Lab, path: Path) -> None:
@@ -45,7 +45,7 @@ def loopback_sockets(lab: Lab) -> dict[str, socket.socket]:
 def main() -> None:
     lab_path, state_path, files = map(Path, sys.argv[1:4])
     is_loopback = sys.argv[4] == "loopback"
-    lab, state = labfile.load(lab_path), State(state_path)
+    lab, state = lab_yaml.load(lab_path), State(state_path)
     state.make()
     if is_loopback:
         all_leased(lab, state.path / "leases.json")

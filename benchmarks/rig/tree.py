@@ -8,15 +8,16 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from labkit import authoring, labfile
-from labkit.plan import Rendered
-from labkit.secret import Secret
-from labkit.state import State
+from labkit.boot import Rendered
+from labkit.lab import lab_yaml
+from labkit.lab.secret import Secret
+from labkit.lab.state import State
+from labkit.netboot import plans
 
 
 def main() -> None:
-    lab, state, tree = labfile.load(Path(sys.argv[1])), State(Path(sys.argv[2])), Path(sys.argv[3])
-    _, shelf = authoring.prepare(lab, state, lab.blades[0], "00000000", Secret("0" * 64))
+    lab, state, tree = lab_yaml.load(Path(sys.argv[1])), State(Path(sys.argv[2])), Path(sys.argv[3])
+    _, shelf = plans.prepare(lab, state, lab.blades[0], "00000000", Secret("0" * 64))
     for name, resource in shelf.items():
         if isinstance(resource, Rendered):
             (tree / name).parent.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from .report import Entry, IgnitionError, Report
 
 if TYPE_CHECKING:
-    from .reviewing import Review
+    from .analysis.editing import Review
 
 __all__ = [
     "Entry", "IgnitionError", "Report", "Transpiled",
@@ -55,7 +55,10 @@ def transpile(
     from, ``platform`` whose metadata a Container Linux Config may use (``ec2``, ``custom``, …), ``name`` what the
     source is called in messages. With ``strict`` a warning is an error. Raises `IgnitionError`.
     """
-    from . import butane, clc, fixes, goquote
+    from .analysis import fixes
+    from .butane import transpile as butane
+    from .clc import transpile as clc
+    from .golang import quote
 
     try:
         if (notation or recognise(source)) == "butane":
@@ -67,13 +70,13 @@ def transpile(
     report = fixes.add(report)
     if strict and report.entries:
         raise IgnitionError("Config produced warnings and --strict was specified", report)
-    return Transpiled(goquote.dumps(config, pretty=pretty), version, report)
+    return Transpiled(quote.dumps(config, pretty=pretty), version, report)
 
 
 def validate(config: str | bytes) -> Report:
     """Everything to say of Ignition JSON of spec 2.0 to 2.4 or 3.0 to 3.6, with path, line, column and fix."""
-    from . import fixes
-    from .checking import validate as run
+    from .analysis import fixes
+    from .spec.check import validate as run
 
     return fixes.add(run(config))
 
@@ -86,49 +89,49 @@ def translate(
     ``filesystems`` gives paths to spec 2's filesystem names, ``oem`` allows ``oem:///`` sources (Flatcar alone reads
     them). Raises `IgnitionError` with the reason for everything that cannot be carried over.
     """
-    from .upgrade import translate as run
+    from .spec.upgrade import translate as run
 
     return run(config, to, filesystems=filesystems, oem=oem)
 
 
 def lowest(config: dict[str, Any]) -> str:
     """The lowest version of spec 3 that can say what this config says. Raises `IgnitionError` if none can."""
-    from .upgrade import lowest as run
+    from .spec.upgrade import lowest as run
 
     return run(config)
 
 
 def migrate(source: str | bytes, variant: str = "flatcar", *, platform: str = "") -> str:
     """A config in any notation as Butane YAML for ``flatcar`` or ``fcos``. Raises `IgnitionError`."""
-    from .tobutane import migrate as run
+    from .butane.write import migrate as run
 
     return run(source, variant, platform=platform)
 
 
 def explain(config: dict[str, Any]) -> str:
     """What a machine with this config will do, in words. Raises `IgnitionError`."""
-    from .wording import explain as run
+    from .analysis.wording import explain as run
 
     return run(config)
 
 
 def diff(old: dict[str, Any], new: dict[str, Any]) -> str:
     """How the machine of one config differs from that of another, in words. Raises `IgnitionError`."""
-    from .wording import diff as run
+    from .analysis.wording import diff as run
 
     return run(old, new)
 
 
 def lint(config: dict[str, Any]) -> Report:
     """Warnings about the units: unknown keys, what cannot start, what breaks at shutdown."""
-    from .unitlint import lint as run
+    from .analysis.unit_lint import lint as run
 
     return run(config)
 
 
 def review(source: str | bytes, *, files_dir: Path | None = None, platform: str = "") -> Review:
     """All remarks about a text in any notation, the linter's too, each in its place, and the config it makes."""
-    from .reviewing import review as run
+    from .analysis.editing import review as run
 
     return run(source, files_dir=files_dir, platform=platform)
 
@@ -138,7 +141,7 @@ def recognise(source: str | bytes) -> Notation:
 
     Butane names its ``variant``; where that is forgotten, a ``version`` other than 0 tells it from the other.
     """
-    from .yamltree import YamlError, parse
+    from .yaml.tree import YamlError, parse
 
     try:
         root = parse(source)
@@ -152,7 +155,7 @@ def recognise(source: str | bytes) -> Notation:
 
 def version_of(config: bytes | str | dict[str, Any]) -> str:
     """The spec version that a config names. Raises `IgnitionError` if it names none."""
-    from .semver import semver
+    from .golang.semver import semver
 
     try:
         value = config if isinstance(config, dict) else json.loads(config)
@@ -170,18 +173,18 @@ def merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
     Both in one version of spec 2 or 3. Raises `IgnitionError` otherwise. Spec 2's own merging only appends lists;
     here both families merge by key, so that the result has no duplicates.
     """
-    from . import spec2
-    from .canonical import ordered
-    from .merging import Merger
-    from .spec3 import IGNITION, ignition
+    from .spec import v2
+    from .spec.canonical import ordered
+    from .spec.merge import Merger
+    from .spec.v3 import IGNITION, ignition
 
     versions = version_of(base), version_of(overlay)
     if versions[0] != versions[1]:
         raise IgnitionError(f"cannot merge {versions[1]} into {versions[0]}", fix="translate one of them first")
-    if versions[0] not in (*IGNITION, *spec2.VERSIONS):
+    if versions[0] not in (*IGNITION, *v2.VERSIONS):
         raise IgnitionError(f"cannot merge configs of version {versions[0]}")
     is_old = versions[0].startswith("2.")
-    struct = spec2.ignition(versions[0]) if is_old else ignition(versions[0])
+    struct = v2.ignition(versions[0]) if is_old else ignition(versions[0])
     merged = Merger().merge(base, overlay, struct)
     merged["ignition"]["version"] = versions[0]
     return ordered(merged, struct, keep_empty=False)

@@ -9,14 +9,16 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from . import clc, fixes, pretty, tobutane, wording
-from .checking import Unsupported, parse, validate
-from .checking import recognise as recognise_version
-from .cliargs import normalise, parser
-from .goquote import dumps
+from .analysis import fixes, pretty, wording
+from .analysis.unit_lint import lint
+from .butane import write
+from .clc import transpile as clc
+from .cli_options import normalise, parser
+from .golang.quote import dumps
 from .report import IgnitionError, Report
-from .unitlint import lint
-from .upgrade import translate
+from .spec.check import Unsupported, parse, validate
+from .spec.check import recognise as recognise_version
+from .spec.upgrade import translate
 
 
 def main(argv: list[str]) -> int:
@@ -135,7 +137,7 @@ def _migrate(arguments: Namespace) -> int:
             data = dumps(config, pretty=arguments.pretty) + b"\n"
         else:
             variant = arguments.to or "flatcar"
-            data = tobutane.migrate(source, variant, platform=arguments.platform).encode("utf-8", "surrogateescape")
+            data = write.migrate(source, variant, platform=arguments.platform).encode("utf-8", "surrogateescape")
     except IgnitionError as error:
         _say(f"{error}\n")
         return 1

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from .report import Entry, Findings, Path
-from .schema import Struct
-from .yamltree import Node
+from .spec.schema import Struct
+from .yaml.tree import Node
 
 
 class Key(str):

@@ -8,14 +8,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from labkit.boot.loaders import FILES
 from labkit.errors import ImageError, MachineError
 from labkit.images import ganesha, labos, nginx, store
-from labkit.images.recipe import Recipe
+from labkit.images.build.recipe import Recipe
+from labkit.images.build.tools import check_tools
 from labkit.images.served import catalogue, container_linux_folder
 from labkit.images.store import Progress
-from labkit.images.tools import check_tools
 from labkit.lab import Flavour, Lab
-from labkit.netboot.loaders import FILES
 
 ALL: tuple[ModuleType, ...] = (labos, nginx, ganesha)
 

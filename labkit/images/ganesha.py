@@ -10,11 +10,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from labkit.images.closure import LOADER, copy_closure
-from labkit.images.debian import in_tree, lay_folders, lay_links, make_tree
-from labkit.images.recipe import Recipe, read_sources
+from labkit.images.build.closure import LOADER, copy_closure
+from labkit.images.build.debian import in_tree, lay_folders, lay_links, make_tree
+from labkit.images.build.recipe import Recipe, read_sources
+from labkit.images.build.trial import try_programs
 from labkit.images.store import TREE, Progress
-from labkit.images.trial import try_programs
 
 NEED_MIB = 200
 PROGRAM = "usr/bin/ganesha.nfsd"
@@ -34,7 +34,7 @@ def recipe() -> Recipe:
         variant="extract",
         packages=("nfs-ganesha-vfs", "busybox-static"),
         files={},
-        builder=read_sources("ganesha", "closure"),
+        builder=read_sources("ganesha", "build/closure"),
     )
 
 

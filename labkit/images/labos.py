@@ -16,16 +16,16 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from labkit.artifacts import cpio
+from labkit.boot.artifacts import cpio
 from labkit.errors import ImageError
-from labkit.images import firmware
-from labkit.images.debian import drop, in_tree, lay_files, lay_links, make_tree, package_versions
-from labkit.images.modules import keep_module, match_modules, order_modules, read_dependencies
-from labkit.images.recipe import EPOCH_S, Recipe, read_files, read_list, read_sources
+from labkit.images.build import licences
+from labkit.images.build.debian import drop, in_tree, lay_files, lay_links, make_tree, package_versions
+from labkit.images.build.kernel_modules import keep_module, match_modules, order_modules, read_dependencies
+from labkit.images.build.recipe import EPOCH_S, Recipe, read_files, read_list, read_sources
+from labkit.images.build.tools import run_tool
+from labkit.images.build.trial import try_programs
+from labkit.images.rootfs import inside, leads_somewhere, matching
 from labkit.images.store import TREE, Progress
-from labkit.images.tools import run_tool
-from labkit.images.trial import try_programs
-from labkit.inside import inside, leads_somewhere, matching
 
 NEED_MIB = 1600
 """Free space a build wants: the packages, the tree, the squashfs and the initramfs at the same time, and some air."""
@@ -70,7 +70,7 @@ def recipe() -> Recipe:
         included=read_list(files["lists/included"]),
         dropped=read_list(files["lists/dropped"]),
         files=files,
-        builder=read_sources("labos", "modules", "firmware"),
+        builder=read_sources("labos", "build/kernel_modules", "build/licences"),
         components=("main", "non-free-firmware"),
     )
 
@@ -81,7 +81,7 @@ def make(recipe: Recipe, folder: Path, lock: int, progress: Progress) -> dict[st
     tree = folder / TREE
     make_tree(recipe, tree, lock, progress)
     progress("labos: finishing the system")
-    facts = {"packages": package_versions(tree, lock), "licences": firmware.licences(tree)}
+    facts = {"packages": package_versions(tree, lock), "licences": licences.licences(tree)}
     kernel = _kernel(tree)
     shutil.copyfile(inside(tree, kernel), folder / "vmlinuz")
     modules = _prune_modules(recipe, tree, kernel.rpartition("vmlinuz-")[2], lock)

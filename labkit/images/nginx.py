@@ -12,12 +12,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from labkit.images.closure import copy_closure
-from labkit.images.debian import in_tree, lay_files, lay_folders, lay_links, make_tree
-from labkit.images.recipe import EPOCH_S, Recipe, read_files, read_sources
+from labkit.images.build.closure import copy_closure
+from labkit.images.build.debian import in_tree, lay_files, lay_folders, lay_links, make_tree
+from labkit.images.build.recipe import EPOCH_S, Recipe, read_files, read_sources
+from labkit.images.build.trial import try_programs
+from labkit.images.rootfs import inside
 from labkit.images.store import TREE, Progress
-from labkit.images.trial import try_programs
-from labkit.inside import inside
 
 NEED_MIB = 200
 ROOTFS = "rootfs.tar"
@@ -42,7 +42,7 @@ def recipe() -> Recipe:
         variant="extract",
         packages=("nginx-light", "busybox-static", "base-files"),
         files=read_files(resources.files("labkit.images") / "files/nginx"),
-        builder=read_sources("nginx", "closure"),
+        builder=read_sources("nginx", "build/closure"),
     )
 
 

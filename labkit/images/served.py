@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from labkit.boot.loaders import FILES
 from labkit.images import ganesha, labos, nginx
 from labkit.images.store import TREE, cache_folder, folder_of, read_manifest
 from labkit.lab import Flavour, Lab
-from labkit.netboot.loaders import FILES
 
 CONTAINER_LINUX = ("coreos_production_pxe.vmlinuz", "coreos_production_pxe_image.cpio.gz")
 """Container Linux is no longer published: a person who has its files puts them into the cache under these names."""

@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from labkit.errors import ImageError, MachineError
-from labkit.images.recipe import Recipe
-from labkit.images.tools import free_mib, full_disk, full_disk_named
+from labkit.images.build.recipe import Recipe
+from labkit.images.build.tools import free_mib, full_disk, full_disk_named
 
 MANIFEST = "manifest.json"
 TREE = "tree"

@@ -5,7 +5,7 @@ It runs as a user of its own, without privileges. It is handed a `Given`, and th
 (``dhcp=5,arp=6,tftp=7,http=8,control=9``, with TLS ``https=10``, behind a router ``boot=10``, in a virtual lab
 ``icmp6=10``). It can be killed at any time and goes on where it stopped: leases and boots are in `State.books`.
 
-On the control socket (`labkit.rpc`) it answers:
+On the control socket (`labkit.lab.process.rpc`) it answers:
 
 =======================  ===========================================================================
 ``power_on {blade}``     a new boot begins now → ``{"boot": id}``
@@ -13,7 +13,7 @@ On the control socket (`labkit.rpc`) it answers:
 ``boots {}``             → ``{"boots": {blade: {"id", "cause", "begun", "kernel", "joined", "opened", …}}}``
 ``rehearse {blade}``     this blade's card is answered, and no boot begins, until
 ``rehearsed {blade}``    that is over
-``answers {answers}``    what the lab's listeners answered the supervisor (`labkit.answers`), for ``/metrics``
+``answers {answers}``    what the lab's listeners answered the supervisor (`labkit.diagnosis.listeners`), for ``/metrics``
 =======================  ===========================================================================
 """
 
@@ -33,27 +33,29 @@ from typing import Any
 
 from aiohttp import web
 
-from labkit import authoring, certs, faults, images, rpc
-from labkit.configd import asker
+from labkit import images
+from labkit.boot import BaseConfig
 from labkit.errors import ControlError
 from labkit.events import Emitter, Event
-from labkit.handover import take
-from labkit.lab import Blade
-from labkit.netboot.advertise import Advertiser
+from labkit.events.watchdog import Vital
+from labkit.lab import Blade, certificates
+from labkit.lab.process import faults, rpc
+from labkit.lab.process.handover import take
+from labkit.lab.secret import Secret
+from labkit.lab.state import State
+from labkit.netboot import plans
+from labkit.netboot.arp import Prober
 from labkit.netboot.boots import BootBook
-from labkit.netboot.dhcpd import DhcpServer
-from labkit.netboot.given import Given
-from labkit.netboot.httpd import Files, application
+from labkit.netboot.clients import Roster
+from labkit.netboot.configd import asker
+from labkit.netboot.dhcp.server import DhcpServer
+from labkit.netboot.http.phone_home import PhoneHome, desk
+from labkit.netboot.http.server import Files, application
+from labkit.netboot.http.tls import Handshakes, TlsSite
 from labkit.netboot.metrics import Counters
-from labkit.netboot.neighbours import Prober
-from labkit.netboot.phonehome import PhoneHome, desk
-from labkit.netboot.roster import Roster
-from labkit.netboot.tftpd import TftpServer
-from labkit.netboot.tls import Handshakes, TlsSite
-from labkit.plan import BaseConfig
-from labkit.secret import Secret
-from labkit.state import State
-from labkit.vital import Vital
+from labkit.netboot.router_advertisement import Advertiser
+from labkit.netboot.settings import Given
+from labkit.netboot.tftp.server import TftpServer
 
 HELPERS = 64
 """Threads for what blocks: one for each blade that waits for its leave, and for opening files."""
@@ -77,12 +79,12 @@ class Bootd:
         sockets: Mapping[str, socket.socket],
         catalogue: Mapping[str, Path],
         emit: Callable[[Event], None],
-        config: Callable[[Blade], BaseConfig | None] = authoring.base_config,
+        config: Callable[[Blade], BaseConfig | None] = plans.base_config,
     ) -> None:
         lab, self._sockets = given.lab, sockets
 
-        def prepare(blade: Blade, boot: str, ticket: Secret) -> authoring.Planned:
-            return authoring.prepare_with(given.own, config(blade), lab, blade, boot, ticket)
+        def prepare(blade: Blade, boot: str, ticket: Secret) -> plans.Planned:
+            return plans.prepare_with(given.own, config(blade), lab, blade, boot, ticket)
 
         boots = BootBook(lab, given.tickets, books / "boots.json", prepare)
         self._counters = counters = Counters()
@@ -95,7 +97,7 @@ class Bootd:
         home = PhoneHome(self.roster, desk(swarmd))
         app = application(files, home.handlers(), self.roster.emit, counters)
         self._http = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_S)
-        self._context = certs.server_context(given.chain) if given.chain is not None else None
+        self._context = certificates.server_context(given.chain) if given.chain is not None else None
         for name in ("http", "https") if lab.network.tls else ("http",):
             sockets[name].setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, HTTP_DEAD_MS)
 

@@ -22,11 +22,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from labkit.boot import BootPlan, Resource
 from labkit.errors import LabkitError, MachineError
 from labkit.lab import Blade, Lab
-from labkit.plan import BootPlan, Resource
-from labkit.secret import Secret
-from labkit.state import remove_unfinished, write_whole
+from labkit.lab.secret import Secret
+from labkit.lab.state import remove_unfinished, write_whole
 
 SCHEMA = 1
 

@@ -10,7 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from labkit.answers import Answers
+from labkit.diagnosis.listeners import Answers
 from labkit.events import BootStarted, Dhcp, Event, Phoned, Ticket, Transfer, Trouble, UnknownMachine
 
 CONTENT_TYPE = "text/plain; version=0.0.4"

@@ -12,11 +12,10 @@ import os
 import socket
 from dataclasses import dataclass
 
-from labkit import shares
-from labkit.chassis import network
 from labkit.errors import MachineError
-from labkit.lab import Lab, NetworkKind
-from labkit.netboot import advertise, neighbours
+from labkit.lab import Lab, NetworkKind, nfs_share
+from labkit.machines.virtual import network
+from labkit.netboot import arp, router_advertisement
 
 SO_RCVBUFFORCE = 33  # asm-generic/socket.h
 IP_FREEBIND = 15  # linux/in.h
@@ -40,7 +39,7 @@ def store_ports(lab: Lab) -> tuple[StorePort, ...]:
     if lab.network.kind is NetworkKind.INTERFACE:
         found.append(StorePort("registry", lab.network.registry_port, server, SETTING.format("network.registry_port")))
         if storage.share:
-            found.append(StorePort("share", shares.PORT, server, "write share: false under storage: in lab.yaml"))
+            found.append(StorePort("share", nfs_share.PORT, server, "write share: false under storage: in lab.yaml"))
     if storage.cache:
         address = str(lab.cache_address)
         found.append(StorePort("cache", storage.cache_port, address, SETTING.format("storage.cache_port")))
@@ -49,7 +48,7 @@ def store_ports(lab: Lab) -> tuple[StorePort, ...]:
 
 def stop_words(port: int) -> str:
     """How to find and stop who has a TCP or UDP port. The kernel's own NFS server is listed without a name."""
-    if port == shares.PORT:
+    if port == nfs_share.PORT:
         return "stop it: systemctl stop nfs-server, if it is this machine's own NFS server"
     return f"stop it (ss -lnp 'sport = :{port}' names it)"
 
@@ -105,10 +104,10 @@ def open_sockets(lab: Lab) -> dict[str, socket.socket]:
         if kind == socket.SOCK_STREAM:
             sock.listen(256)
         sock.setblocking(False)
-    sockets["arp"] = neighbours.listen(link)
+    sockets["arp"] = arp.listen(link)
     if lab.network.kind is NetworkKind.VIRTUAL:
         with contextlib.suppress(OSError):  # a kernel without IPv6: then nobody asks either
-            sockets["icmp6"] = advertise.listen(link)
+            sockets["icmp6"] = router_advertisement.listen(link)
     return sockets
 
 

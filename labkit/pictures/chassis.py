@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from labkit.events.stages import LabState
 from labkit.lab import Lab, Role
 from labkit.pictures.svg import BRIGHT, DIM, FAINT, INK, LINE, PAPER, Picture, rect, shorten, text
-from labkit.stages import LabState
 
 SLOT_RED, SLOT_RED_OUT = "#a3242e", "#7a6a6c"
 LEAST_SLOTS, SLOT_PX, GAP_PX, HIGH_PX, EDGE_PX = 10, 62, 5, 176, 10

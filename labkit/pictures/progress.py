@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from labkit.events.stages import STAGES, STEPS, BladeState
+from labkit.pictures.event_text import file_in_words, in_words
 from labkit.pictures.scene import Scene
 from labkit.pictures.svg import DIM, FAINT, LINE, RED, Picture, rect, shorten, text
 from labkit.pictures.timeline import COLOURS, is_stuck, size
-from labkit.pictures.words import file_in_words, in_words
-from labkit.stages import STAGES, STEPS, BladeState
 
 LEFT_PX, BOX_PX, GAP_PX, ROW_PX = 96, 94, 4, 44
 WIDTH_PX = LEFT_PX + len(STAGES) * (BOX_PX + GAP_PX) + 140
@@ -23,7 +23,7 @@ STEPS_OF: Mapping[str, tuple[str, ...]] = {
 
 
 def draw_progress(names: Sequence[str], scene: Scene, usual: Mapping[str, float], now: float) -> Picture:
-    """A row a blade. ``usual`` is seconds a step (`labkit.stuck.usual_times`), ``now`` wall-clock seconds."""
+    """A row a blade. ``usual`` is seconds a step (`labkit.diagnosis.stuck.usual_times`), ``now`` wall-clock seconds."""
     rows, lines = [], []
     for number, name in enumerate(names):
         blade = scene.stages.blade(name)

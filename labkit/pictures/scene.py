@@ -1,7 +1,7 @@
 """What pictures need to know, folded from events: beside the stages of each blade what it last said, the swarm's
 members, the services and who answered.
 
-PURE and total, as `labkit.stages.fold`: an event it has no use for changes nothing.
+PURE and total, as `labkit.events.stages.fold`: an event it has no use for changes nothing.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from labkit import events, stages
-from labkit.events import Event
-from labkit.stages import BladeState, LabState
+from labkit import events
+from labkit.events import Event, stages
+from labkit.events.stages import BladeState, LabState
 
 KEPT_BOOTS = 40
 KEPT_LINES = 40

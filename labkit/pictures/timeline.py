@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from labkit.stages import STEPS, BladeState, Fetched, Step
+from labkit.events.stages import STEPS, BladeState, Fetched, Step
 
 COLOURS: Mapping[str, str] = {
     "firmware": "#b3b9c4", "dhcp": "#7db8e8", "loader": "#9fd8e6", "config": "#d9a7cf", "kernel": "#63c3a1",

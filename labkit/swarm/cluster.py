@@ -18,8 +18,8 @@ import docker.errors
 from labkit.errors import SwarmError
 from labkit.lab import Role
 from labkit.swarm.engine import api, engine_errors, said
+from labkit.swarm.membership.quorum import why_not
 from labkit.swarm.node import Node, read_node
-from labkit.swarm.quorum import why_not
 
 PORT = 2377
 NO_SWARM = "the swarm does not exist yet"

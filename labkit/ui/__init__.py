@@ -1,14 +1,14 @@
 """What notebooks show: choosers, live views, and errors that teach. The only importer of ipywidgets.
 
 Each view has a twin in text: a headless run, a terminal and a screen reader get the same words. Importing this in a
-notebook makes failing cells end in a box that says what happened, why, and what to do (`labkit.ui.box`).
+notebook makes failing cells end in a box that says what happened, why, and what to do (`labkit.ui.error_box`).
 """
 
-from labkit.ui.box import install
+from labkit.ui.chapter_header import chapter
 from labkit.ui.choosers import BladeChoice, RoleChoice, choose_blades, choose_roles
 from labkit.ui.editor import ConfigEditor, edit_config, open_config
-from labkit.ui.head import chapter
-from labkit.ui.start import show_chapters, show_lab, show_machine
+from labkit.ui.error_box import install
+from labkit.ui.start_page import show_chapters, show_lab, show_machine
 from labkit.ui.views import (
     BootView,
     show_absence,

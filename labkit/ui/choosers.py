@@ -11,15 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 import ipywidgets as widgets
 from IPython.display import display
 
-from labkit.client import choose_blades as check_blades
 from labkit.errors import ParameterError
+from labkit.events.stages import LabState
 from labkit.lab import Blade, Lab, Role
-from labkit.majority import describe_managers
 from labkit.pictures import Picture
 from labkit.pictures.chassis import draw_chassis, slots_of
 from labkit.pictures.svg import esc
-from labkit.stages import LabState
-from labkit.ui.feed import present_stages
+from labkit.servers.client import choose_blades as check_blades
+from labkit.swarm.membership.majority import describe_managers
+from labkit.ui.live_events import present_stages
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 

@@ -16,10 +16,10 @@ import ipywidgets as widgets
 from IPython.display import display
 
 from labkit import ignition
-from labkit.client import find_lab
 from labkit.errors import ParameterError
-from labkit.ignition.reviewing import Review
-from labkit.ui.marked import draw_marks, draw_remarks, marked_text
+from labkit.ignition.analysis.editing import Review
+from labkit.servers.client import find_lab
+from labkit.ui.config_marks import draw_marks, draw_remarks, marked_text
 from labkit.workbook import find_file, notebooks_folder
 
 STYLE = (Path(__file__).parent / "editor.css").read_text(encoding="utf-8")

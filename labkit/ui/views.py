@@ -10,18 +10,20 @@ from typing import Any
 
 from IPython.display import display
 
-from labkit import client, events, labfile, stages
-from labkit.lab import Blade, Lab
-from labkit.pictures import boots, words
-from labkit.pictures.requests import draw_requests
+from labkit import events
+from labkit.diagnosis.stuck import usual_times
+from labkit.events import stages
+from labkit.lab import Blade, Lab, lab_yaml
+from labkit.pictures import boot_board, event_text
+from labkit.pictures.protocols import draw_absence, draw_config, draw_join, draw_sequence
+from labkit.pictures.request_bars import draw_spread
+from labkit.pictures.request_path import draw_requests
 from labkit.pictures.scene import fold_all
-from labkit.pictures.spread import draw_spread
 from labkit.pictures.svg import esc, listing
-from labkit.pictures.talks import draw_absence, draw_config, draw_join, draw_sequence
 from labkit.pictures.topology import draw_topology
-from labkit.stuck import usual_times
-from labkit.swarm.probe import Answer
-from labkit.ui.feed import Feed
+from labkit.servers import client
+from labkit.swarm.services.http_probe import Answer
+from labkit.ui.live_events import Feed
 
 REDRAW_S = 0.4
 SETTLED = ("joined", "left", "off")
@@ -50,7 +52,7 @@ class BootView:
 
     def __init__(self, blades: Sequence[Blade], *, lab: Lab | None = None, path: Path | None = None) -> None:
         self._names = [blade.name for blade in blades]
-        self._lab = lab or labfile.load(client.find_lab())
+        self._lab = lab or lab_yaml.load(client.find_lab())
         self._feed = Feed(path or client.find_state(self._lab.path).events)
         self._live = Live()
 
@@ -59,7 +61,7 @@ class BootView:
         scene = self._feed.poll()
         usual = usual_times(scene.past, self._lab)
         settled = all(scene.stages.blade(name).stage in SETTLED for name in self._names)
-        self._live.show(boots.draw_board(self._names, scene, usual, scene.now if settled else time.time()))
+        self._live.show(boot_board.draw_board(self._names, scene, usual, scene.now if settled else time.time()))
 
 
 def watch(blades: Sequence[Blade] = (), *, until: str = "joined", timeout_s: float = 420.0) -> None:
@@ -127,14 +129,14 @@ def _boot(running: client.RunningLab, blade: Blade) -> str:
 def show_tail(running: client.RunningLab, blade: Blade, *, most: int = 12) -> None:
     """The latest DHCP, TFTP, HTTP and swarm lines of a blade, in words."""
     mine = [event for event in running.events() if event.blade == blade.name and event.boot != events.REHEARSAL]
-    _show_lines(f"What was heard of {blade.name}", words.tail(mine, most=most))
+    _show_lines(f"What was heard of {blade.name}", event_text.tail(mine, most=most))
 
 
 def show_console(running: client.RunningLab, blade: Blade, *, most: int = 20) -> None:
     """The last lines of a virtual blade's serial port."""
     path = running.state.console(blade.name)
     said = path.read_bytes()[-65536:] if path.exists() else b""
-    lines = [line for line in words.printable(said.decode(errors="replace")).splitlines() if line.strip()]
+    lines = [line for line in event_text.printable(said.decode(errors="replace")).splitlines() if line.strip()]
     _show_lines(f"The serial port of {blade.name}", lines[-most:])
 
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from labkit.stages import STAGES, grid
+from labkit.events.stages import STAGES, grid
 
 SIGNIFICANT_S = 0.05
 

@@ -27,10 +27,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from labkit import client
 from labkit.errors import LabkitError, ParameterError
 from labkit.lab import Lab
-from labkit.swarm.published import check_port, taken_ports
+from labkit.servers import client
+from labkit.swarm.services.ports import check_port, taken_ports
 from labkit.workbook.chapters import CHAPTERS, find_file, folder_of, source_of
 
 TYPES: Mapping[str, type] = {"int": int, "float": float, "str": str, "bool": bool, "list[str]": list, "dict": dict}

@@ -18,14 +18,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from labkit import __version__, events, images, stages
-from labkit.authoring import base_config
+from labkit import __version__, events, images
+from labkit.boot import BootSecrets, Rendered, plan, resources
 from labkit.errors import LabkitError, ParameterError
-from labkit.events import Event
+from labkit.events import Event, stages
 from labkit.lab import Blade, Lab
-from labkit.plan import BootSecrets, Rendered, plan, resources
-from labkit.secret import Secret
-from labkit.state import write_json
+from labkit.lab.secret import Secret
+from labkit.lab.state import write_json
+from labkit.netboot.plans import base_config
 
 SCHEMA = 1
 FILE, EVENTS = "run.json", "events.jsonl"

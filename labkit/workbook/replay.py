@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from labkit import events
+from labkit.diagnosis.stuck import usual_times
 from labkit.errors import ParameterError
 from labkit.events import Event
 from labkit.lab import Lab
-from labkit.pictures.boots import draw_boots
+from labkit.pictures.boot_board import draw_boots
+from labkit.pictures.event_text import in_words
 from labkit.pictures.progress import draw_progress
 from labkit.pictures.scene import Scene, fold, fold_all
 from labkit.pictures.topology import draw_topology
-from labkit.pictures.words import in_words
-from labkit.stuck import usual_times
 from labkit.workbook import record
 from labkit.workbook.page import render_page
 

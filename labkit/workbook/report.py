@@ -8,15 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from labkit.diagnosis.stuck import usual_times
 from labkit.events import Event
+from labkit.events.stages import STAGES
 from labkit.lab import Lab
-from labkit.pictures.boots import draw_boots
+from labkit.pictures.boot_board import draw_boots
+from labkit.pictures.event_text import printable
 from labkit.pictures.scene import Scene, fold_all
 from labkit.pictures.svg import esc
 from labkit.pictures.topology import draw_topology
-from labkit.pictures.words import printable
-from labkit.stages import STAGES
-from labkit.stuck import usual_times
 from labkit.workbook.chapters import chapter, source_of
 from labkit.workbook.page import figure, render_page, table
 

@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labkit import client, events, labfile, stages, up
+from labkit import events
 from labkit.errors import LabkitError
-from labkit.lab import Blade, Lab
-from labkit.state import State
+from labkit.events import stages
+from labkit.lab import Blade, Lab, lab_yaml
+from labkit.lab.state import State
+from labkit.servers import client, lifecycle
 from labkit.workbook import record
 from labkit.workbook.chapters import BRING_UP, notebooks_folder, plain
 from labkit.workbook.kernels import kernels_over_sockets, own_sockets
@@ -22,7 +24,7 @@ from labkit.workbook.parameters import check_parameters, effective
 from labkit.workbook.report import write_report
 
 if TYPE_CHECKING:
-    from labkit.swarm.probe import Answer
+    from labkit.swarm.services.http_probe import Answer
 
 Progress = Callable[[str], None]
 ANSWER_S = 60.0
@@ -44,10 +46,10 @@ def run(
     raises one too, with the place of its executed copy. A lab that an interrupted run has brought up is taken down.
     """
     folder = notebooks_folder(lab_path)
-    lab = labfile.load(lab_path)
+    lab = lab_yaml.load(lab_path)
     parameters = check_parameters(folder, given, lab, chapters)
     chosen = client.choose_blades(lab, given.get("blades"))
-    made = up.status(state) is None
+    made = lifecycle.status(state) is None
     began, ticks = time.time(), time.monotonic()
     running = client.ensure_lab(lab_path, state_path=state.path, progress=progress)
     progress(str(running))
@@ -82,7 +84,7 @@ def run(
         body["blades"] = record.blade_rows(lab, stages.fold_all(kept))
         record.write_record(out, body, kept)
         if body["status"] == "interrupted" and made:
-            up.down(state, progress)
+            lifecycle.down(state, progress)
         else:
             page = write_report(out, lab, body, kept)
     print(f"\n{body['seconds']:.0f} s. Executed notebooks, run.json and {page.name}: {out}")
@@ -152,7 +154,7 @@ def _ask(blades: Mapping[str, str], port: int, chosen: Sequence[Blade]) -> Mappi
     A replica that was ended for being slow is missing from the mesh until another one has started: on a machine that is
     busy, emulated blades are that slow.
     """
-    from labkit.swarm.probe import probe
+    from labkit.swarm.services.http_probe import probe
 
     until = time.monotonic() + ANSWER_S
     while True:

@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.lab.front_door import FRONT_DOOR, FrontDoor, new_lab
-from tests.lab.person import Person
-
-from .jupyter import SHOTS, workbook
+from tests.rig.front_door import FRONT_DOOR, FrontDoor, new_lab
+from tests.rig.jupyter import SHOTS, workbook
+from tests.rig.person import Person
 
 LAB = """\
 name: browser
@@ -22,15 +21,15 @@ network: {subnet: 10.94.0.0/24}
 blades: [{name: blade1}, {name: blade2}]
 """
 IMPORTS = (
-    "from labkit import ui\nfrom labkit.client import ensure_lab, find_lab\nfrom labkit.labfile import load\n"
+    "from labkit import ui\nfrom labkit.servers.client import ensure_lab, find_lab\nfrom labkit.lab.lab_yaml import load\n"
     "lab = load(find_lab())"
 )
 BOOKS = {
     "roles": (f"{IMPORTS}\nroles = ui.choose_roles(lab)", "print(dict(roles.value))"),
     "errors": (
         IMPORTS,
-        "from labkit.client import choose_blades\nchoose_blades(lab, ['blade9'])",
-        "from labkit.errors import PowerError\nfrom labkit.chassis import power\n"
+        "from labkit.servers.client import choose_blades\nchoose_blades(lab, ['blade9'])",
+        "from labkit.errors import PowerError\nfrom labkit.machines import power\n"
         "power.set_power('blade1', lab.blades[0].bmc, None, 'explode')",
         "print(swarm)",
     ),

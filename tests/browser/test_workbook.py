@@ -9,13 +9,12 @@ import shutil
 import pytest
 from playwright.sync_api import Browser, expect
 
-from labkit import labfile
+from labkit.lab import lab_yaml
 from labkit.workbook.chapters import BRING_UP, source_of
 from labkit.workbook.record import artifact_digests
-from tests.lab.front_door import FRONT_DOOR, FrontDoor
-
-from .executed import ARTIFACTS, DIGESTS, Executed, asserts, read_executed, run_headless, shown_digests
-from .jupyter import DARK, LIGHT, Book, open_book
+from tests.rig.executed import ARTIFACTS, DIGESTS, Executed, asserts, read_executed, run_headless, shown_digests
+from tests.rig.front_door import FRONT_DOOR, FrontDoor
+from tests.rig.jupyter import DARK, LIGHT, Book, open_book
 
 pytestmark = pytest.mark.browser
 NOTEBOOKS = FRONT_DOOR.parent / "notebooks"
@@ -175,6 +174,6 @@ def test_every_chapter_does_the_same_by_hand_and_headless(
     assert by_hand.artifacts.keys() == set(ARTIFACTS[chapter])
     assert by_hand.blades == {"blade1", "blade2"} and "blade1" in by_hand.choices[0]
     # What run.json has is made outside of the notebooks, and knows neither the lab's key nor its authority.
-    lab = labfile.load(door.folder / "lab.yaml")
+    lab = lab_yaml.load(door.folder / "lab.yaml")
     kept = artifact_digests(lab, lab.blades)
     assert shown_digests(saved) == (kept["blade1"] if DIGESTS in ARTIFACTS[chapter] else {})

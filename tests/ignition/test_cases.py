@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from labkit.ignition import IgnitionError, Report, dataurl, transpile
-from labkit.ignition.clc import raw as raw_clc
+from labkit.ignition import IgnitionError, Report, data_url, transpile
+from labkit.ignition.clc.transpile import raw as raw_clc
 
 CASES = Path(__file__).parent / "cases"
 SHARED = os.environ.get("LABKIT_IGNITION_CASES", "")
@@ -24,7 +24,7 @@ def decoded(value: Any) -> Any:
         return value
     result = {name: decoded(item) for name, item in value.items()}
     if str(result.get("source", "")).startswith("data:"):
-        result["source"] = dataurl.decode(result["source"], result.pop("compression", "") or "")
+        result["source"] = data_url.decode(result["source"], result.pop("compression", "") or "")
     return result
 
 

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from labkit import ignition
-from labkit.ignition import IgnitionError, oem, spec3
+from labkit.ignition import IgnitionError
+from labkit.ignition.clc import oem
+from labkit.ignition.spec import v3
 
 
 def config(version: str = "3.3.0", **sections: Any) -> dict[str, Any]:
@@ -64,12 +66,12 @@ def test_remarks_stand_where_the_value_stands() -> None:
 
 
 def test_every_version_knows_the_fields_of_the_one_before() -> None:
-    names = [{field.json for field in spec3.ignition(version).fields} for version in spec3.IGNITION]
+    names = [{field.json for field in v3.ignition(version).fields} for version in v3.IGNITION]
     assert all(older <= newer for older, newer in pairwise(names))
-    assert "luks" not in spec3.ignition("3.1.0").by_json["storage"].type.struct.by_json  # type: ignore[union-attr]
-    for variant, version in spec3.BUTANE:
+    assert "luks" not in v3.ignition("3.1.0").by_json["storage"].type.struct.by_json  # type: ignore[union-attr]
+    for variant, version in v3.BUTANE:
         made = ignition.transpile(f"variant: {variant}\nversion: {version}\n")
-        assert made.version == spec3.BUTANE[variant, version]
+        assert made.version == v3.BUTANE[variant, version]
 
 
 def test_spec_2_is_carried_over_with_what_it_implied() -> None:

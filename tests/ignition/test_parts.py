@@ -12,7 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labkit import ignition
-from labkit.ignition import IgnitionError, clc, dataurl, gopath, goquote, modes, unitfile, urls, yamltree
+from labkit.ignition import IgnitionError, data_url, unit_file
+from labkit.ignition.butane import modes
+from labkit.ignition.clc import transpile
+from labkit.ignition.golang import paths, quote, urls
+from labkit.ignition.yaml import tree
 
 HEAD = "variant: flatcar\nversion: 1.1.0\n"
 
@@ -73,22 +77,22 @@ def test_crlf_bom_and_utf16_are_read() -> None:
 
 @given(st.text(alphabet="0123456789+-._eExXoObBaAnNfF~ytT:", max_size=8))
 def test_every_scalar_resolves_to_a_tag(text: str) -> None:
-    tag, value = yamltree.resolve("", text)
+    tag, value = tree.resolve("", text)
     assert tag == "!!str" or not isinstance(value, str) or tag in ("!!timestamp", "!!merge")
 
 
 @given(st.binary(max_size=400))
 def test_data_urls_give_back_what_was_put_in(data: bytes) -> None:
     for may_compress in (True, False):
-        url, packed = dataurl.encode(data, may_compress=may_compress)
-        assert dataurl.check(url) is None
-        assert dataurl.decode(url, "gzip" if packed else "") == data
+        url, packed = data_url.encode(data, may_compress=may_compress)
+        assert data_url.check(url) is None
+        assert data_url.decode(url, "gzip" if packed else "") == data
 
 
 def test_the_shortest_encoding_is_taken() -> None:
-    assert dataurl.encode(b"abc") == ("data:,abc", False)
-    assert dataurl.encode(b"\xff\xfe\xfd" * 4) == ("data:;base64,//79//79//79//79", False)
-    assert dataurl.encode(b"a" * 400)[1]
+    assert data_url.encode(b"abc") == ("data:,abc", False)
+    assert data_url.encode(b"\xff\xfe\xfd" * 4) == ("data:;base64,//79//79//79//79", False)
+    assert data_url.encode(b"a" * 400)[1]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +108,7 @@ def test_the_shortest_encoding_is_taken() -> None:
     ],
 )
 def test_wrong_data_urls(url: str, problem: str | None) -> None:
-    assert dataurl.check(url) == problem
+    assert data_url.check(url) == problem
 
 
 @pytest.mark.parametrize("text", ["http://[", "http://a:b", "%zz", ":x", "a:b/c:d\n", "http://a b/", "//%41"])
@@ -119,13 +123,13 @@ def test_urls_are_written_as_go_writes_them() -> None:
 
 @given(st.lists(st.sampled_from(["", "/", "a", "..", ".", "b"]), max_size=8))
 def test_cleaning_a_path_twice_is_cleaning_it_once(parts: list[str]) -> None:
-    once = gopath.clean("/".join(parts))
-    assert gopath.clean(once) == once and "//" not in once
+    once = paths.clean("/".join(parts))
+    assert paths.clean(once) == once and "//" not in once
 
 
 def test_unit_names_are_escaped_as_systemd_does() -> None:
-    assert unitfile.escape_path("/var/lib//my-data/") == "var-lib-my\\x2ddata"
-    assert unitfile.escape_path("/") == "-" and unitfile.escape_path("/.hidden/ü") == "\\x2ehidden-\\xc3\\xbc"
+    assert unit_file.escape_path("/var/lib//my-data/") == "var-lib-my\\x2ddata"
+    assert unit_file.escape_path("/") == "-" and unit_file.escape_path("/.hidden/ü") == "\\x2ehidden-\\xc3\\xbc"
 
 
 @pytest.mark.parametrize(
@@ -139,7 +143,7 @@ def test_unit_names_are_escaped_as_systemd_does() -> None:
     ],
 )
 def test_unit_files(text: str, problem: str | None) -> None:
-    assert unitfile.parse(text)[1] == problem
+    assert unit_file.parse(text)[1] == problem
 
 
 def test_modes_in_decimal_are_recognised() -> None:
@@ -150,14 +154,16 @@ def test_modes_in_decimal_are_recognised() -> None:
 
 def test_sizes() -> None:
     assert (
-        clc.size_mib("1.5GiB") == (1536, None) and clc.size_mib("2MB") == (2, None) and clc.size_mib("0") == (0, None)
+        transpile.size_mib("1.5GiB") == (1536, None)
+        and transpile.size_mib("2MB") == (2, None)
+        and transpile.size_mib("0") == (0, None)
     )
-    assert clc.size_mib("1G")[1] == "units: unknown unit G in 1G"
+    assert transpile.size_mib("1G")[1] == "units: unknown unit G in 1G"
 
 
 def test_go_text() -> None:
-    assert goquote.quote('a"\n\x01é\u200b') == '"a\\"\\n\\x01é\\u200b"'
-    assert goquote.dumps({"a": "<&>\b\\b\u2028\x7f"}) == b'{"a":"\\u003c\\u0026\\u003e\\u0008\\\\b\\u2028\x7f"}'
+    assert quote.quote('a"\n\x01é\u200b') == '"a\\"\\n\\x01é\\u200b"'
+    assert quote.dumps({"a": "<&>\b\\b\u2028\x7f"}) == b'{"a":"\\u003c\\u0026\\u003e\\u0008\\\\b\\u2028\x7f"}'
 
 
 @pytest.fixture

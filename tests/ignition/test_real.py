@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from labkit import ignition
-from labkit.ignition.describe import UNIT_FOLDER, describe
+from labkit.ignition.analysis.describe import UNIT_FOLDER, describe
 
 BINARY = Path("/usr/lib/dracut/modules.d/30ignition/ignition")
 

@@ -14,10 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from labkit import ignition
-from labkit.ignition import IgnitionError, spec2, spec3
-from labkit.ignition.clcspec import container_linux
-from labkit.ignition.schema import Struct, Type
-from labkit.ignition.spec3 import BUTANE
+from labkit.ignition import IgnitionError
+from labkit.ignition.clc.fields import container_linux
+from labkit.ignition.spec import v2, v3
+from labkit.ignition.spec.schema import Struct, Type
+from labkit.ignition.spec.v3 import BUTANE
 
 FOLDER = Path(__file__).parent / "cases"
 SHARED = Path(os.environ["LABKIT_IGNITION_CASES"]) if "LABKIT_IGNITION_CASES" in os.environ else None
@@ -128,7 +129,7 @@ def in_yaml(tree: Any) -> str:
 def butane_documents() -> st.SearchStrategy[str]:
     def document(name: tuple[str, str]) -> st.SearchStrategy[str]:
         head = f"variant: {name[0]}\nversion: {name[1]}\n"
-        body = tree(spec3.dialect(*name).source, "yaml")
+        body = tree(v3.dialect(*name).source, "yaml")
         return body.map(
             lambda drawn: head + "".join(f"{k}: {in_yaml(v)}\n" for k, v in drawn.items() if k not in HEADS)
         )
@@ -144,7 +145,7 @@ def clc_documents() -> st.SearchStrategy[str]:
 @cache
 def ignition_documents() -> st.SearchStrategy[str]:
     def document(version: str) -> st.SearchStrategy[str]:
-        struct = spec2.ignition(version) if version.startswith("2.") else spec3.ignition(version)
+        struct = v2.ignition(version) if version.startswith("2.") else v3.ignition(version)
 
         def finished(drawn: Any) -> str:
             section = drawn.get("ignition")
@@ -154,7 +155,7 @@ def ignition_documents() -> st.SearchStrategy[str]:
 
         return tree(struct, "json").map(finished)
 
-    return st.sampled_from([*spec2.VERSIONS, *spec3.IGNITION]).flatmap(document)
+    return st.sampled_from([*v2.VERSIONS, *v3.IGNITION]).flatmap(document)
 
 
 def damaged_cases() -> st.SearchStrategy[bytes]:

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from labkit import images, labfile
+from labkit import images
+from labkit.lab import lab_yaml
 from labkit.swarm import cluster
 from labkit.swarm.engine import api, engine
-from labkit.swarm.registry import ensure_image
-from labkit.swarm.service import remove_service
-
-from .fleet import REGISTRY, Fleet, ensure_joined, heartbeat_s
+from labkit.swarm.registry.upload import ensure_image
+from labkit.swarm.services.deploy import remove_service
+from tests.rig.fleet import REGISTRY, Fleet, ensure_joined, heartbeat_s
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +25,7 @@ def tree() -> Path:
     """The blade OS's tree, built where it is not in the image cache, or the one LABKIT_TEST_TREE names."""
     if "LABKIT_TEST_TREE" in os.environ:
         return Path(os.environ["LABKIT_TEST_TREE"])
-    images.ensure_images(labfile.load(Path(__file__).parents[2] / "lab.yaml"), progress=print)
+    images.ensure_images(lab_yaml.load(Path(__file__).parents[2] / "lab.yaml"), progress=print)
     return images.tree()
 
 

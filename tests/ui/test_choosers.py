@@ -7,14 +7,12 @@ from typing import Any
 
 import pytest
 
-from labkit import labfile
 from labkit.errors import ParameterError
-from labkit.lab import Role
-from labkit.majority import MOST_MANAGERS, describe_managers
+from labkit.lab import Role, lab_yaml
+from labkit.swarm.membership.majority import MOST_MANAGERS, describe_managers
 from labkit.ui import choose_blades, choose_roles
 from labkit.ui.choosers import BladeChoice, RoleChoice
-
-from .recorded import LAB
+from tests.rig.recorded import LAB
 
 
 def names(choice: BladeChoice) -> list[str]:
@@ -73,7 +71,7 @@ def roles(default: list[str] | None = None) -> RoleChoice:
 
 
 def test_roles_start_as_the_lab_file_says() -> None:
-    lab = labfile.parse("blades:\n  - {name: a, role: manager}\n  - {name: b}\n", Path("lab.yaml"))
+    lab = lab_yaml.parse("blades:\n  - {name: a, role: manager}\n  - {name: b}\n", Path("lab.yaml"))
     choice = choose_roles(lab)
     assert choice.value == {"a": Role.MANAGER, "b": Role.WORKER}
     assert choice.managers == ("a",)

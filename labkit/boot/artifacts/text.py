@@ -1,0 +1,24 @@
+"""Templated text: one jinja2 environment for all artifacts."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import jinja2
+
+
+@lru_cache(maxsize=1)
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("labkit.boot.artifacts"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # boot configurations and units, never HTML
+    )
+
+
+def render_text(template: str, **values: object) -> str:
+    """The text of ``templates/<template>.j2``. A name the template wants and was not given raises jinja2's error."""
+    return _environment().get_template(f"{template}.j2").render(**values)

@@ -1,0 +1,166 @@
+"""Asking for a rehearsal, judging what came, and telling it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labkit import events, images
+from labkit.boot.loaders import Client, Firmware, first_asker
+from labkit.errors import ControlError, ImageError, ParameterError
+from labkit.events.stages import step_of
+from labkit.images.store import digest_file
+from labkit.lab import Blade, Lab, NetworkKind
+from labkit.lab.process import rpc
+from labkit.netboot.boot_client.firmware import FIRMWARES
+from labkit.netboot.boot_client.walkthrough import Tried
+from labkit.pictures.timeline import size
+
+if TYPE_CHECKING:
+    from labkit.servers.client import RunningLab
+
+ANSWER_S = 300.0
+REBUILD = "labkit images build"
+APART = """
+  (this machine cannot hear itself over the blades' cable, so a boot server in a namespace of its own answered;
+  labkit doctor looks at the cable, the firewall and other servers)"""
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What came of one. ``what`` and ``fix`` say why the boot would end; ``recorded`` that the blade is on, and these
+    are the steps of the boot that it is in; ``apart`` that a boot server of the same making answered, not over the
+    blades' cable."""
+
+    blade: str
+    firmware: str
+    ok: bool
+    steps: tuple[Tried, ...]
+    what: str = ""
+    fix: str = ""
+    recorded: bool = False
+    apart: bool = False
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is odd, though the boot would work."""
+        return tuple(step.warning for step in self.steps if step.warning)
+
+    def __str__(self) -> str:
+        if self.recorded:
+            told = "its boot fetched:" if self.steps else "there is no record of what its boot fetched"
+            head = f"{self.blade} is on, so nothing was rehearsed; {told}"
+        elif self.ok:
+            took = sum(step.seconds for step in self.steps)
+            head = f"{self.blade} would boot: with {self.firmware} firmware, by packets alone, in {took:.1f} s"
+            head += APART if self.apart else ""
+        else:
+            head = f"{self.blade} would not boot: {self.what}"
+        lines = [head, *(f"  {_line(step)}" for step in self.steps)]
+        lines += [f"  warning: {warning}" for warning in self.warnings]
+        return "\n".join([*lines, f"  fix: {self.fix}"] if self.fix else lines)
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for programs."""
+        return asdict(self)
+
+
+def _line(step: Tried) -> str:
+    file = f"{step.protocol} {step.path}, {size(step.size_b)}" if step.path else ""
+    words = ": ".join(part for part in (file, step.what) if part)
+    return f"{step.step:7}{step.seconds:8.3f} s  {words}"
+
+
+SPEAKERS = {
+    (Client.PXE, Firmware.BIOS): "bios",
+    (Client.IPXE, Firmware.BIOS): "ipxe",
+    (Client.PXE, Firmware.EFI_X64): "uefi",
+    (Client.HTTP, Firmware.EFI_X64): "http",
+}
+"""Which of the walk's firmwares speaks as who."""
+
+
+def default_firmware(lab: Lab, blade: Blade) -> str:
+    """The firmware of a blade; a real one, of which nobody said more, is taken for a BIOS with a PXE ROM."""
+    return SPEAKERS[first_asker(lab, blade)]
+
+
+def rehearse(running: RunningLab, blade: Blade, *, firmware: str = "", if_on: str = "refuse") -> Rehearsal:
+    """Walk the boot of a blade that is off. With ``if_on="record"``, one that is on is told from its record instead.
+
+    ``firmware`` is one of ``bios``, ``ipxe``, ``uefi``, ``http``; the lab's own where it is empty. Raises ControlError
+    when the blade is on or the lab is down, PowerError when its BMC does not say, ParameterError for a wrong firmware.
+    """
+    kind = firmware or default_firmware(running.lab, blade)
+    if kind not in FIRMWARES:
+        raise ParameterError(f"no firmware is called {kind!r}", fix=f"one of {', '.join(FIRMWARES)}")
+    if running.power_state(blade) == "on":
+        if if_on == "record":
+            return recorded(running.events(), blade.name, kind)
+        raise ControlError(
+            f"{blade.name} is on, and a rehearsal speaks with its card's address",
+            fix=f"labkit why {blade.name} tells of the boot it is in; labkit power shutdown {blade.name} ends it",
+        )
+    since = max((event.seq for event in running.events()), default=0)
+    answer = rpc.call(running.state.control, "rehearse", timeout_s=ANSWER_S, blade=blade.name, firmware=kind)
+    tried = explained(verdict(blade.name, kind, answer["lines"]), events.read(running.state.events, after=since))
+    tried = compared(tried, images.catalogue(running.lab), _digests(running.lab))
+    return replace(tried, apart=running.lab.network.kind is NetworkKind.INTERFACE)
+
+
+def verdict(blade: str, firmware: str, lines: Iterable[Mapping[str, Any]]) -> Rehearsal:
+    """A rehearsal from the lines of its walk, the last of which is the verdict."""
+    *steps, end = lines
+    return Rehearsal(blade, firmware, end["ok"], tuple(Tried(**step) for step in steps), end["what"], end["fix"])
+
+
+def explained(tried: Rehearsal, stream: Iterable[events.Event]) -> Rehearsal:
+    """A rehearsal that failed, with the reason that the server gave in its events since."""
+    mine = [event for event in stream if event.blade == tried.blade and event.boot == events.REHEARSAL]
+    reasons = [event.reason for event in mine if isinstance(event, events.Dhcp | events.Transfer) and event.reason]
+    if tried.ok or not reasons or reasons[-1] in tried.what:
+        return tried
+    return replace(tried, what=f"{tried.what}; the server says: {reasons[-1]}")
+
+
+def compared(tried: Rehearsal, catalogue: Mapping[str, Path], digests: Mapping[str, str]) -> Rehearsal:
+    """A rehearsal whose files are compared with those on disk: by digest, or by size where none is on record."""
+    steps = []
+    for step in tried.steps:
+        path = catalogue.get(step.path)
+        if path is not None:
+            wanted_b = path.stat().st_size if path.is_file() else 0
+            wanted = digests.get(step.path) or (digest_file(path) if path.is_file() and wanted_b < 1 << 22 else "")
+            if step.size_b != wanted_b or (wanted and step.sha256 != wanted):
+                what = f"{step.path} came as {step.size_b:,} bytes, and is not the file on disk ({wanted_b:,} bytes)"
+                return replace(tried, ok=False, what=what, fix=REBUILD)
+            word = "as on disk" if not digests.get(step.path) else "as built"
+            step = replace(step, what=f"{step.what}, {word}" if step.what else word)
+        steps.append(step)
+    return replace(tried, steps=tuple(steps))
+
+
+def recorded(stream: Iterable[events.Event], blade: str, firmware: str) -> Rehearsal:
+    """What the present boot of a blade fetched, in the form of a rehearsal."""
+    steps: list[Tried] = []
+    for event in stream:
+        if event.blade != blade or event.boot == events.REHEARSAL:
+            continue
+        if isinstance(event, events.BootStarted):
+            steps = []
+        elif isinstance(event, events.Dhcp) and event.message == "REQUEST" and event.reply == "ACK":
+            what = f"as {event.client}: {event.address}" + (f", boot file {event.file}" if event.file else "")
+            steps.append(Tried("dhcp", what))
+        elif isinstance(event, events.Transfer) and event.state == "done" and event.sent_b:
+            step = step_of(event.path)
+            steps.append(Tried(step, "", event.seconds, event.protocol, event.path, event.sent_b))
+    return Rehearsal(blade, firmware, True, tuple(steps), recorded=True)
+
+
+def _digests(lab: Lab) -> Mapping[str, str]:
+    try:
+        return images.image_digests(lab)
+    except ImageError:
+        return {}  # what is not built cannot be compared; the walk has said so already

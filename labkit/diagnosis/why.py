@@ -1,0 +1,152 @@
+"""Why a blade is where it is: where it stands, what was seen of it, and what to do next.
+
+Pure: a record of events and the time in, words out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from labkit import events
+from labkit.diagnosis.causes import Cause, explain
+from labkit.diagnosis.early_failure import BOOTS
+from labkit.diagnosis.stuck import limit_s, standing_s
+from labkit.events import Event, stages
+from labkit.events.stages import BladeState, LabState
+from labkit.lab import Blade, Lab
+
+EVIDENCE = 8
+TOLD_BOOTS = 3
+
+
+@dataclass(frozen=True)
+class Why:
+    """The answer. ``well`` says that nothing is wrong; ``causes`` are the likely ones, the likeliest first."""
+
+    blade: str
+    step: str
+    well: bool
+    where: str
+    next: str
+    evidence: tuple[str, ...] = ()
+    causes: tuple[Cause, ...] = ()
+
+    def __str__(self) -> str:
+        lines = [f"{self.blade}: {self.where}"]
+        if self.evidence:
+            lines += ["", "what was seen last:", *(f"  {line}" for line in self.evidence)]
+        if self.causes:
+            lines += ["", "likely causes, the likeliest first:"]
+            for number, cause in enumerate(self.causes, 1):
+                lines.append(f"  {number}. {cause.what}" + (f"\n     {cause.fix}" if cause.fix else ""))
+        return "\n".join([*lines, "", f"next: {self.next}"])
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for programs."""
+        return asdict(self)
+
+
+def why(
+    lab: Lab,
+    blade: Blade,
+    state: LabState,
+    stream: Iterable[Event],
+    usual: Mapping[str, float],
+    now: float,
+    *,
+    up: bool,
+) -> Why:
+    """Tell of one blade. ``stream`` is all events, ``up`` whether the lab's supervisor answers."""
+    boot = state.blade(blade.name)
+    stream = list(stream)
+    seen = evidence(stream, boot)
+    if not up:
+        where = "the lab is not up" + (f"; when it was, this blade was {_was(boot)}" if boot.boot else "")
+        return Why(blade.name, "off", False, where, "./lab up", seen)
+    if boot.step == "off":
+        return _off(blade, boot, seen)
+    if boot.step == "left":
+        where = f"it left the swarm at {_clock(boot.left)}, in order, and is shutting down"
+        return Why(blade.name, "left", True, where, f"labkit power on {blade.name} boots it again", seen)
+    if boot.step == "joined":
+        where = f"all is well: it joined the swarm at {_clock(boot.joined)}" + (
+            f", {boot.total_s:.1f} s after power-on" if boot.total_s else ""
+        )
+        where += _card(blade, boot, stream)
+        return Why(blade.name, "joined", True, where, f"nothing to do; labkit ssh {blade.name} logs in", seen)
+    return _on_its_way(lab, blade, state, seen, usual, now)
+
+
+def _card(blade: Blade, boot: BladeState, stream: Iterable[Event]) -> str:
+    """Which of its cards a blade has its address by, where it has several."""
+    held = [
+        event.mac
+        for event in stream
+        if isinstance(event, events.Dhcp) and (event.blade, event.boot, event.reply) == (blade.name, boot.boot, "ACK")
+    ]
+    if len(blade.macs) == 1 or not held or held[-1] not in blade.macs:
+        return ""
+    return f", by its card {blade.macs.index(held[-1]) + 1} of {len(blade.macs)} ({held[-1]})"
+
+
+def evidence(stream: Iterable[Event], boot: BladeState) -> tuple[str, ...]:
+    """The last events of a blade's boot, and those before that only say why it has none."""
+    mine = [event for event in stream if event.blade == boot.blade and event.boot in (boot.boot, "")]
+    told = [event for event in mine if not isinstance(event, events.Stuck)]
+    return tuple(events.describe(event) for event in told[-EVIDENCE:])
+
+
+def _off(blade: Blade, boot: BladeState, seen: tuple[str, ...]) -> Why:
+    on = f"labkit power on {blade.name}; labkit rehearse {blade.name} tries its boot without"
+    if boot.troubled is not None:
+        fix = boot.troubled.fix or "correct that"
+        return Why(blade.name, "off", False, f"it is off, and could not boot: {boot.trouble}", fix, seen)
+    where = f"it is off ({boot.doing})" if boot.boot else "it is off, and was not switched on since the lab is up"
+    return Why(blade.name, "off", True, where, on, seen)
+
+
+def _on_its_way(
+    lab: Lab, blade: Blade, state: LabState, seen: tuple[str, ...], usual: Mapping[str, float], now: float
+) -> Why:
+    boot = state.blade(blade.name)
+    standing, limit = standing_s(boot, state, now), limit_s(boot, usual)
+    if boot.step == "join" and not state.swarm:
+        where = f"its system is up since {_clock(boot.os)} and waits: there is no swarm yet"
+        return Why(blade.name, "join", True, where, "./lab run makes one, or notebook 03", seen)
+    where = f"step '{boot.step}' of {' → '.join(_path(boot))}, since {standing:.0f} s"
+    what, causes = explain(lab, blade, state)
+    circles = "; ".join(
+        f"a boot before it came to step '{one.step}' in {one.over - one.began:.0f} s and ended there"
+        for one in boot.before[-TOLD_BOOTS:]
+    )
+    if len(boot.before) + 1 >= BOOTS:
+        ended = boot.before[-1]
+        _, found = explain(lab, blade, replace(state, blades={**state.blades, blade.name: ended}))
+        where = f"it boots again and again, {len(boot.before) + 1} times by now, {where}: {circles}"
+        console = f"labkit console {blade.name} --log has the last words of each boot"
+        return Why(blade.name, boot.step, False, where, console, seen, found)
+    where += f" ({circles})" if circles else ""
+    if standing <= limit and not boot.trouble:
+        where += f"; usually {usual.get(boot.step, 0.0):.0f} s. Nothing is wrong so far"
+        later = f"wait: it counts as stuck after {limit:.0f} s; labkit events {blade.name} --follow shows it go on"
+        return Why(blade.name, boot.step, True, where, later, seen)
+    fix = next((cause.fix for cause in causes if cause.fix), f"labkit console {blade.name} --log")
+    return Why(blade.name, boot.step, False, f"{where}: {what}", fix, seen, causes)
+
+
+def _path(boot: BladeState) -> list[str]:
+    """The steps that lead to the swarm, those a boot has not had left out where it is past them."""
+    had = [step.name for step in boot.steps()]
+    last = stages.STEPS.index(boot.step)
+    return [name for number, name in enumerate(stages.STEPS) if name in had or number > last]
+
+
+def _was(boot: BladeState) -> str:
+    return boot.step if boot.step in ("off", "left", "joined") else f"in step '{boot.step}'"
+
+
+def _clock(moment: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(moment))

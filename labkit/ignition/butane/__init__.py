@@ -1,0 +1,1 @@
+"""Butane: its own rules, and what it lowers to Ignition."""

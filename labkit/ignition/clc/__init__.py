@@ -1,0 +1,1 @@
+"""Container Linux Config, the way ct reads it."""

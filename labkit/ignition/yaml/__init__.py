@@ -1,0 +1,1 @@
+"""Text to trees that know where everything stands, and trees to typed values."""

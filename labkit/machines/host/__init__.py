@@ -1,0 +1,1 @@
+"""This machine: its memory, its uplink, and how processes are shut in on it."""

@@ -1,0 +1,1 @@
+"""The virtual chassis: QEMU machines, their network, their controllers, their consoles."""

@@ -1,0 +1,170 @@
+"""The roster: which blade speaks from an address, on which of its boots, and what it may have.
+
+One object that DHCP, TFTP and HTTP share, from two threads: leases and boots change here, and every event leaves here,
+stamped with its blade and boot.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from ipaddress import AddressValueError, IPv4Address
+from pathlib import Path
+
+from labkit.boot import Rendered, Resource
+from labkit.events import REHEARSAL, BootStarted, Event, Transfer, Trouble, UnknownMachine
+from labkit.lab import Blade, Lab
+from labkit.netboot import arp
+from labkit.netboot.boots import Boot, BootBook
+from labkit.netboot.dhcp import leases as leasebook
+from labkit.netboot.dhcp.decision import Decision
+from labkit.netboot.dhcp.leases import LeaseBook
+from labkit.netboot.rehearsals import Rehearsals
+
+FOREIGN_EVENTS = 50
+FOREIGN_WINDOW_S = 10.0
+"""So many events about machines that are no blades are kept in so long: a noisy network must not fill the disk."""
+UNKNOWN_AGAIN_S = 600.0
+UNKNOWN_KEPT = 1024
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why an address does not get a file."""
+
+    reason: str
+
+
+class Roster:
+    """Who is who. ``emit`` takes finished events and may be called from any thread."""
+
+    def __init__(self, lab: Lab, boots: BootBook, path: Path, emit: Callable[[Event], None]) -> None:
+        self.lab, self.boots = lab, boots
+        self._rehearsals = Rehearsals(boots)
+        self._path, self._emit = path, emit
+        self._leases = leasebook.load(path)
+        self._is_unsaved = False
+        self._unplanned: deque[Boot] = deque()
+        self._lock = threading.Lock()
+        self._window_began, self._window_count = 0.0, 0
+        self._unknown: dict[str, float] = {}
+
+    @property
+    def leases(self) -> LeaseBook:
+        return self._leases
+
+    def blade_at(self, address: str) -> Blade | None:
+        """The blade that an address is leased to now; behind a proxy, whose card the kernel knows by that address."""
+        try:
+            of = IPv4Address(address)
+        except AddressValueError:
+            return None
+        if self.lab.network.is_proxy:
+            mac = arp.mac_at(of, self.lab.network.interface)
+        else:
+            mac = self._leases.holder(of, time.time())
+        return self.lab.blade_with_mac(mac) if mac else None
+
+    def boot_at(self, address: str) -> Boot | None:
+        """The current boot of the blade at an address."""
+        blade = self.blade_at(address)
+        return self.boots.current(blade.name) if blade is not None else None
+
+    def lookup(self, address: str, path: str) -> Resource | Refusal:
+        """What an address may have under a path without a leading slash. Once a boot has joined, it gets no secrets."""
+        blade = self.blade_at(address)
+        rehearsed = self._rehearsals.of(blade.name) if blade is not None else None
+        if rehearsed is not None:
+            return rehearsed.frozen.resources.get(path) or Refusal("not a file of this boot")
+        boot = self.boots.current(blade.name) if blade is not None else None
+        if boot is None:
+            return Refusal("no blade is booting at this address")
+        frozen = self.boots.frozen(boot)
+        if frozen.plan is None:
+            return Refusal(f"this boot has no plan: {frozen.error}")
+        resource = frozen.resources.get(path)
+        if resource is None:
+            return Refusal("not a file of this boot")
+        if isinstance(resource, Rendered) and resource.secret and boot.joined:
+            return Refusal("this boot has joined: its secrets are no longer given out")
+        self.boots.asked(boot.blade, path)
+        return resource
+
+    def adopt(self, decision: Decision) -> None:
+        """Take over what a DHCP decision changed. Its replies must wait for `save`, the plan of its boot need not be
+        waited for: see `plan_next`.
+        """
+        self._leases = decision.leases
+        self._is_unsaved = self._is_unsaved or decision.must_save
+        if decision.boots and self._rehearsals.of(decision.boots) is None:
+            boot = self.boots.sought(decision.boots)
+            if boot is not None:
+                self.emit(BootStarted(blade=boot.blade, boot=boot.id, cause=boot.cause))
+                self._unplanned.append(boot)
+
+    def plan_next(self) -> bool:
+        """Plan one of the boots that `adopt` began, and tell if it cannot be served. False when none is left."""
+        if not self._unplanned:
+            return False
+        self._plan(self._unplanned.popleft())
+        return True
+
+    def save(self) -> None:
+        """Put on disk what has to be there before a client may rely on it. Raises OSError."""
+        self.boots.save()
+        if self._is_unsaved:
+            leasebook.save(self._leases, self._path)
+            self._is_unsaved = False
+
+    def begun(self, boot: Boot) -> None:
+        """Tell that a boot began, and at once whether it cannot be served."""
+        self.emit(BootStarted(blade=boot.blade, boot=boot.id, cause=boot.cause))
+        self._plan(boot)
+
+    def _plan(self, boot: Boot) -> None:
+        current = self.boots.current(boot.blade)
+        if current is None or current.id != boot.id:
+            return
+        error = self.boots.frozen(boot).error
+        if error:
+            self.emit(Trouble(blade=boot.blade, boot=boot.id, part="plan", detail=error))
+
+    def rehearse(self, blade: Blade) -> None:
+        """Begin a rehearsal (see `rehearsal`). Raises ControlError."""
+        self._rehearsals.begin(blade, self._leases)
+
+    def end_rehearsal(self, blade: Blade) -> None:
+        """End a rehearsal, if there is one. Raises OSError when the leases cannot be written."""
+        leases = self._rehearsals.end(blade, self._leases)
+        self._is_unsaved = self._is_unsaved or leases is not self._leases
+        self._leases = leases
+        self.save()
+
+    def emit(self, event: Event) -> None:
+        """Stamp an event with its blade and boot, and hand it on; too many about strangers are dropped."""
+        if not event.blade and isinstance(event, Transfer) and event.address:
+            blade = self.blade_at(event.address)
+            event = replace(event, blade=blade.name) if blade is not None else event
+        if event.blade and not event.boot:
+            boot = self.boots.current(event.blade)
+            identity = boot.id if boot is not None else ""
+            is_rehearsed = self._rehearsals.of(event.blade) is not None
+            event = replace(event, boot=REHEARSAL if is_rehearsed else identity, time=event.time or time.time())
+        with self._lock:
+            if event.blade or self._has_room(event, time.monotonic()):
+                self._emit(event)
+
+    def _has_room(self, event: Event, now: float) -> bool:
+        if isinstance(event, UnknownMachine):
+            if now - self._unknown.get(event.mac, -UNKNOWN_AGAIN_S) < UNKNOWN_AGAIN_S:
+                return False
+            while len(self._unknown) >= UNKNOWN_KEPT:
+                del self._unknown[next(iter(self._unknown))]
+            self._unknown[event.mac] = now
+        if now - self._window_began > FOREIGN_WINDOW_S:
+            self._window_began, self._window_count = now, 0
+        self._window_count += 1
+        return self._window_count <= FOREIGN_EVENTS

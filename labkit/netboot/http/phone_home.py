@@ -1,0 +1,201 @@
+"""What a booted blade may say: join, how far it is, and that it wants to leave.
+
+Every message carries the boot's ticket in ``X-Labkit-Ticket`` and counts only from the address leased to that blade.
+Anything else is answered with 403, recorded, and told to the swarm desk, which then changes the join token. In a lab
+that speaks TLS, what comes in clear is answered with 403 and recorded, whatever it carries; the desk hears nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from labkit.errors import ControlError
+from labkit.events import Phoned, Ticket, Trouble
+from labkit.lab.process import rpc
+from labkit.netboot.boots import Boot
+from labkit.netboot.clients import Roster
+
+HEADER = "X-Labkit-Ticket"
+RETRY_S = 3
+JOIN_WAIT_S = 10.0
+LEAVE_WAIT_S = 75.0
+"""The desk answers within 60 s; a little more, so that its answer is the one that counts."""
+TOLD_TIMES = 20
+
+Ask = Callable[..., Awaitable[dict[str, Any]]]
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+
+def desk(path: Path) -> Ask:
+    """How to ask the swarm desk that listens at a socket: ``ask(verb, timeout_s=…, **fields)``."""
+
+    def ask(verb: str, *, timeout_s: float = JOIN_WAIT_S, **fields: Any) -> Awaitable[dict[str, Any]]:
+        return rpc.acall(path, verb, timeout_s=timeout_s, **fields)
+
+    return ask
+
+
+class PhoneHome:
+    """The POST handlers. ``ask`` reaches the swarm desk."""
+
+    def __init__(self, roster: Roster, ask: Ask) -> None:
+        self._roster, self._ask = roster, ask
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._late: dict[str, str] = {}
+        self._clear: dict[str, str] = {}
+
+    def handlers(self) -> dict[str, Handler]:
+        """The handlers by path."""
+        own = {"/v1/join": self.join, "/v1/stage": self.stage, "/v1/leave": self.leave, "/v1/left": self.left}
+        is_sealed = self._roster.lab.network.tls
+        return {path: self._sealed(handler) if is_sealed else handler for path, handler in own.items()}
+
+    def _sealed(self, handler: Handler) -> Handler:
+        """A handler that hears what comes over TLS only."""
+
+        async def answer(request: web.Request) -> web.Response:
+            return await handler(request) if request.secure else self._in_clear(request)
+
+        return answer
+
+    def _in_clear(self, request: web.Request) -> web.Response:
+        """Refuse without a look at the ticket. It is told once a boot: a blade from before TLS asks again and again."""
+        boot, address = self._roster.boot_at(request.remote or ""), request.remote or ""
+        reason = f"it came in clear, and this lab hears blades at {self._roster.lab.network.home_root} only"
+        if boot is None or self._clear.get(boot.blade) != boot.id:
+            blade = boot.blade if boot is not None else ""
+            self._clear |= {boot.blade: boot.id} if boot is not None else {}
+            self._roster.emit(Ticket(blade=blade, state="refused", address=address, reason=reason))
+        return web.Response(status=403, text=f"{reason}\n")
+
+    async def join(self, request: web.Request) -> web.Response:
+        """The body of Docker's ``/swarm/join`` for this blade, until it has joined.
+
+        503 while there is no swarm, or when the boot's join window is not open: the blade asks again.
+        """
+        boot = self._identified(request)
+        if boot.joined:
+            raise self._refused(request, boot.blade, "this boot has joined already")
+        lab, own = self._roster.lab, request.remote or ""
+        blade = lab.blade(boot.blade)
+        if own != str(blade.address):  # only behind a proxy: the router gave it another one
+            fix = f"write 'address: {own}' for it, and reserve that address at the router"
+            detail = f"{blade.name} has the address {own}, and lab.yaml says {blade.address}: {fix}"
+            self._roster.emit(Trouble(blade=blade.name, part="dhcp", detail=detail))
+        if not self._roster.boots.is_open(boot):
+            return self._too_late(boot, own)
+        try:
+            answer = await self._ask("join", blade=blade.name, boot=boot.id, cause=boot.cause, address=own)
+        except ControlError as error:
+            return web.Response(status=503, headers={"Retry-After": str(RETRY_S)}, text=f"{error.what}\n")
+        self._roster.emit(Ticket(blade=boot.blade, boot=boot.id, state="redeemed", address=request.remote or ""))
+        body = json.dumps(answer["body"]).encode()
+        return web.Response(body=body, content_type="application/json", headers={"Cache-Control": "no-store"})
+
+    async def stage(self, request: web.Request) -> web.Response:
+        """How far the blade is; ``joined`` closes its join window."""
+        boot = self._identified(request)
+        form = await request.post()
+        stage = str(form.get("stage", ""))
+        if stage not in ("os", "joined"):
+            raise web.HTTPBadRequest(text="stage is os or joined\n")
+        uptime_s, init_s, ignition_s = (_seconds(form.get(name)) for name in ("uptime_s", "init_s", "ignition_s"))
+        self._roster.emit(
+            Phoned(
+                blade=boot.blade, boot=boot.id, stage=stage, address=request.remote or "",
+                uptime_s=uptime_s, init_s=init_s, ignition_s=ignition_s,
+            )
+        )  # fmt: skip
+        if stage == "joined":
+            self._roster.boots.joined(boot.blade)
+            self._tell("joined", blade=boot.blade, boot=boot.id)
+        return web.Response(text="noted\n")
+
+    def _too_late(self, boot: Boot, address: str) -> web.Response:
+        """A boot whose window is not open gets no token. It is told once; a blade that asks again is no attack."""
+        reason = f"the join window of this boot is not open; to open it: labkit swarm admit {boot.blade}"
+        if self._late.get(boot.blade) != boot.id:
+            self._late[boot.blade] = boot.id
+            self._roster.emit(Ticket(blade=boot.blade, boot=boot.id, state="late", address=address, reason=reason))
+        return web.Response(status=503, headers={"Retry-After": str(RETRY_S)}, text=f"{reason}\n")
+
+    async def leave(self, request: web.Request) -> web.Response:
+        """Wait until the desk has drained the node; 200 is the word to leave. ``going=reboot``: it will be back."""
+        boot = self._identified(request)
+        if (await request.post()).get("going") == "reboot":
+            self._roster.boots.returning(boot.blade)
+        return await self._relayed(request, "leave", LEAVE_WAIT_S)
+
+    async def left(self, request: web.Request) -> web.Response:
+        """The blade has left: the desk removes its node."""
+        return await self._relayed(request, "left", LEAVE_WAIT_S)
+
+    async def _relayed(self, request: web.Request, verb: str, timeout_s: float) -> web.Response:
+        boot = self._identified(request)
+        try:
+            await self._ask(verb, timeout_s=timeout_s, blade=boot.blade, boot=boot.id)
+        except ControlError as error:
+            return web.Response(status=503, headers={"Retry-After": str(RETRY_S)}, text=f"{error.what}\n")
+        return web.Response(text="ok\n")
+
+    # --- tickets ---
+
+    def _identified(self, request: web.Request) -> Boot:
+        """The boot whose ticket a request carries, from its own address. Raises HTTPForbidden otherwise."""
+        shown = request.headers.get(HEADER, "").encode("utf-8", "surrogateescape")
+        boot = self._roster.boot_at(request.remote or "")
+        if boot is not None and hmac.compare_digest(shown, self._roster.boots.ticket(boot).reveal().encode()):
+            return boot
+        owner = self._owner(shown)
+        if owner is not None:
+            raise self._refused(request, owner.blade, "this blade's ticket came from an address that is not its own")
+        blade = boot.blade if boot is not None else ""
+        raise self._refused(request, blade, "no ticket" if not shown else "not the ticket of a boot that is under way")
+
+    def _owner(self, shown: bytes) -> Boot | None:
+        boots = self._roster.boots
+        for boot in boots.all().values():
+            if hmac.compare_digest(shown, boots.ticket(boot).reveal().encode()):
+                return boot
+        return None
+
+    def _refused(self, request: web.Request, blade: str, reason: str) -> web.HTTPForbidden:
+        self._roster.emit(Ticket(blade=blade, state="refused", address=request.remote or "", reason=reason))
+        self._tell("refused", blade=blade)
+        return web.HTTPForbidden(text=f"{reason}\n")
+
+    def _tell(self, verb: str, **fields: str) -> None:
+        """Tell the desk without making the blade wait; a desk that is just restarting is told again."""
+        if verb == "refused" and any(task.get_name() == "refused" for task in self._tasks):
+            return  # one that is on its way covers this one too
+
+        async def telling() -> None:
+            for _ in range(TOLD_TIMES):
+                try:
+                    await self._ask(verb, **fields)
+                    return
+                except ControlError as error:
+                    failure = error.what
+                await asyncio.sleep(RETRY_S)
+            detail = f"the swarm desk did not hear '{verb}': {failure}"
+            self._roster.emit(Trouble(blade=fields["blade"], part="bootd", detail=detail))
+
+        task = asyncio.get_running_loop().create_task(telling(), name=verb)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _seconds(value: object) -> float:
+    """A time from a form, -1 where there is none that makes sense."""
+    try:
+        seconds = float(str(value))
+    except ValueError:
+        return -1.0
+    return round(seconds, 3) if 0 <= seconds < 1e9 else -1.0

@@ -1,0 +1,378 @@
+"""Bringing a lab up and down from outside: what ``labkit up``, ``down`` and ``status`` do."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from labkit import images
+from labkit.errors import ControlError, DeniedError, FaultError, MachineError, NotUpError, on_file
+from labkit.images.build.tools import free_mib
+from labkit.lab import ChassisKind, FirmwareKind, Lab, NetworkKind, certificates
+from labkit.lab.process import rpc
+from labkit.lab.state import State, owner_of, write_json, write_whole
+from labkit.machines.host import memory
+from labkit.machines.host.sandbox import free_users
+from labkit.machines.virtual import nat, network, qemu
+from labkit.netboot import ports
+from labkit.servers import storage
+
+Progress = Callable[[str], None]
+
+LEAST_FREE_MIB = 200
+READY_S = 120.0
+TRUSTED = Path("/etc/docker/certs.d")
+"""Where an engine looks for the authority of a registry: a folder for each, by its name."""
+DOWN_S = 30.0
+
+# What a lab runs of this machine's own programs, and the Debian package each comes from.
+PROGRAMS = {
+    "unshare": "util-linux",
+    "setpriv": "util-linux",
+    "ip": "iproute2",
+    "ssh-keygen": "openssh-client",
+    "openssl": "openssl",
+}
+VIRTUAL_PROGRAMS = {"qemu-system-x86_64": "qemu-system-x86", "ipmi_sim": "openipmi"}
+
+
+def status(state: State, *, ask: bool = False) -> dict[str, Any] | None:
+    """What the supervisor says of its lab, or None when there is none. With ``ask`` it asks its parts first.
+
+    Raises DeniedError for somebody else's lab, and ControlError for one that does not answer.
+    """
+    try:
+        return rpc.call(state.control, "status", timeout_s=10, ask=ask)
+    except NotUpError:
+        return None
+
+
+def up(lab: Lab, state: State, progress: Progress) -> bool:
+    """Start a lab; False when it was up already.
+
+    Needs root: for namespaces, privileged ports, and building images. Raises MachineError, ImageError or ControlError
+    with the fix; a lab that did not come up leaves nothing behind.
+    """
+    running = status(state)
+    if running is not None:
+        if Path(running["lab"]) != lab.path:
+            raise ControlError(
+                f"another lab is up in {state.path}: {running['lab']}",
+                fix="./lab down first, or choose another --state",
+            )
+        return False
+    if os.geteuid() != 0:
+        raise MachineError(
+            "bringing a lab up needs root: it makes network namespaces and opens ports below 1024",
+            fix="run it with sudo",
+        )
+    os.umask(0o022)  # what belongs to nobody but root is what we say so of, whatever the person's own habit
+    check_programs(lab)
+    ports.check_stores(lab)
+    short, fix = memory.shortage(lab, memory.available_mib())
+    if short:
+        progress(f"not all blades can be on at once: {short}\n  fix: {fix}")
+    images.ensure_images(lab, progress=progress)
+    for place, setting in ((state.path, "LABKIT_STATE"), (state.data, "LABKIT_DATA")):
+        if free_mib(place) < LEAST_FREE_MIB:
+            what = f"{free_mib(place):,} MiB are free for what the lab keeps, and {LEAST_FREE_MIB:,} are the least"
+            raise MachineError(what, where=str(place), fix=f"make room there, or set {setting} to another place")
+    with on_file(state.path):
+        state.make()
+        with _only_one(state, progress):
+            if status(state) is not None:
+                return False
+            make_ssh_key(state)
+            _remove_leftovers(state)
+            _make_data(state)
+            lacking = storage.ensure_stores(lab, state)
+            if lacking:
+                progress(lacking)
+            if lab.network.kind is NetworkKind.INTERFACE:
+                _trust_registry(lab, state, progress)
+            progress("starting the lab's servers")
+            _start(lab, state)
+    return True
+
+
+def down(state: State, progress: Progress) -> bool:
+    """End a lab and everything it started; False when nothing was there.
+
+    Also clears up after a supervisor that was killed. Raises MachineError when something does not end.
+    """
+    pid = _supervisor_pid(state)
+    asked = False
+    try:
+        if status(state) is not None:
+            progress("stopping the lab")
+            rpc.call(state.control, "down", timeout_s=10)
+            asked = True
+    except DeniedError:
+        raise
+    except NotUpError:
+        pass  # it went down by itself just now
+    except ControlError as error:
+        progress(f"{error.what}; ending it by force")
+    if pid and not asked:
+        _signal(pid, signal.SIGTERM)
+    if pid and not _wait_gone(pid, DOWN_S):
+        _signal(pid, signal.SIGKILL)
+        if not _wait_gone(pid, 10):
+            raise MachineError(f"the supervisor (process {pid}) does not end", fix=f"look at {state.logs}")
+    left = _remove_leftovers(state)
+    return asked or bool(pid) or left
+
+
+def clean(state: State, progress: Progress) -> list[Path]:
+    """Take the lab down and remove all it ever kept: its state and its data, with the swarm and the images in it.
+
+    Returns the folders that were removed. Needs root where there are any. Raises MachineError.
+    """
+    if not state.data.exists() and not state.path.exists():
+        return []
+    if os.geteuid() != 0:
+        raise MachineError("removing what a lab's servers keep needs root", fix="run it with sudo")
+    down(state, progress)
+    going = [folder for folder in (state.data, state.path) if folder.exists()]
+    for folder in going:
+        with on_file(folder):
+            shutil.rmtree(folder)
+    return going
+
+
+def needed_programs(lab: Lab) -> dict[str, str]:
+    """The programs and firmware files that a lab runs, and the packages that have them."""
+    if lab.chassis.kind is not ChassisKind.VIRTUAL:
+        return PROGRAMS
+    efi = any(blade.firmware is not FirmwareKind.BIOS for blade in lab.blades)
+    way_out = {"nft": "nftables"} if lab.network.internet else {}
+    return PROGRAMS | VIRTUAL_PROGRAMS | way_out | ({str(qemu.OVMF_CODE): "ovmf"} if efi else {})
+
+
+def check_programs(lab: Lab) -> None:
+    """Raise MachineError naming every program that is missing and the packages that have them."""
+    wanted = needed_programs(lab)
+    missing = sorted(name for name in wanted if shutil.which(name) is None and not Path(name).is_file())
+    if missing:
+        packages = " ".join(sorted({wanted[name] for name in missing}))
+        raise MachineError(f"not installed: {', '.join(missing)}", fix=f"./lab setup, or apt-get install {packages}")
+
+
+def make_ssh_key(state: State) -> None:
+    """The lab's own SSH key, made once."""
+    if state.ssh_key.exists():
+        return
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "labkit", "-f", str(state.ssh_key)],
+        check=True, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    for path in (state.ssh_key, state.ssh_key.with_suffix(".pub")):
+        os.chown(path, *owner_of(state.keys))
+
+
+def _make_data(state: State) -> None:
+    """Have the folder of what the parts keep. It belongs to this state folder: another of its path is not the same."""
+    mark, note = state.path / "id", state.data / "id"
+    if state.data.exists() and _text(mark) != _text(note):
+        shutil.rmtree(state.data)  # somebody deleted the state folder, and this with it
+    state.data.mkdir(parents=True, exist_ok=True)
+    if not note.exists():
+        write_whole(mark, f"{time.time_ns():x}\n")
+        write_whole(note, _text(mark))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def _trust_registry(lab: Lab, state: State, progress: Progress) -> None:
+    """Let this machine's own engine know the lab's authority, for what the lab serves alone; `down` takes it back."""
+    targets = [TRUSTED / host / "ca.crt" for host in (lab.network.registry, lab.mirror) if host]
+    write_json(state.trusted, {"files": [str(target) for target in targets]})
+    for target in targets:
+        progress(f"letting this machine's Docker trust what the lab serves: {target}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(certificates.ensure_ca(state).certificate.read_bytes())
+
+
+def _distrust_registry(state: State) -> bool:
+    try:
+        targets = [Path(name) for name in json.loads(state.trusted.read_text())["files"]]
+    except (OSError, ValueError, KeyError):
+        return False
+    for target in targets:
+        target.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # somebody else's file is beside it
+            target.parent.rmdir()
+    state.trusted.unlink()
+    return True
+
+
+# --- the supervisor's process -----------------------------------------------------------------------------------------
+
+
+def _start(lab: Lab, state: State) -> None:
+    virtual = lab.network.kind is NetworkKind.VIRTUAL
+    ready_read, ready_write = os.pipe()
+    host_net = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    # unshare stays as the parent outside the process namespace: its pid is the one this machine knows the lab by.
+    command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    command += ["--net"] if virtual else []
+    command += [
+        sys.executable,
+        "-P",
+        "-m",
+        "labkit.servers.supervisor",
+        "--lab",
+        str(lab.path),
+        "--state",
+        str(state.path),
+    ]
+    command += ["--ready", str(ready_write), "--host-net", str(host_net)]
+    command += ["--users", str(free_users(int(state.tag, 16)).first)]
+    log_path = state.logs / "supervisor.log"
+    with log_path.open("ab") as log:
+        os.chown(log_path, *owner_of(state.path))
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=log, stderr=log, pass_fds=[ready_write, host_net],
+            start_new_session=True, cwd="/",
+        )  # fmt: skip
+    os.close(ready_write)
+    os.close(host_net)
+    try:
+        write_json(state.pid, {"pid": process.pid, "started": _start_time(process.pid)})
+        if virtual:
+            _wait_unshared(process.pid)
+            network.make_way_in(lab, state.tag, process.pid)
+            if lab.network.internet:
+                nat.open_way_out(network.host_link(state.tag), state.tag, lab.network.subnet)
+        assert process.stdin is not None
+        process.stdin.write(b"go\n")
+        process.stdin.close()
+        word = _read_word(ready_read, log_path)
+        if not word["ok"]:
+            kind = FaultError if word.get("status") == FaultError.status else MachineError
+            raise kind(word["what"], where=word.get("where", ""), fix=word.get("fix", ""))
+    except BaseException:  # also Ctrl-C: a lab that is half up must not stay
+        process.kill()
+        process.wait()
+        _remove_leftovers(state)
+        raise
+    # Nobody waits for it from here on; it belongs to init once this command has ended.
+    process.returncode = 0
+
+
+def _read_word(descriptor: int, log_path: Path) -> dict[str, Any]:
+    import select
+
+    with os.fdopen(descriptor) as stream:
+        if not select.select([stream], [], [], READY_S)[0]:
+            raise MachineError(f"the lab was not up within {READY_S:g} s", where=str(log_path))
+        line = stream.readline()
+    if not line:
+        raise MachineError(f"the supervisor ended: {log_path.read_text()[-600:].strip()}", where=str(log_path))
+    word = json.loads(line)
+    assert isinstance(word, dict)
+    return word
+
+
+def _wait_unshared(pid: int) -> None:
+    """Until unshare(1) has made its namespaces, a process is still in ours."""
+    ours = os.readlink("/proc/self/ns/net")
+    for _ in range(500):
+        try:
+            if os.readlink(f"/proc/{pid}/ns/net") != ours:
+                return
+        except OSError:
+            break
+        time.sleep(0.01)
+    raise MachineError("the kernel did not give the lab its namespaces", fix="run it as root outside a container")
+
+
+def _start_time(pid: int) -> int:
+    """When a process started, in clock ticks since boot: field 22 of /proc/PID/stat (proc(5)); 0 when there is none."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0
+    return int(text.rpartition(")")[2].split()[19])
+
+
+def _supervisor_pid(state: State) -> int:
+    """The process id of a supervisor that still runs, 0 otherwise."""
+    try:
+        noted = json.loads(state.pid.read_text())
+    except (OSError, ValueError):
+        return 0
+    return int(noted["pid"]) if _start_time(noted["pid"]) == noted["started"] else 0
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        raise MachineError("taking the lab down needs root", fix="run it with sudo") from None
+
+
+def _wait_gone(pid: int, timeout_s: float) -> bool:
+    started = _start_time(pid)
+    end = time.monotonic() + timeout_s
+    while started and _start_time(pid) == started:
+        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            break
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _remove_leftovers(state: State) -> bool:
+    """What a lab that is no more has left: the host's end of the way in, sockets, an engine's trust, what its parts
+    needed while they ran. True when any was there.
+    """
+    if os.geteuid() == 0:
+        nat.close_way_out(network.host_link(state.tag), state.tag)
+    found = network.remove_way_in(state.tag)
+    if os.geteuid() == 0:
+        for folder in (state.roots, state.data / "chassis", *state.data.glob("bmc*")):
+            shutil.rmtree(folder, ignore_errors=True)
+        for log in state.logs.glob("*"):
+            os.chown(log, *owner_of(state.path))
+    found = _distrust_registry(state) or found
+    if state.run.is_dir():
+        for path in state.run.iterdir():
+            if path.name != LOCK:
+                path.unlink()
+                found = True
+    return found
+
+
+LOCK = "up.lock"
+
+
+@contextlib.contextmanager
+def _only_one(state: State, progress: Progress) -> Iterator[None]:
+    """Hold the state folder's lock, so that two commands at once do not bring up two labs; waits for the other."""
+    with (state.run / LOCK).open("w") as file:
+        os.chown(state.run / LOCK, *owner_of(state.path))
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress("another command is bringing this lab up; waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,441 @@
+"""The supervisor: makes the lab's network, starts its parts, restarts what dies, and writes the events.
+
+It parses no packet. In a virtual lab it is process 1 of a process namespace of its own, beside a network and a mount
+namespace: when it dies, however it dies, the kernel ends everything it started and takes the network and the mounts
+away. `labkit.servers.lifecycle` starts it from outside and waits for its word on the descriptor named with ``--ready``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import dataclasses
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from labkit import events, images
+from labkit.diagnosis.doctor import examination
+from labkit.diagnosis.listeners import ASK_S, Answers, ask_all, listeners
+from labkit.diagnosis.rehearsal import namespaces
+from labkit.diagnosis.stuck import Watch
+from labkit.errors import ControlError, LabkitError, PowerError
+from labkit.events import Event, LabEvent, Stream, Trouble
+from labkit.events.watchdog import Vital
+from labkit.lab import Blade, ChassisKind, Lab, NetworkKind, lab_yaml
+from labkit.lab.hardware import BUILDS
+from labkit.lab.process import faults, rpc
+from labkit.lab.process.handover import VARIABLE, hand
+from labkit.lab.state import State, owner_of
+from labkit.machines.host import uplink
+from labkit.machines.host.sandbox import Sandbox, User, Users, give, of_python, package_copy, python_paths
+from labkit.machines.virtual import bmc, network, qemu
+from labkit.machines.virtual.chassis import VirtualChassis, ipmi_port, serial_port
+from labkit.machines.virtual.consoles import Consoles
+from labkit.netboot.ports import open_sockets
+from labkit.netboot.settings import Given
+from labkit.servers import storage
+from labkit.servers.bundled import engine_command
+from labkit.servers.processes import Part, PartSpec
+from labkit.servers.unresponsive import Silences
+
+WATCH_EVERY_S = 2.0
+REAP_EVERY_S = 2.0
+ASK_EVERY_S = 5.0
+ANEW_S = 1.0
+
+
+class Supervisor:
+    """One lab, from network to the last part."""
+
+    def __init__(self, lab: Lab, state: State, users: Users, host_net: int | None = None) -> None:
+        self.lab = lab
+        self.state = state
+        self.users = users
+        self._host_net = host_net
+        self.parts: dict[str, Part] = {}
+        self.chassis: VirtualChassis | None = None
+        self.down = asyncio.Event()
+        self._owner = owner_of(state.path)
+        past = list(events.read(state.events))
+        self._vital = Vital("supervisor", self.emit, leave=None)
+        self._listeners = listeners(lab, state)
+        self._consoles = Consoles({blade.name: state.console(blade.name) for blade in lab.blades})
+        self._silences = Silences()
+        self._answers: Answers = {}
+        self._seq = max((event.seq for event in past), default=0)
+        self._watch = Watch(lab, past)
+        self._stream = Stream(state.events)
+        os.chown(state.events, *self._owner)
+        self._events_read, self._events_write = os.pipe()
+        self._handed: list[object] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # --- events ------------------------------------------------------------------------------------------------
+
+    def emit(self, event: Event) -> None:
+        """Give an event its number and write it. Nothing else writes the stream."""
+        self._seq += 1
+        event = dataclasses.replace(event, seq=self._seq, time=event.time or time.time())
+        lost = self._stream.lost
+        if self._stream.write(event) and lost:
+            self._stream.lost = 0
+            self.emit(Trouble(part="supervisor", detail=f"{lost} events could not be written: {self._stream.why}"))
+        self._watch.take(event)
+
+    async def _forever(self, what: str, loop: Callable[[], Awaitable[None]]) -> None:
+        """Do a task of our own, and begin it anew when it dies: if we ended instead, all of the lab would."""
+        while True:
+            try:
+                return await loop()
+            except Exception as error:
+                self._vital.tell(f"{what} died and begins anew", error)
+            await asyncio.sleep(ANEW_S)
+
+    async def _watch_boots(self) -> None:
+        """Tell of each blade that stands still, once a step of a boot, and of what its console says of itself."""
+        while True:
+            await asyncio.sleep(WATCH_EVERY_S)
+            for event in [*self._consoles.read(), *self._watch.due(time.time())]:
+                self.emit(event)
+
+    async def _read_events(self) -> None:
+        pipe = os.fdopen(os.dup(self._events_read), "rb", buffering=0)  # a copy: this may have to begin anew
+        reader = asyncio.StreamReader(limit=1 << 20)
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), pipe
+        )
+        try:
+            while line := await reader.readline():
+                self._take(line.decode(errors="replace"))
+        finally:
+            transport.close()
+
+    async def _ask_parts(self) -> None:
+        """Ask every listener again and again; a part that does not answer for long is ended, and `Part` restarts it."""
+        while True:
+            await asyncio.sleep(ASK_EVERY_S)
+            await self._ask_round()
+
+    async def _ask_round(self) -> None:
+        pids = {name: part.pid for name, part in self.parts.items()}
+        await self._ask()
+        told, ended = self._silences.take(self._answers, pids, time.monotonic())
+        for event in told:
+            self.emit(event)
+        for name in ended:
+            if self.parts[name].pid == pids[name]:
+                os.kill(pids[name], signal.SIGKILL)
+        with contextlib.suppress(LabkitError):  # then nobody can read its numbers either
+            await rpc.acall(self.state.bootd, "answers", timeout_s=ASK_S, answers=self._answers)
+
+    async def _ask(self) -> None:
+        running = [one for one in self._listeners if one.part in self.parts and self.parts[one.part].pid]
+        self._answers = await ask_all(running)
+
+    def _take(self, line: str) -> None:
+        try:
+            event = events.decode(line)
+        except ValueError as error:
+            event = Trouble(part="supervisor", detail=f"{error}: {line[:200]!r}")
+        if event is not None:
+            self.emit(event)
+
+    # --- start and stop ----------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Bring everything up. Raises LabkitError; what was started by then ends with this process."""
+        asyncio.get_running_loop().set_exception_handler(self._vital.reported)
+        self._begin("reading the parts' events", self._read_events)
+        self._begin("collecting dead processes", self._reap)
+        self._begin("watching the boots", self._watch_boots)
+        self.emit(LabEvent(state="starting", detail=self.lab.name))
+        virtual_chassis = self.lab.chassis.kind is ChassisKind.VIRTUAL
+        if self.lab.network.kind is NetworkKind.VIRTUAL:
+            bmcs = [blade.bmc.address for blade in self.lab.blades] if virtual_chassis else []
+            network.make_bridge(self.lab, bmcs)
+        catalogue = images.catalogue(self.lab)
+        if virtual_chassis:
+            accelerator = qemu.find_accelerator(catalogue["labos/vmlinuz"])
+            slots = self.users.of("chassis")
+            self.chassis = VirtualChassis(self.lab, self.state, slots, accelerator, self.emit, self._new_boot)
+            await rpc.serve(self._listen(self.state.slots, "bmc"), self._slot_verbs())
+        specs = [self._bootd(), self._configd()]
+        specs += storage.parts(self.lab, self.state, self.users, host_net=self._host_net)
+        if self.lab.network.kind is NetworkKind.VIRTUAL:
+            specs.append(self._engine())
+        if virtual_chassis:
+            for blade in self.lab.blades:
+                for card in blade.plugged:
+                    network.make_tap(blade.slot, self.users.of("chassis").uid, card)
+            specs += [self._bmc(blade) for blade in self.lab.blades]
+        await asyncio.gather(*(self._start(spec) for spec in specs))
+        await self._start(self._swarmd())
+        await self._ask_round()  # what has answered once and falls silent right after the start is ended like any other
+        # Last, since who can ask for the lab's status takes it for one that is up.
+        await rpc.serve(rpc.listen(self.state.control, owner=self._owner), self._verbs())
+        self._begin("asking the parts", self._ask_parts)
+        self.emit(LabEvent(state="up", detail=f"{len(self.parts)} parts"))
+
+    def _begin(self, what: str, loop: Callable[[], Awaitable[None]]) -> None:
+        self._tasks.append(asyncio.create_task(self._forever(what, loop)))
+
+    async def stop(self) -> None:
+        """Stop machines and parts in order, then say so."""
+        if self.chassis is not None:
+            await self.chassis.stop_all()
+        await asyncio.gather(*(part.stop() for part in self.parts.values()))
+        self.emit(LabEvent(state="down"))
+        for path in self.state.run.iterdir():
+            with contextlib.suppress(OSError):
+                path.unlink()
+        for log in self.state.logs.iterdir():
+            os.chown(log, *self._owner)
+
+    def _listen(self, path: Path, who: str = "") -> socket.socket:
+        """A listening socket of the lab's owner, to which one of the parts' users may speak as well."""
+        user, group = self._owner
+        return rpc.listen(path, mode=0o660, owner=(user, self.users.of(who).gid if who else group))
+
+    async def _start(self, spec: PartSpec) -> None:
+        spec.log.touch()
+        os.chown(spec.log, *self._owner)
+        part = Part(spec, self.emit)
+        self.parts[spec.name] = part
+        await part.start()
+
+    async def _reap(self) -> None:
+        """As process 1 we inherit orphans; collect one that is still dead at the next look: ours have who waits."""
+        before = 0
+        while os.getpid() == 1:
+            await asyncio.sleep(REAP_EVERY_S)
+            with contextlib.suppress(ChildProcessError):
+                dead = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                if dead is not None and dead.si_pid == before:
+                    os.waitpid(before, os.WNOHANG)
+                before = dead.si_pid if dead is not None else 0
+
+    # --- parts -------------------------------------------------------------------------------------------------
+
+    def _python(
+        self,
+        name: str,
+        module: str,
+        control: Path,
+        given: object,
+        sandbox: Callable[[str], Sandbox],
+        sockets: Mapping[str, socket.socket],
+        prepare: Callable[[], object] | None = None,
+    ) -> PartSpec:
+        """A part of our own. All that it is handed is ours as long as we live: it may die and get it again."""
+        descriptors = {name: sock.fileno() for name, sock in sockets.items()}
+        value = hand(given)
+        self._handed += [value, *sockets.values()]
+        return PartSpec(
+            name=name,
+            sandbox=sandbox(module),
+            log=self.state.logs / f"{name}.log",
+            env={
+                "LABKIT_STATE": str(self.state.path),
+                "LABKIT_EVENTS_FD": str(self._events_write),
+                "LABKIT_FDS": ",".join(f"{name}={number}" for name, number in descriptors.items()),
+                "PYTHONUNBUFFERED": "1",
+                VARIABLE: str(value),
+            },
+            pass_fds=[value, self._events_write, *descriptors.values()],
+            ready=lambda: rpc.answers(control),
+            prepare=prepare,
+        )
+
+    def _bootd(self) -> PartSpec:
+        user, state = self.users.of("bootd"), self.state
+        sockets = {**open_sockets(self.lab), "control": self._listen(state.bootd)}
+        given = Given.of(self.lab, state)
+
+        def shut_in(module: str) -> Sandbox:
+            return of_python(module, user=user, shows=(state.run, images.cache_folder()), writes=(state.books,))
+
+        def prepare() -> None:
+            give(state.books, user)
+
+        return self._python("bootd", "labkit.netboot.bootd", state.bootd, given, shut_in, sockets, prepare)
+
+    def _configd(self) -> PartSpec:
+        def shut_in(module: str) -> Sandbox:
+            return of_python(module, user=User(*self._owner))
+
+        sockets = {"control": self._listen(self.state.configd, "bootd")}
+        return self._python("configd", "labkit.netboot.configd", self.state.configd, self.lab, shut_in, sockets)
+
+    def _swarmd(self) -> PartSpec:
+        """It may speak to the engine: to the lab's own by `_engine`, to this machine's as those of its group may."""
+        user = self.users.of("swarmd")
+        if self.lab.network.kind is NetworkKind.INTERFACE:
+            engine = self.state.manager_socket(self.lab)
+            user = replace(user, groups=(engine.stat().st_gid,) if engine.exists() else ())
+
+        def shut_in(module: str) -> Sandbox:
+            return of_python(module, user=user, shows=(self.state.run,))
+
+        sockets = {"control": self._listen(self.state.swarmd, "bootd")}
+        return self._python("swarmd", "labkit.swarm.swarmd", self.state.swarmd, self.lab, shut_in, sockets)
+
+    def _engine(self) -> PartSpec:
+        async def plug_in(pid: int) -> None:
+            await asyncio.to_thread(network.make_engine_link, self.lab, pid)
+
+        async def ready() -> bool:
+            if not await rpc.listens(self.state.docker):
+                return False
+            os.chown(self.state.docker, self._owner[0], self.users.of("swarmd").gid)
+            self.state.docker.chmod(0o660)
+            return True
+
+        return PartSpec(
+            name="engine",
+            sandbox=engine_command(
+                images.tree(), self.state, registry=self.lab.network.registry, mirror=self.lab.mirror
+            ),
+            log=self.state.logs / "engine.log",
+            prepare=lambda: (self.state.data / "engine").mkdir(parents=True, exist_ok=True),
+            plug_in=plug_in,
+            ready=ready,
+            ready_s=60,
+        )
+
+    def _bmc(self, blade: Blade) -> PartSpec:
+        folder, user = self.state.data / f"bmc{blade.slot}", self.users.of("bmc")
+        command = bmc.write_config(
+            folder,
+            blade,
+            password=self.state.bmc_password,
+            control=self.state.slots,
+            serial_port=serial_port(blade.slot),
+            ipmi_port=ipmi_port(blade.slot) if BUILDS[blade.hardware].has_ipmi else None,
+        )
+        shows = (*python_paths(), str(self.state.slots))  # for the script of its buttons
+        sandbox = Sandbox(tuple(command), user, ("net_bind_service",), shows=shows, copied=package_copy())
+        log = self.state.logs / f"bmc{blade.slot}.log"
+        return PartSpec(name=f"bmc{blade.slot}", sandbox=sandbox, log=log, prepare=lambda: give(folder, user))
+
+    async def _new_boot(self, blade: Blade) -> None:
+        await rpc.acall(self.state.bootd, "power_on", timeout_s=10, blade=blade.name)
+
+    # --- the control API ---------------------------------------------------------------------------------------
+
+    def _verbs(self) -> dict[str, rpc.Handler]:
+        return {
+            "status": self._status,
+            "emit": self._emit_verb,
+            "down": self._down,
+            "collect": self._collect,
+            "rehearse": self._rehearse,
+            "ask_dhcp": self._ask_dhcp,
+        }
+
+    def _slot_verbs(self) -> dict[str, rpc.Handler]:
+        return {"slot_power": self._slot_power, "slot_set": self._slot_set}
+
+    async def _status(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The lab, its parts with their process ids, and whether each slot of a virtual chassis is on.
+
+        ``answers`` (`Answers`) is at most some seconds old; with ``{"ask": true}`` all are asked now, which may take
+        `ASK_S`. ``unwritten`` says how many events could not be written since one last could, and why.
+        """
+        if request.get("ask"):
+            await self._ask()
+        slots = {blade.name: self.chassis.is_on(blade.slot) for blade in self.lab.blades} if self.chassis else {}
+        return {
+            "lab": str(self.lab.path),
+            "name": self.lab.name,
+            "parts": {name: part.pid for name, part in self.parts.items()},
+            "answers": self._answers,
+            "unwritten": f"{self._stream.lost} events: {self._stream.why}" if self._stream.lost else "",
+            "on": slots,
+            "accelerator": self.chassis.machine(self.lab.blades[0]).accelerator if self.chassis else "",
+            "events": self._seq,
+        }
+
+    async def _emit_verb(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Write an event a client saw: ``{"event": {"kind": …}}``."""
+        self._take(json.dumps(request["event"]))
+        return {"seq": self._seq}
+
+    async def _down(self, request: dict[str, Any]) -> dict[str, Any]:
+        self.down.set()
+        return {}
+
+    def _slots(self) -> VirtualChassis:
+        if self.chassis is None:
+            raise PowerError("this lab's chassis is not virtual", fix="its BMCs answer for themselves")
+        return self.chassis
+
+    async def _slot_power(self, request: dict[str, Any]) -> dict[str, Any]:
+        return {"on": self._slots().is_on(int(request["slot"]))}
+
+    async def _slot_set(self, request: dict[str, Any]) -> dict[str, Any]:
+        await self._slots().press(int(request["slot"]), str(request["button"]), int(request["value"]))
+        return {}
+
+    async def _collect(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Free what nothing in the registry names, into which nobody can push meanwhile → ``{"freed_b": bytes}``."""
+        async with self.parts["registry-push"].held():
+            return {"freed_b": await storage.collect(self.state, self.users.of("push"))}
+
+    async def _rehearse(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Walk a blade's boot by packets: ``{"blade", "firmware"}`` → ``{"lines": [{"step", …}, …, {"ok", …}]}``."""
+        blade = self.lab.blade(str(request["blade"]))
+        if self.chassis is not None and self.chassis.is_on(blade.slot):
+            raise ControlError(f"{blade.name} is on", fix=f"labkit why {blade.name} tells of its boot")
+        return {"lines": await namespaces.rehearse(self.lab, self.state, blade, str(request["firmware"]), self.users)}
+
+    async def _ask_dhcp(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Ask the lab's network which other DHCP servers are there → ``{"answers": [{"client", "server", …}]}``."""
+        return {"answers": await examination.ask_dhcp(network.link_of(self.lab), self.users.of("visitor"))}
+
+
+async def supervise(lab: Lab, state: State, users: Users, ready: int, host_net: int | None = None) -> None:
+    """Run a lab until it is told to go down. ``ready`` is a descriptor that gets one JSON line: up, or why not."""
+    supervisor = Supervisor(lab, state, users, host_net)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, supervisor.down.set)
+    word: dict[str, Any] = {"ok": True}
+    try:
+        await supervisor.start()
+    except Exception as error:
+        known = faults.named(error, sys.argv, lambda: state.logs)
+        word = {"ok": False, "what": known.what, "fix": known.fix, "where": known.where, "status": known.status}
+    with os.fdopen(ready, "w") as stream:
+        stream.write(json.dumps(word) + "\n")
+    if word["ok"]:
+        await supervisor.down.wait()
+    await supervisor.stop()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """``python -m labkit.servers.supervisor --lab FILE --state FOLDER …``; waits for "go" on standard input."""
+    parser = argparse.ArgumentParser(prog="labkit.servers.supervisor")
+    parser.add_argument("--lab", type=Path, required=True)
+    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--ready", type=int, required=True)
+    parser.add_argument("--users", type=int, required=True, help="the first number of the parts' users")
+    parser.add_argument("--host-net", type=int, help="a descriptor of the network the lab was brought up from")
+    options = parser.parse_args(arguments)
+    if sys.stdin.readline() != "go\n":
+        return 1  # whoever started us is gone, and with it the network we were to get
+    lab, state, users = uplink.completed(lab_yaml.load(options.lab)), State(options.state), Users(options.users)
+    asyncio.run(supervise(lab, state, users, options.ready, options.host_net))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(faults.guard_part(main))

@@ -1,0 +1,345 @@
+"""What the doctor makes of what was found: each finding with its fix, and how it reads rules and sockets."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labkit.cli.commands import main
+from labkit.diagnosis.doctor import probe
+from labkit.diagnosis.doctor.dhcp_servers import frame, payload
+from labkit.diagnosis.doctor.facts import Answer, Facts, Holder, Image, Interface, Place
+from labkit.diagnosis.doctor.findings import BAD, OK, SKIPPED, WARNING, Finding, examine, is_well, render
+from labkit.diagnosis.doctor.firewall import Chains, Packet, Rule, Verdict, judge, read_iptables, read_nftables
+from labkit.lab import DhcpMode, Lab, Network, NetworkKind, Storage, lab_yaml
+from labkit.machines.host import memory
+
+VIRTUAL = lab_yaml.parse("name: lab\nblades:\n  - name: blade1\n  - name: blade2\n", Path("lab.yaml"))
+REAL_TEXT = """
+name: rack
+network: {kind: interface, interface: eth1, subnet: 10.0.40.0/24, server: 10.0.40.2}
+bmc: {user: ADMIN, password_file: bmc.password}
+blades:
+  - {name: red1, slot: 1, macs: ["00:00:5e:00:53:10"], bmc: {address: 10.0.40.201}}
+"""
+
+NOW = 1_790_000_000.0
+WELL = Facts(
+    is_root=True, interface=Interface("eth1", True, True, ("10.0.40.2/24",)), interfaces=("eth0", "eth1"),
+    images=(Image("labos"),), modules=("ip_vs", "vxlan"), now=NOW, newest_file=NOW - 100, synchronised=True,
+    cache=Place("/var/cache/labkit", 9000), state=Place("/lab/.lab", 9000), memory_mib=16_000, kvm=True,
+    beyond=Network(
+        NetworkKind.INTERFACE, IPv4Network("10.0.40.0/24"), IPv4Address("10.0.40.2"), IPv4Address("10.0.40.2"),
+        router=IPv4Address("10.0.40.1"), dns=(IPv4Address("10.0.40.1"),),
+    ),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    folder = tmp_path_factory.mktemp("rack")
+    (folder / "bmc.password").write_text("x\n")
+    (folder / "bmc.password").chmod(0o600)
+    (folder / "lab.yaml").write_text(REAL_TEXT)
+    return lab_yaml.load(folder / "lab.yaml")
+
+
+def only(lab: Lab, **changed: Any) -> Finding:
+    """The one finding that is not ok when these facts are changed."""
+    answers = (Answer("bios", "10.0.40.1", "10.0.40.77"),) if lab.network.is_proxy else ()
+    found = examine(lab, replace(replace(WELL, answers=answers), **changed))
+    [finding] = [one for one in found if one.state != OK]
+    assert is_well(found) == (finding.state != BAD)
+    assert finding.what in render(found) and finding.fix in render(found)
+    return finding
+
+
+@pytest.mark.parametrize("part", ["bootd", "registry", "engine"])
+def test_a_part_that_does_not_answer(part: str) -> None:
+    heard = {"swarmd": {"control": ""}, part: {"TFTP": "nothing within 3 s", "HTTP": ""}}
+    found = only(VIRTUAL, is_up=True, parts={"bootd": 3, "swarmd": 4, "registry": 5, "engine": 6}, heard=heard)
+    assert (found.check, found.state) == ("lab", BAD)
+    assert found.what == f"{part} runs, and TFTP does not answer (nothing within 3 s)"
+    assert f"read logs/{part}.log" in found.fix and ("within a minute it is started anew" in found.fix) == (
+        part != "engine"
+    )
+
+
+def test_events_that_are_not_written() -> None:
+    found = only(VIRTUAL, is_up=True, unwritten="3 events: No space left on device")
+    assert found.state == BAD and "3 events: No space left on device" in found.what and "make room" in found.fix
+
+
+def test_all_is_well(real: Lab) -> None:
+    for lab in (VIRTUAL, real):
+        found = examine(lab, WELL)
+        assert {one.state for one in found} == {OK} and is_well(found)
+        assert render(found).splitlines()[-1] == "nothing is in the way of a boot"
+    checks = "lab programs clock disk images engine interface network ports firewall dhcp".split()
+    assert list(dict.fromkeys(one.check for one in examine(real, WELL))) == checks
+
+
+def test_real_labs(real: Lab) -> None:
+    down, bare = Interface("eth1", False, False, ("10.0.40.2/24",)), Interface("eth1", True, True)
+    dnsmasq = Holder("udp", 67, "0.0.0.0", "dnsmasq", 812)
+    wide = ("10.0.40.2/16",)
+    cases: list[tuple[dict[str, Any], str, str, str, str]] = [
+        ({"interface": None}, "interface", BAD, "no interface eth1; this machine has eth0, eth1", "network.interface"),
+        ({"interface": down}, "interface", BAD, "eth1 is down", "ip link set eth1 up"),
+        ({"interface": replace(down, is_up=True)}, "interface", BAD, "no link", "cable"),
+        ({"interface": bare}, "interface", BAD, "has no address", "ip address add 10.0.40.2/24 dev eth1"),
+        ({"interface": replace(bare, addresses=wide)}, "interface", BAD, "the subnet is 10.0.40.0/24", "correct"),
+        ({"holders": (dnsmasq,)}, "ports", BAD, "UDP 67 is held by dnsmasq (process 812)", "systemctl stop dnsmasq"),
+        ({"holders": (Holder("tcp", 80, "*"),)}, "ports", BAD, "TCP 80 is held by another program", "ss -lnp"),
+        ({"blocked": (("udp", 69, "drop", "INPUT 3"),)}, "firewall", BAD,
+         "UDP 69 from the blades is dropped by INPUT 3", "iptables -I INPUT -i eth1 -p udp --dport 69"),
+        ({"blocked": (("tcp", 80, "unsure", "a policy"),)}, "firewall", WARNING, "may be dropped", "--dport 80"),
+        ({"modules": ("vxlan",)}, "engine", WARNING, "answer on the blades only", "modprobe ip_vs"),
+        ({"modules": ("ip_vs",)}, "engine", BAD, "no vxlan", "modprobe vxlan"),
+        ({"engine": "/var/run/docker.sock: Connection refused"}, "engine", BAD, "refused", "systemctl start docker"),
+        ({"answers": (Answer("bios", "10.0.40.9", "10.0.40.77", "evil.0"), Answer("uefi", "10.0.40.9"))}, "dhcp", BAD,
+         "another DHCP server answers: 10.0.40.9 (to bios: 10.0.40.77, boot file evil.0; to uefi: no address)",
+         "switch 10.0.40.9 off"),
+        ({"not_looked": {"firewall": "needs root"}}, "firewall", SKIPPED, "not looked at: needs root", ""),
+    ]  # fmt: skip
+    for changed, check, state, what, fix in cases:
+        finding = only(real, **changed)
+        assert (finding.check, finding.state) == (check, state), changed
+        assert what in finding.what and fix in finding.fix, changed
+
+
+def test_with_tls_its_port_is_looked_at_too(real: Lab) -> None:
+    lab = replace(real, network=replace(real.network, tls=True, https_port=8443))
+    assert "TCP 8443" in next(one.what for one in examine(lab, WELL) if one.check == "ports")
+    held = Holder("tcp", 8443, "*", "nginx", 7)
+    assert only(lab, holders=(held,)).what == "TCP 8443 is held by nginx (process 7)"
+    assert only(lab, blocked=(("tcp", 8443, "drop", "INPUT 3"),)).check == "firewall"
+
+
+CACHED = Storage(cache="https://registry-1.docker.io")
+
+
+def test_what_the_lab_keeps_has_ports_too(real: Lab) -> None:
+    lab = replace(real, storage=replace(CACHED, share=True))
+    wanted = "UDP 67, UDP 69, TCP 80, TCP 5000, TCP 2049, TCP 5001 are free"
+    assert wanted in [one.what for one in examine(lab, WELL)]
+    nfsd = only(lab, holders=(Holder("tcp", 2049, "[::]"),))  # the kernel's has no process
+    assert (nfsd.check, nfsd.state, nfsd.what) == ("ports", BAD, "TCP 2049 is held by another program")
+    assert "systemctl stop nfs-server" in nfsd.fix and "write share: false under storage:" in nfsd.fix
+    other = only(lab, holders=(Holder("tcp", 5001, "10.0.40.2", "app", 7),))
+    assert other.fix == "systemctl stop app, or set storage.cache_port in lab.yaml"
+    virtual, held = replace(VIRTUAL, storage=CACHED), Holder("tcp", 5001, "0.0.0.0", "app", 7)
+    assert only(virtual, holders=(held, Holder("tcp", 5000, "0.0.0.0"))).what == "TCP 5001 is held by app (process 7)"
+
+
+def test_the_machines_own_engine_asks_the_cache_or_is_told_how(real: Lab) -> None:
+    lab = replace(real, storage=CACHED)
+    found = examine(lab, replace(WELL, mirrors=("https://10.0.40.2:5001/",)))
+    assert {one.state for one in found} == {OK} and "cache" in {one.check for one in found}
+    for mirrors, line in (
+        ((), '"registry-mirrors": ["https://10.0.40.2:5001"]'),
+        (("https://mine/",), '"registry-mirrors": ["https://10.0.40.2:5001", "https://mine"]'),
+    ):
+        finding = only(lab, mirrors=mirrors)
+        assert (finding.check, finding.state) == ("cache", WARNING) and "fetches every image itself" in finding.what
+        assert f"{line} into /etc/docker/daemon.json" in finding.fix and f"{{{line}}}" in finding.fix
+        assert finding.fix.endswith("systemctl reload docker")
+
+
+def test_a_proxy_beside_a_router(real: Lab) -> None:
+    lab = replace(real, network=replace(real.network, dhcp=DhcpMode.PROXY))
+    router, other = Answer("bios", "10.0.40.1", "10.0.40.77"), Answer("bios", "10.0.40.9", "10.0.40.78")
+    found = examine(lab, replace(WELL, answers=(router,)))
+    assert {one.state for one in found} == {OK} and "10.0.40.1 gives the addresses" in [one.what for one in found]
+    assert "UDP 4011" in next(one.what for one in found if one.check == "ports")
+    for answers, state, what in (
+        ((), BAD, "none answers"),
+        ((router, other), WARNING, "10.0.40.1 and 10.0.40.9 give addresses"),
+        ((replace(router, file="evil.0"),), BAD, "names a boot file of its own: evil.0"),
+    ):
+        finding = only(lab, answers=answers)
+        assert (finding.check, finding.state) == ("dhcp", state) and what in finding.what and finding.fix
+
+
+@pytest.mark.parametrize(
+    ("changed", "check", "state", "what", "fix"),
+    [
+        ({"overlap": "10.77.0.0/24 is in use on this machine"}, "interface", BAD, "in use", "network.subnet"),
+        ({"missing": {"ipmi_sim": "openipmi"}}, "programs", BAD, "not installed: ipmi_sim", "install openipmi"),
+        ({"is_up": True, "parts": {"bootd": 0, "engine": 7}}, "lab", BAD, "bootd does not run", ".lab/logs"),
+        ({"now": NOW - 90_000}, "clock", BAD, "before labkit's own files", "timedatectl"),
+        ({"synchronised": False}, "clock", WARNING, "nothing keeps it right", "timedatectl"),
+        ({"cache": Place("/var/cache/labkit", 50)}, "disk", BAD, "50 MiB are free for /var/cache", "LABKIT_CACHE"),
+        ({"state": Place("/lab/.lab", 50)}, "disk", BAD, "for /lab/.lab", "LABKIT_STATE"),
+        ({"memory_mib": 2000}, "memory", BAD, "2,000 MiB are free; the blades take 4,096", "needs 3,036"),
+        ({"memory_mib": 3100}, "memory", BAD, "3,100 MiB are free", "fewer blades at once: with memory: 1536M"),
+        ({"memory_mib": 4700}, "memory", BAD, "4,700 MiB are free", "with that all 2 fit"),
+        ({"is_up": True, "way_in": "lab1 has lost its address"}, "interface", BAD, "its address", "leave lab* alone"),
+        ({"silent": "no answer", "is_up": True}, "lab", BAD, "does not answer: no answer", "./lab down"),
+        ({"images": (Image("labos", "its SHA-256 has changed", "build"),)}, "images", BAD, "labos: its SHA", "build"),
+        ({"modules": ("vxlan",)}, "engine", WARNING, "the blades' kernel has it", ""),
+    ],
+)
+def test_virtual_labs(changed: dict[str, Any], check: str, state: str, what: str, fix: str) -> None:
+    finding = only(VIRTUAL, **changed)
+    assert (finding.check, finding.state) == (check, state)
+    assert what in finding.what and fix in finding.fix
+
+
+@pytest.mark.parametrize(("said", "state"), [("share: true", "warning"), ("share: {folder}", "bad")])
+def test_a_folder_that_cannot_be_shared(said: str, state: str, tmp_path: Path) -> None:
+    text = f"blades: [{{name: blade1}}]\nstorage: {{{said.format(folder=tmp_path)}}}\n".replace("{{", "{")
+    lab = lab_yaml.parse(text, tmp_path / "lab.yaml")
+    found = [one for one in examine(lab, replace(WELL, unservable="no file handles")) if one.check == "share"]
+    assert [(one.state, "no file handles" in one.what, "ext4" in one.fix) for one in found] == [(state, True, True)]
+    assert next(one for one in examine(lab, WELL) if one.check == "share").state == "ok"
+
+
+def test_what_is_no_trouble(real: Lab) -> None:
+    mine = Answer("bios", "10.0.40.2", "10.0.40.100")
+    elsewhere = Holder("udp", 67, "127.0.0.1", "dnsmasq", 1), Holder("tcp", 81, "0.0.0.0")
+    on_another_card = Holder("udp", 67, "0.0.0.0%eth0", "dnsmasq", 1)
+    facts = replace(WELL, answers=(mine,), holders=(*elsewhere, on_another_card), synchronised=None)
+    assert all(one.state == OK for one in examine(real, facts))
+    up = replace(WELL, is_up=True, memory_mib=100, parts={"bootd": 7}, holders=(Holder("udp", 67, "0.0.0.0"),))
+    assert all(one.state == OK for lab in (real, VIRTUAL) for one in examine(lab, up))
+    slow = [one.what for one in examine(VIRTUAL, replace(WELL, kvm=False)) if one.check == "speed"]
+    assert "no KVM" in slow[0]
+
+
+# --- firewalls ---
+
+IPTABLES = """
+*nat
+:INPUT ACCEPT [0:0]
+-A INPUT -p udp --dport 69 -j DROP
+*filter
+:INPUT DROP [0:0]
+:FORWARD DROP [0:0]
+:blades - [0:0]
+-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A INPUT -i lo -j ACCEPT
+-A INPUT -i eth1 -j blades
+-A INPUT -i eth2 -p udp -m udp --dport 67:69 -j ACCEPT
+-A INPUT -s 10.9.0.0/16 -i eth3 -j ACCEPT
+-A blades -p udp -m multiport --dports 67,68 -m comment --comment "DHCP for blades" -j ACCEPT
+-A blades -p tcp --dport 80 -j REJECT --reject-with tcp-reset
+-A blades -p udp --dport 69 -j RETURN
+COMMIT
+"""
+
+
+@pytest.mark.parametrize(
+    ("interface", "protocol", "port", "what", "rule"),
+    [
+        ("eth1", "udp", 67, "accept", ""),
+        ("eth1", "tcp", 80, "drop", "-A blades -p tcp --dport 80 -j REJECT"),
+        ("eth1", "udp", 69, "unsure", "the policy of iptables filter INPUT"),
+        ("eth2", "udp", 69, "accept", ""),
+        ("eth2", "tcp", 80, "unsure", "policy"),
+    ],
+)
+def test_iptables(interface: str, protocol: str, port: int, what: str, rule: str) -> None:
+    found = judge(read_iptables(IPTABLES), Packet(interface, protocol, port))
+    assert found.what == what and rule in found.rule
+
+
+def test_a_plain_policy_that_drops() -> None:
+    tables = read_iptables("*filter\n:INPUT DROP [0:0]\n-A INPUT -i lo -j ACCEPT\nCOMMIT\n")
+    assert judge(tables, Packet("eth1", "udp", 69)) == Verdict("drop", "the policy of iptables filter INPUT")
+    assert judge(tables, Packet("lo", "udp", 69)).what == "accept"
+    assert judge([], Packet("eth1", "udp", 69)).what == "accept"
+    assert read_iptables("") == []
+
+
+def match(left: dict[str, Any], right: Any, op: str = "==") -> dict[str, Any]:
+    return {"match": {"op": op, "left": left, "right": right}}
+
+
+def nft(*rules: list[dict[str, Any]], policy: str = "accept") -> str:
+    chain = {"family": "inet", "table": "filter", "name": "input", "hook": "input", "policy": policy}
+    other = {"family": "inet", "table": "filter", "name": "sub"}
+    rows: list[dict[str, Any]] = [{"metainfo": {"version": "1.0.6"}}, {"table": {"family": "inet", "name": "filter"}}]
+    rows += [{"chain": chain}, {"chain": other}]
+    for number, expr in enumerate(rules):
+        rows.append({"rule": {"family": "inet", "table": "filter", "chain": "input", "handle": number, "expr": expr}})
+    drop: dict[str, Any] = {"family": "inet", "table": "filter", "chain": "sub", "handle": 9, "expr": [{"drop": None}]}
+    drop["comment"] = "no"
+    return json.dumps({"nftables": [*rows, {"rule": drop}]})
+
+
+IIF = {"meta": {"key": "iifname"}}
+DPORT = {"payload": {"protocol": "udp", "field": "dport"}}
+
+
+@pytest.mark.parametrize(
+    ("rules", "policy", "what"),
+    [
+        ([[match(DPORT, 69), {"drop": None}]], "accept", "drop"),
+        ([[match(DPORT, {"set": [67, {"range": [60, 70]}]}), {"counter": None}, {"reject": None}]], "accept", "drop"),
+        ([[match(IIF, "eth1"), {"jump": {"target": "sub"}}]], "accept", "drop"),
+        ([[match(IIF, "eth0"), {"jump": {"target": "sub"}}]], "accept", "accept"),
+        ([[match(IIF, "eth*"), match({"meta": {"key": "l4proto"}}, "udp"), {"accept": None}]], "drop", "accept"),
+        ([[match({"ct": {"key": "state"}}, ["established"], "in"), {"accept": None}]], "drop", "unsure"),
+        ([[match(DPORT, 69, "!="), {"drop": None}]], "accept", "accept"),
+        ([[{"xt": None}, {"drop": None}]], "accept", "accept"),
+        ([], "drop", "drop"),
+    ],
+)
+def test_nftables(rules: list[list[dict[str, Any]]], policy: str, what: str) -> None:
+    assert judge(read_nftables(nft(*rules, policy=policy)), Packet("eth1", "udp", 69)).what == what
+
+
+def test_a_rule_is_named() -> None:
+    text = nft([match(IIF, "eth1"), {"jump": {"target": "sub"}}])
+    assert judge(read_nftables(text), Packet("eth1", "udp", 69)).rule == "nftables filter sub, rule 9 (no)"
+
+
+def test_chains_that_call_each_other_end() -> None:
+    loop = Chains("t", {"INPUT": [Rule("a", "jump b")], "b": [Rule("b", "jump INPUT")]}, {"INPUT": "accept"})
+    assert judge([loop], Packet("eth1", "udp", 69)).what == "accept"
+
+
+# --- sockets, frames, memory ---
+
+
+def test_ss_names_who_holds_a_port() -> None:
+    text = (
+        'udp   UNCONN 0 0      0.0.0.0%eth1:67 0.0.0.0:* users:(("dnsmasq",pid=812,fd=4))\n'
+        "tcp   LISTEN 0 511             [::]:80    [::]:*\n"
+    )
+    assert probe.holders(text) == (
+        Holder("udp", 67, "0.0.0.0%eth1", "dnsmasq", 812), Holder("tcp", 80, "[::]"),
+    )  # fmt: skip
+
+
+def test_a_frame_there_and_back() -> None:
+    data = frame(bytes(6), b"x" * 300)
+    assert data[:6] == b"\xff" * 6 and len(data) == 14 + 28 + 300
+    assert payload(data) is None, "it goes to the server's port"
+    answered = bytearray(data)
+    answered[34:38] = bytes((0, 67, 0, 68))
+    assert payload(bytes(answered)) == b"x" * 300
+    assert [payload(bytes(answered)[:length]) for length in (0, 13, 41)] == [None] * 3
+    answered[23] = 6
+    assert payload(bytes(answered)) is None
+
+
+def test_the_memory_that_can_be_had() -> None:
+    assert memory.available_mib("MemTotal:  100 kB\nMemAvailable:   2097152 kB\n") == 2048
+    assert memory.available_mib() > 0
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On whatever machine this is: every check is there, and the exit status is that of the findings."""
+    (tmp_path / "lab.yaml").write_text("name: lab\nnetwork: {subnet: 10.86.0.0/24}\nblades: [{name: blade1}]\n")
+    status = main(["--lab", str(tmp_path / "lab.yaml"), "doctor", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert {"lab", "programs", "clock", "disk", "memory", "images", "interface"} <= {one["check"] for one in found}
+    assert status == int(any(one["state"] == "bad" for one in found))
+    assert not (tmp_path / ".lab").exists(), "it only looks"

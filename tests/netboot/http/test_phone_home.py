@@ -1,0 +1,130 @@
+"""The way home for blades that have booted: tickets, joining, stages and leaving."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from labkit.events import Phoned, Ticket, Trouble
+from labkit.netboot.http import phone_home
+from labkit.netboot.http.phone_home import HEADER
+from tests.rig.http import Rig
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+def test_join_until_joined(rig: Rig) -> None:
+    async def talk(client: aiohttp.ClientSession) -> None:
+        rig.desk.refusing["join"] = 1
+        async with client.post(f"{rig.root}/v1/join", headers=rig.ticket) as answer:
+            assert (answer.status, answer.headers["Retry-After"]) == (503, "3")
+        for _ in range(2):  # the answer may get lost: a ticket is good until the blade has joined
+            async with client.post(f"{rig.root}/v1/join", headers=rig.ticket) as answer:
+                assert answer.status == 200
+                assert (await answer.json())["JoinToken"] == "SWMTKN-1"
+        form = {"stage": "joined", "uptime_s": "55.25", "init_s": "3.5", "ignition_s": "soon"}
+        async with client.post(f"{rig.root}/v1/stage", headers=rig.ticket, data=form) as answer:
+            assert answer.status == 200
+        async with client.post(f"{rig.root}/v1/join", headers=rig.ticket) as answer:
+            assert (answer.status, await answer.text()) == (403, "this boot has joined already\n")
+        await asyncio.sleep(0.05)
+
+    rig.run(talk)
+    expected = {"blade": "blade1", "boot": rig.boot.id, "cause": "power", "address": "127.0.0.1"}
+    assert rig.desk.asked[0] == ("join", expected)
+    assert rig.desk.verbs() == ["join", "join", "join", "joined", "refused"]
+    assert [event.state for event in rig.seen.of(Ticket)] == ["redeemed", "redeemed", "refused"]
+    [phoned] = rig.seen.of(Phoned)
+    assert (phoned.stage, phoned.uptime_s, phoned.init_s, phoned.ignition_s) == ("joined", 55.25, 3.5, -1.0)
+    boot = rig.roster.boots.current("blade1")
+    assert boot is not None and boot.joined
+
+
+@pytest.mark.parametrize("verb", ["leave", "left"])
+def test_leaving(rig: Rig, verb: str) -> None:
+    async def talk(client: aiohttp.ClientSession) -> None:
+        rig.desk.refusing[verb] = 1
+        for status in (503, 200):
+            async with client.post(f"{rig.root}/v1/{verb}", headers=rig.ticket) as answer:
+                assert answer.status == status
+
+    rig.run(talk)
+    assert rig.desk.asked == [(verb, {"blade": "blade1", "boot": rig.boot.id})] * 2
+
+
+@pytest.mark.parametrize("verb", ["join", "stage", "leave", "left"])
+def test_without_the_right_ticket_nothing_is_to_be_had(rig: Rig, verb: str) -> None:
+    other = rig.roster.boots.begin("blade2", "power")
+    stolen = rig.roster.boots.ticket(other).reveal()
+    shown = [{}, {HEADER: ""}, {HEADER: "0" * 64}, {HEADER: "ü"}, {HEADER: stolen}]
+
+    async def talk(client: aiohttp.ClientSession) -> None:
+        for headers in shown:
+            async with client.post(f"{rig.root}/v1/{verb}", headers=headers, data={"stage": "joined"}) as answer:
+                assert answer.status == 403
+                assert "SWMTKN" not in await answer.text()
+            await asyncio.sleep(0)
+
+    rig.run(talk)
+    refused = rig.seen.of(Ticket)
+    assert [event.state for event in refused] == ["refused"] * 5
+    assert [event.blade for event in refused] == ["blade1"] * 4 + ["blade2"]
+    assert refused[-1].reason == "this blade's ticket came from an address that is not its own"
+    assert set(rig.desk.verbs()) == {"refused"}
+    assert rig.seen.of(Phoned) == []
+
+
+def test_the_ticket_of_the_boot_before_is_worthless(rig: Rig) -> None:
+    rig.roster.boots.begin("blade1", "power")
+
+    async def talk(client: aiohttp.ClientSession) -> None:
+        async with client.post(f"{rig.root}/v1/join", headers=rig.ticket) as answer:
+            assert answer.status == 403
+
+    rig.run(talk)
+
+
+def test_stages_and_bodies_that_are_not_right(rig: Rig) -> None:
+    async def talk(client: aiohttp.ClientSession) -> None:
+        async with client.post(f"{rig.root}/v1/stage", headers=rig.ticket, data={"stage": "root"}) as answer:
+            assert answer.status == 400
+        async with client.post(f"{rig.root}/v1/stage", headers=rig.ticket, data={"stage": "x" * 100_000}) as answer:
+            assert answer.status == 413
+
+    rig.run(talk)
+    assert rig.seen.of(Phoned) == []
+
+
+def test_a_desk_that_restarts_is_told_again(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(phone_home, "RETRY_S", 0.01)
+    rig.desk.refusing["joined"] = 2
+
+    async def talk(client: aiohttp.ClientSession) -> None:
+        async with client.post(f"{rig.root}/v1/stage", headers=rig.ticket, data={"stage": "joined"}) as answer:
+            assert answer.status == 200
+        await asyncio.sleep(0.2)
+
+    rig.run(talk)
+    assert rig.desk.verbs() == ["joined"] * 3
+    assert rig.seen.of(Trouble) == []
+
+
+def test_a_desk_that_never_hears_is_trouble(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(phone_home, "RETRY_S", 0.001)
+    monkeypatch.setattr(phone_home, "TOLD_TIMES", 3)
+    rig.desk.refusing["joined"] = 99
+
+    async def talk(client: aiohttp.ClientSession) -> None:
+        async with client.post(f"{rig.root}/v1/stage", headers=rig.ticket, data={"stage": "joined"}) as answer:
+            assert answer.status == 200
+        await asyncio.sleep(0.2)
+
+    rig.run(talk)
+    [trouble] = rig.seen.of(Trouble)
+    assert trouble.detail == "the swarm desk did not hear 'joined': the swarm does not exist yet"

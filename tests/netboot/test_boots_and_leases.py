@@ -1,0 +1,309 @@
+"""Leases, boots and the roster: who is who, what survives a restart, and who gets no secret."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from labkit.boot import ImageFile, Rendered
+from labkit.errors import MachineError
+from labkit.events import BootStarted, Dhcp, Ticket, Transfer, Trouble, UnknownMachine
+from labkit.lab import SwarmRules, lab_yaml
+from labkit.lab.secret import Secret
+from labkit.netboot.boots import BootBook, ticket
+from labkit.netboot.clients import FOREIGN_EVENTS, UNKNOWN_KEPT, Refusal
+from labkit.netboot.dhcp import leases as leasebook
+from labkit.netboot.dhcp.decide import adoption
+from labkit.netboot.dhcp.decision import Decision
+from labkit.netboot.dhcp.leases import Lease, LeaseBook, LeaseState
+from labkit.netboot.paths import plain
+from tests.rig.dhcp import ADDRESS, MAC, NOW, STRANGER, Seen, bound, make_lab, make_roster, prepare
+
+KEY = Secret("key")
+BLADE1 = str(ADDRESS)
+
+
+def make_book(path: Path) -> BootBook:
+    return BootBook(make_lab(), KEY, path, prepare)
+
+
+# --- leases ---
+
+
+def test_a_saved_book_is_the_same_book(tmp_path: Path) -> None:
+    path = tmp_path / "leases.json"
+    assert leasebook.load(path) == LeaseBook()
+    book = bound().put(Lease(ADDRESS + 1, STRANGER, LeaseState.DECLINED, NOW + 0.125))
+    leasebook.save(book, path)
+    assert leasebook.load(path) == book
+    assert [file.name for file in tmp_path.iterdir()] == ["leases.json"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"leases": [{}]}', '{"leases": [{"address": "x"}]}', "null"])
+def test_a_broken_lease_book_is_said(tmp_path: Path, text: str) -> None:
+    (tmp_path / "leases.json").write_text(text)
+    with pytest.raises(MachineError, match="not a lease book"):
+        leasebook.load(tmp_path / "leases.json")
+
+
+def test_who_holds_what() -> None:
+    book = bound(until=NOW + 1)
+    assert (book.holder(ADDRESS, NOW), book.holder(ADDRESS, NOW + 1), book.holder(ADDRESS + 1, NOW)) == (MAC, "", "")
+    assert book.put(replace(book.leases[ADDRESS], state=LeaseState.OFFERED)).holder(ADDRESS, NOW) == ""
+    assert book.of(MAC) == book.leases[ADDRESS]
+    assert book.of(STRANGER) is None
+    newer = book.put(Lease(ADDRESS + 1, MAC, LeaseState.OFFERED, NOW + 2))
+    lease = newer.of(MAC)
+    assert lease is not None and lease.address == ADDRESS + 1
+    assert newer.drop(ADDRESS + 1) == book
+
+
+def test_who_may_have_what() -> None:
+    book = bound(until=NOW + 1)
+    assert book.is_free(ADDRESS, MAC, NOW)
+    assert not book.is_free(ADDRESS, STRANGER, NOW)
+    assert book.is_free(ADDRESS, STRANGER, NOW + 1)
+    declined = book.put(replace(book.leases[ADDRESS], state=LeaseState.DECLINED))
+    assert not declined.is_free(ADDRESS, MAC, NOW)
+
+
+# --- boots ---
+
+
+def test_a_boot_begins_with_power_and_goes_on_until_it_asked_for_its_kernel(tmp_path: Path) -> None:
+    book = make_book(tmp_path / "boots.json")
+    first = book.begin("blade1", "power")
+    assert book.sought("blade1") is None  # the firmware of the boot that we began
+    book.asked("blade1", "pxelinux.cfg/default")
+    assert book.sought("blade1") is None
+    book.asked("blade1", "labos/vmlinuz")
+    second = book.sought("blade1")
+    assert second is not None and second.id != first.id
+    assert (second.cause, second.kernel, second.joined) == ("pxe", False, False)
+    assert book.sought("blade2") is not None  # nobody told us of its power: the firmware did
+    with pytest.raises(KeyError):
+        book.begin("blade9", "power")
+
+
+def test_the_join_window_opens_and_closes(tmp_path: Path) -> None:
+    rules = SwarmRules(window_s=900, window_on_discover=False)
+    lab = replace(make_lab(), swarm=rules)
+    book = BootBook(lab, KEY, tmp_path / "boots.json", prepare)
+    ours = book.begin("blade1", "power", NOW)
+    assert book.is_open(ours, NOW) and book.is_open(ours, NOW + 899) and not book.is_open(ours, NOW + 900)
+    assert not book.is_open(ours, NOW - 1)  # the clock was put back: better closed than open for long
+    book.returning("blade1", NOW + 100)
+    announced = book.begin("blade1", "pxe", NOW + 999)
+    assert book.is_open(announced, NOW + 999)
+    assert not book.is_open(book.begin("blade1", "pxe", NOW + 1000), NOW + 1000)  # said once, good once
+    opened = book.open("blade1", NOW + 2000)
+    assert opened is not None and book.is_open(opened, NOW + 2899)
+    assert BootBook(lab, KEY, tmp_path / "boots.json", prepare).current("blade1") == opened  # over a restart
+    book.joined("blade1")
+    joined = book.current("blade1")
+    assert joined is not None and not book.is_open(joined, NOW + 2000)
+    assert book.open("blade1") is None and book.open("blade2") is None
+    easy = BootBook(make_lab(), KEY, tmp_path / "easy.json", prepare)
+    assert easy.is_open(easy.begin("blade1", "pxe", NOW), NOW)
+
+
+def test_a_book_survives_a_restart_without_secrets(tmp_path: Path) -> None:
+    path = tmp_path / "boots.json"
+    book = make_book(path)
+    boot = book.begin("blade1", "power", NOW)
+    book.joined("blade1")
+    again = make_book(path)
+    kept = again.current("blade1")
+    assert kept == replace(boot, kernel=True, joined=True)
+    assert again.ticket(kept) == book.ticket(boot) == ticket(KEY, "blade1", boot.id)
+    assert again.ticket(kept).reveal() not in path.read_text()
+    assert again.frozen(kept).resources == book.frozen(boot).resources
+
+
+def test_a_boot_that_was_sought_is_on_disk_once_it_is_saved(tmp_path: Path) -> None:
+    path = tmp_path / "boots.json"
+    book = make_book(path)
+    found = [book.sought(name) for name in ("blade1", "blade2")]
+    assert not path.exists() and book.sought("blade1") is None
+    book.save()
+    assert list(make_book(path).all().values()) == found
+    path.unlink()
+    book.save()
+    assert not path.exists(), "there was nothing new to write"
+    assert book.sought("blade3") is not None
+    book.joined("blade1")  # what is written at once takes along what waits
+    assert make_book(path).current("blade3") == book.current("blade3")
+
+
+def test_boots_of_blades_that_left_the_lab_are_forgotten(tmp_path: Path) -> None:
+    make_book(tmp_path / "boots.json").begin("blade2", "power")
+    lab = make_lab()
+    assert BootBook(replace(lab, blades=lab.blades[:1]), KEY, tmp_path / "boots.json", prepare).all() == {}
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"boots": [{"blade": "blade1"}]}'])
+def test_a_broken_boot_book_is_said(tmp_path: Path, text: str) -> None:
+    (tmp_path / "boots.json").write_text(text)
+    with pytest.raises(MachineError, match="not a boot book"):
+        make_book(tmp_path / "boots.json")
+
+
+def test_tickets_differ_by_key_blade_and_boot() -> None:
+    tickets = {ticket(key, blade, boot).reveal() for key in (KEY, Secret("k")) for blade in "ab" for boot in "12"}
+    assert len(tickets) == 8
+    assert all(len(one) == 64 for one in tickets)
+
+
+def test_a_plan_is_made_once_for_a_boot(tmp_path: Path) -> None:
+    book = make_book(tmp_path / "boots.json")
+    boot = book.begin("blade1", "power")
+    assert book.frozen(boot) is book.frozen(boot)
+    other = book.begin("blade1", "power")
+    assert book.frozen(other) is not book.frozen(boot)
+
+
+def test_threads_agree_on_one_boot(tmp_path: Path) -> None:
+    book = make_book(tmp_path / "boots.json")
+    begun: list[object] = []
+    threads = [threading.Thread(target=lambda: begun.append(book.sought("blade1"))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len([boot for boot in begun if boot is not None]) == 1
+
+
+# --- the roster ---
+
+
+def test_a_blade_gets_its_own_files(tmp_path: Path) -> None:
+    seen = Seen()
+    roster = make_roster(tmp_path, seen)
+    boots = {name: roster.boots.begin(name, "power") for name in ("blade1", "blade2")}
+    for name, address in (("blade1", BLADE1), ("blade2", "10.77.0.12")):
+        archive = roster.lookup(address, "labos/oem.cpio.gz")
+        assert isinstance(archive, Rendered) and archive.secret
+        assert archive.content.split()[:2] == [name.encode(), boots[name].id.encode()]
+        assert roster.lookup(address, "labos/vmlinuz") == ImageFile("labos/vmlinuz")
+
+
+def test_nobody_else_gets_any(tmp_path: Path) -> None:
+    roster = make_roster(tmp_path, Seen())
+    assert roster.lookup(BLADE1, "labos/vmlinuz") == Refusal("no blade is booting at this address")
+    roster.boots.begin("blade1", "power")
+    for address in ("10.77.0.12", "10.77.0.99", "127.0.0.1", "::1", "", "nonsense"):
+        assert roster.lookup(address, "labos/oem.cpio.gz") == Refusal("no blade is booting at this address")
+    assert roster.lookup(BLADE1, "etc/passwd") == Refusal("not a file of this boot")
+
+
+def test_an_address_that_was_given_up_has_no_rights(tmp_path: Path) -> None:
+    roster = make_roster(tmp_path, Seen())
+    roster.boots.begin("blade1", "power")
+    roster.adopt(Decision(roster.leases.drop(ADDRESS), must_save=True))
+    roster.save()
+    assert isinstance(roster.lookup(BLADE1, "labos/oem.cpio.gz"), Refusal)
+    assert leasebook.load(tmp_path / "leases.json").at(ADDRESS, 0) is None
+
+
+def test_once_joined_there_are_no_secrets_to_be_had(tmp_path: Path) -> None:
+    roster = make_roster(tmp_path, Seen())
+    roster.boots.begin("blade1", "power")
+    assert isinstance(roster.lookup(BLADE1, "labos/oem.cpio.gz"), Rendered)
+    roster.boots.joined("blade1")
+    refusal = roster.lookup(BLADE1, "labos/oem.cpio.gz")
+    assert refusal == Refusal("this boot has joined: its secrets are no longer given out")
+    assert isinstance(roster.lookup(BLADE1, "labos/vmlinuz"), ImageFile)
+
+
+def test_a_blade_that_cannot_be_planned_is_told(tmp_path: Path) -> None:
+    seen = Seen()
+    roster = make_roster(tmp_path, seen)
+    roster.adopt(Decision(bound("52:54:00:4d:00:03", IPv4Address("10.77.0.13"), 9e9), boots="blade3"))
+    boot = roster.boots.current("blade3")
+    assert boot is not None
+    assert seen.of(BootStarted)[0].boot == boot.id
+    assert seen.of(Trouble) == [], "planning is not waited for"
+    assert [roster.plan_next(), roster.plan_next()] == [True, False]
+    assert [trouble.detail for trouble in seen.of(Trouble)] == ["blade3 cannot be planned"]
+    assert roster.lookup("10.77.0.13", "labos/vmlinuz") == Refusal("this boot has no plan: blade3 cannot be planned")
+
+
+def test_a_boot_that_another_has_followed_is_not_planned(tmp_path: Path) -> None:
+    seen = Seen()
+    roster = make_roster(tmp_path, seen)
+    roster.adopt(Decision(bound("52:54:00:4d:00:03", IPv4Address("10.77.0.13"), 9e9), boots="blade3"))
+    roster.begun(roster.boots.begin("blade3", "power"))
+    assert roster.plan_next() and not roster.plan_next()
+    assert len(seen.of(BootStarted)) == 2 and len(seen.of(Trouble)) == 1
+
+
+def test_events_are_stamped_with_blade_and_boot(tmp_path: Path) -> None:
+    seen = Seen()
+    roster = make_roster(tmp_path, seen)
+    roster.adopt(Decision(roster.leases, boots="blade1"))
+    [begun] = seen.of(BootStarted)
+    roster.emit(Transfer(protocol="tftp", path="x", state="missing", address=BLADE1))
+    roster.emit(Dhcp(blade="blade1", mac=MAC, message="DISCOVER"))
+    assert [(event.blade, event.boot) for event in seen.events] == [("blade1", begun.boot)] * 3
+
+
+def test_strangers_cannot_fill_the_disk(tmp_path: Path) -> None:
+    seen = Seen()
+    roster = make_roster(tmp_path, seen)
+    for number in range(500):
+        roster.emit(Transfer(protocol="http", path=str(number), state="missing", address="10.77.0.99"))
+    roster.emit(Ticket(blade="blade1", state="refused"))  # what concerns a blade is always told
+    assert len(seen.of(Transfer)) == FOREIGN_EVENTS
+    assert len(seen.of(Ticket)) == 1
+
+
+def test_an_unknown_machine_is_told_once(tmp_path: Path) -> None:
+    seen = Seen()
+    roster = make_roster(tmp_path, seen)
+    for mac in (STRANGER, STRANGER, "00:00:5e:00:53:98", STRANGER):
+        roster.emit(UnknownMachine(mac=mac, adopt=""))
+    assert [event.mac for event in seen.of(UnknownMachine)] == [STRANGER, "00:00:5e:00:53:98"]
+    for number in range(3 * UNKNOWN_KEPT):
+        roster.emit(UnknownMachine(mac=f"02:00:00:00:{number >> 8:02x}:{number & 255:02x}", adopt=""))
+    assert len(roster._unknown) == UNKNOWN_KEPT
+
+
+# --- paths ---
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/labos/vmlinuz", "labos/vmlinuz"),
+        ("///labos//./vmlinuz", "labos/vmlinuz"),
+        (r"\labos\vmlinuz", "labos/vmlinuz"),
+        ("", None),
+        ("/", None),
+        ("./.", None),
+        ("../x", None),
+        ("a/../b", None),
+        (r"a\..\b", None),
+        ("a/..", None),
+        ("a\0b", None),
+        ("a\nb", None),
+        ("..a/b..", "..a/b.."),
+        ("x" * 513, None),
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+def test_paths(path: str, expected: str | None) -> None:
+    assert plain(path) == expected
+
+
+def test_the_line_that_adopts_a_machine_is_one_the_lab_file_takes(tmp_path: Path) -> None:
+    file = tmp_path / "lab.yaml"
+    text = "name: lab\nblades:\n  - name: blade1\n"
+    file.write_text(text)
+    file.write_text(f"{text}  {adoption(lab_yaml.load(file), STRANGER)}\n")
+    adopted = lab_yaml.load(file).blade_with_mac(STRANGER)
+    assert adopted is not None
+    assert (adopted.name, adopted.slot) == ("blade2", 2)

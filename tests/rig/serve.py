@@ -1,0 +1,42 @@
+"""Run the boot server in this network namespace, with a folder of files as its image catalogue.
+
+``python serve.py LAB STATE IMAGES``: a process of its own, because namespaces belong to processes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+from labkit.events import Emitter
+from labkit.events.watchdog import Vital
+from labkit.lab import lab_yaml
+from labkit.lab.process import rpc
+from labkit.lab.state import State
+from labkit.netboot.bootd import Bootd
+from labkit.netboot.ports import open_sockets
+from labkit.netboot.settings import Given
+
+
+def main() -> None:
+    lab, state, images = lab_yaml.load(Path(sys.argv[1])), State(Path(sys.argv[2])), Path(sys.argv[3])
+    state.make()
+    catalogue = {str(path.relative_to(images)): path for path in images.rglob("*") if path.is_file()}
+
+    async def serve() -> None:
+        until = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, until.set)
+        sockets = {**open_sockets(lab), "control": rpc.listen(state.bootd)}
+        bootd = Bootd(Given.of(lab, state), state.path, state.swarmd, sockets, catalogue, emit)
+        signal.signal(signal.SIGUSR1, lambda *_: bootd._tftp._epoll.close())  # the fault that a test asks for
+        await bootd.serve(until)
+
+    with state.events.open("a") as events:
+        emit = Emitter(events.fileno())
+        Vital("bootd", emit).run(serve())
+
+
+if __name__ == "__main__":
+    main()
