@@ -1,4 +1,4 @@
-"""Who may know whom: the pure rooms do no I/O, Ignition stands alone, widgets stay in their room."""
+"""The house: which room stands on which, what is pure, and how much a person sees at once."""
 
 from __future__ import annotations
 
@@ -10,6 +10,33 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "labkit"
+
+ROOMS = {
+    "cli": "``labkit VERB``: one module a group of verbs, each a thin command",
+    "ui": "what notebooks show: choosers, live views, errors that teach; the only importer of ipywidgets",
+    "workbook": "the chapters and their parameters, runs without a browser, and what is kept of a run",
+    "servers": "what runs while a lab is up: the supervisor and its processes, up and down, and the client of it all",
+    "pictures": "PURE: timelines, topologies and sequence diagrams as SVG, and the same in words",
+    "diagnosis": "the doctor, the rehearsal of a boot, why a blade waits, known failures and what helps",
+    "swarm": "who is in the swarm, the services on it, and the lab's registry",
+    "netboot": "the boot server: DHCP, TFTP and HTTP; and a boot client of our own that asks as firmware does",
+    "machines": "power over IPMI, the virtual chassis, and this machine: its memory, its uplink, its sandboxes",
+    "images": "building, keeping and checking what a lab boots and runs: the blade OS, nginx, an NFS server",
+    "boot": "PURE: the plan of a blade's boot, the tables of systems and loaders, and the bytes a blade may ask for",
+    "events": "the types and the log of events, how far they say each blade is, and the deaths they tell of",
+    "lab": "what a lab is: lab.yaml as values, the state folder and its secrets, and how its processes talk",
+    "ignition": "Butane, Container Linux Config and Ignition; stands alone",
+}
+"""All rooms, from the roof to the ground: a room may import those below it, and no other. ``labkit.errors`` is the
+ground that all stand on. `docs/architecture.md` shows this list."""
+
+MOST_ROOMS = 5
+HALLS = {"cli", "ui", "workbook", "servers"}
+"""Rooms that bring others together, and may import more than `MOST_ROOMS` of them."""
+MOST_ENTRIES, MOST_FILES = 14, 15
+LOOSE = {"__init__.py", "__main__.py", "errors.py", "py.typed"}
+"""What lies at the top of the package beside the rooms."""
+
 WORLD = {
     "aiohttp", "asyncio", "docker", "http", "multiprocessing", "pyghmi", "requests", "select", "selectors", "signal",
     "socket", "socketserver", "ssl", "subprocess", "tftpy", "threading", "time", "urllib.request",
@@ -17,12 +44,15 @@ WORLD = {
 """Modules that reach out of the process, or wait."""
 
 PURE = (
-    "artifacts", "ignition", "netboot/dhcp.py", "netboot/decide.py", "netboot/tftp.py", "netboot/tftp_session.py",
-    "netboot/http_select.py", "plan.py", "lab.py", "stages.py", "secret.py", "errors.py", "stuck.py", "causes.py",
-    "pictures", "hints.py", "majority.py", "silences.py", "rehearse/firmware.py", "rehearse/scripts.py",
-    "rehearse/checks.py",
-    "doctor/facts.py", "doctor/firewall.py", "workbook/chapters.py", "workbook/compare.py", "workbook/page.py",
-    "workbook/replay.py",
+    "boot", "ignition", "pictures", "errors.py", "lab/model.py", "lab/secret.py",
+    "events/stages.py", "events/part_deaths.py",
+    "netboot/dhcp/codec.py", "netboot/dhcp/decide.py", "netboot/tftp/codec.py", "netboot/tftp/session.py",
+    "netboot/http/ranges.py", "netboot/boot_client/firmware.py", "netboot/boot_client/scripts.py",
+    "netboot/boot_client/checks.py",
+    "diagnosis/causes.py", "diagnosis/hints.py", "diagnosis/stuck.py",
+    "diagnosis/doctor/facts.py", "diagnosis/doctor/firewall.py",
+    "swarm/membership/majority.py", "servers/unresponsive.py",
+    "workbook/chapters.py", "workbook/compare.py", "workbook/page.py", "workbook/replay.py",
 )  # fmt: skip
 
 
@@ -55,6 +85,46 @@ def is_of(name: str, roots: set[str]) -> bool:
     return any(name == root or name.startswith(root + ".") for root in roots)
 
 
+def rooms_of(room: str) -> dict[str, str]:
+    """The other rooms that a room imports, also those a function imports or only types need; with one who does."""
+    found = {}
+    for path in modules(room):
+        for name in imports(path):
+            other = name.split(".")[1] if name.startswith("labkit.") else ""
+            if other in ROOMS and other != room:
+                found[other] = str(path.relative_to(PACKAGE))
+    return found
+
+
+def test_the_list_has_every_room() -> None:
+    found = {path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"}
+    assert found == set(ROOMS) | LOOSE
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_imports_go_down(room: str) -> None:
+    order = list(ROOMS)
+    up = {other: who for other, who in rooms_of(room).items() if order.index(other) < order.index(room)}
+    assert not up
+
+
+@pytest.mark.parametrize("room", sorted(set(ROOMS) - HALLS))
+def test_a_room_needs_few_others(room: str) -> None:
+    assert len(rooms_of(room)) <= MOST_ROOMS, rooms_of(room)
+
+
+def test_errors_need_nobody() -> None:
+    assert not [name for name in imports(PACKAGE / "errors.py") if is_of(name, {"labkit"})]
+
+
+def test_a_person_sees_few_things_at_once() -> None:
+    entries = {path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"} - LOOSE
+    assert len(entries) <= MOST_ENTRIES
+    for folder in (PACKAGE, *(path for path in PACKAGE.rglob("*") if path.is_dir() and path.name != "__pycache__")):
+        files = [path.name for path in folder.iterdir() if path.is_file()]
+        assert len(files) <= MOST_FILES, folder
+
+
 @pytest.mark.parametrize("room", PURE)
 def test_pure_rooms_reach_for_nothing(room: str) -> None:
     for path in modules(room):
@@ -74,6 +144,6 @@ def test_widgets_stay_in_their_room(library: str) -> None:
 
 
 def test_the_server_rooms_know_no_notebook() -> None:
-    for room in ("netboot", "chassis", "swarm"):
+    for room in ("netboot", "machines", "swarm"):
         for path in modules(room):
             assert not [name for name in imports(path) if is_of(name, {"labkit.ui", "labkit.workbook", "papermill"})]

@@ -12,9 +12,10 @@ from typing import Any
 
 from labkit.diagnosis.stuck import usual_times
 from labkit.events import Event, stages
+from labkit.events.amounts import size
 from labkit.events.stages import STEPS, BladeState, LabState
 from labkit.lab import Lab
-from labkit.pictures.timeline import outcome, size
+from labkit.pictures.timeline import outcome
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from labkit.diagnosis.listeners import silent
 from labkit.errors import MachineError, ParameterError, on_file
 from labkit.events import stages
 from labkit.lab import Lab, lab_yaml
-from labkit.lab.process import faults
+from labkit.lab.process import control, faults
 from labkit.lab.state import State
 from labkit.servers import client, lifecycle
 
@@ -118,7 +118,7 @@ def _agrees(question: str) -> bool:
 
 def _status(options: argparse.Namespace) -> int:
     lab, state = _lab(options), _state(options)
-    status = lifecycle.status(state, ask=True)
+    status = control.status(state, ask=True)
     if status is None:
         _print({"up": False}, options.json, "the lab is not up; start it with ./lab up")
         return 1

@@ -15,8 +15,9 @@ from labkit.cli import boot_report as report
 from labkit.diagnosis.why import why
 from labkit.errors import on_file
 from labkit.lab import Lab, lab_yaml
+from labkit.lab.process import control
 from labkit.lab.state import State
-from labkit.servers import client, lifecycle
+from labkit.servers import client
 
 
 def add_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
@@ -60,7 +61,7 @@ def tell_why(options: argparse.Namespace) -> int:
     (blade,) = client.choose_blades(lab, [options.blade])
     stream = list(events.read(state.events))
     record = report.Record.of(stream)
-    is_up = lifecycle.status(state) is not None
+    is_up = control.status(state) is not None
     told = why(lab, blade, record.state, stream, record.usual(lab), time.time(), up=is_up)
     _print(told.as_json(), options.json, str(told))
     return 0 if told.well else 1
@@ -74,7 +75,7 @@ def boot_report(options: argparse.Namespace) -> int:
     names = [blade.name for blade in client.choose_blades(lab, options.blade)]
     record = report.Record.of(events.read(state.events))
     boots, usual = report.choose_boots(record, names, every=options.all), record.usual(lab)
-    now = time.time() if lifecycle.status(state) is not None else 0.0
+    now = time.time() if control.status(state) is not None else 0.0
     if options.svg:
         with on_file(options.svg):
             options.svg.write_text(draw_timeline(boots, usual=usual, now=now) + "\n", encoding="utf-8")

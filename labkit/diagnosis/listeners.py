@@ -46,6 +46,11 @@ Answers = dict[str, dict[str, str]]
 """By part and listener: empty where it answers, else why it does not."""
 
 
+KEPT = ("engine",)
+"""Parts that are not ended by us when they fall silent: what the engine runs would go with it, and it may only be
+busy."""
+
+
 class Wrong(Exception):
     """What came is no answer."""
 

@@ -30,6 +30,12 @@ def catalogue(lab: Lab) -> dict[str, Path]:
     return found
 
 
+def missing_loaders() -> tuple[list[str], list[str]]:
+    """The boot loaders that are not on this machine, and the Debian packages that have them."""
+    missing = sorted(name for name, (path, _) in FILES.items() if not Path(path).is_file())
+    return missing, sorted({FILES[name][1] for name in missing})
+
+
 def tree() -> Path:
     """The blade OS as a folder to run the controller's engine and registry from; programs must not write into it."""
     return folder_of(cache_folder(), labos.recipe()) / TREE

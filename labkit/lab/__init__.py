@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from labkit.lab.model import (
+    BRIDGE,
     DOCKER_HUB,
     Blade,
     Bmc,
@@ -22,6 +23,6 @@ from labkit.lab.model import (
 )
 
 __all__ = [
-    "DOCKER_HUB", "Blade", "Bmc", "BootMethod", "Chassis", "ChassisKind", "DhcpMode", "FirmwareKind", "Flavour",
+    "BRIDGE", "DOCKER_HUB", "Blade", "Bmc", "BootMethod", "Chassis", "ChassisKind", "DhcpMode", "FirmwareKind", "Flavour",
     "Hardware", "Lab", "Network", "NetworkKind", "Role", "Storage", "SwarmRules",
 ]  # fmt: skip

@@ -75,6 +75,10 @@ class Hardware(enum.StrEnum):
     PC = "pc"
 
 
+BRIDGE = "br0"
+"""A virtual network's bridge, in a namespace of the lab's own."""
+
+
 @dataclass(frozen=True)
 class Network:
     """The blades' network.
@@ -105,6 +109,11 @@ class Network:
     domain: str = ""
     open: frozenset[str] = frozenset()
     internet: bool = False
+
+    @property
+    def link(self) -> str:
+        """The interface that the boot server listens on: the lab's bridge, or a card of this machine."""
+        return BRIDGE if self.kind is NetworkKind.VIRTUAL else self.interface
 
     @property
     def is_proxy(self) -> bool:

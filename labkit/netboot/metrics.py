@@ -10,7 +10,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from labkit.diagnosis.listeners import Answers
 from labkit.events import BootStarted, Dhcp, Event, Phoned, Ticket, Transfer, Trouble, UnknownMachine
 
 CONTENT_TYPE = "text/plain; version=0.0.4"
@@ -31,6 +30,9 @@ GAUGES = {
     "labkit_http_large_waiting": "large files that wait for their turn",
     "labkit_start_time_seconds": "when the boot server started, in seconds since the epoch",
 }
+
+Answers = Mapping[str, Mapping[str, str]]
+"""By part and listener: empty where it answers, else why it does not (`labkit.diagnosis.listeners`)."""
 
 ANSWERS = "labkit_listener_answers"
 ANSWERS_HELP = "whether a listener answered when last asked; a part that does not run has none"

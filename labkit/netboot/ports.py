@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 from labkit.errors import MachineError
 from labkit.lab import Lab, NetworkKind, nfs_share
-from labkit.machines.virtual import network
 from labkit.netboot import arp, router_advertisement
 
 SO_RCVBUFFORCE = 33  # asm-generic/socket.h
@@ -71,7 +70,7 @@ def open_sockets(lab: Lab) -> dict[str, socket.socket]:
 
     Raises MachineError naming the port that is taken and what to do.
     """
-    link = network.link_of(lab)
+    link = lab.network.link
     server = str(lab.network.server)
     wanted = [
         ("dhcp", socket.SOCK_DGRAM, "0.0.0.0", 67),

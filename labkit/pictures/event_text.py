@@ -8,7 +8,7 @@ from datetime import datetime
 
 from labkit import events
 from labkit.events import Event
-from labkit.pictures.timeline import size
+from labkit.events.amounts import size
 
 _CONTROL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_c])")
 _CLIENTS = {"pxe": "the firmware", "ipxe": "iPXE", "http": "the firmware (HTTP boot)", "os": "the operating system"}

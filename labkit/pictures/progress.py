@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from labkit.events.amounts import size
 from labkit.events.stages import STAGES, STEPS, BladeState
 from labkit.pictures.event_text import file_in_words, in_words
 from labkit.pictures.scene import Scene
 from labkit.pictures.svg import DIM, FAINT, LINE, RED, Picture, rect, shorten, text
-from labkit.pictures.timeline import COLOURS, is_stuck, size
+from labkit.pictures.timeline import COLOURS, is_stuck
 
 LEFT_PX, BOX_PX, GAP_PX, ROW_PX = 96, 94, 4, 44
 WIDTH_PX = LEFT_PX + len(STAGES) * (BOX_PX + GAP_PX) + 140

@@ -13,10 +13,10 @@ from typing import Any
 from labkit import events
 from labkit.boot.artifacts.units import HELLO_UNIT, JOIN_UNIT, LEAVE_UNIT
 from labkit.events import Event
+from labkit.events.amounts import size
 from labkit.pictures.event_text import file_in_words
 from labkit.pictures.sequence_diagram import Lane, Step, draw_steps
 from labkit.pictures.svg import Picture
-from labkit.pictures.timeline import size
 
 Said = tuple[str, str, str, bool]
 """From whom, to whom, the words, and whether they matter most."""

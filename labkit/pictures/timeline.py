@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from labkit.events.amounts import size
 from labkit.events.stages import STEPS, BladeState, Fetched, Step
 
 COLOURS: Mapping[str, str] = {
@@ -49,14 +50,6 @@ def draw_timeline(boots: Sequence[BladeState], *, usual: Mapping[str, float] | N
 def tell_timeline(boots: Sequence[BladeState], *, usual: Mapping[str, float] | None = None, now: float = 0.0) -> str:
     """The same in text: a paragraph a boot, a line a step."""
     return "\n\n".join(_tell(boot, usual or {}, now) for boot in boots) or "no boot has been seen"
-
-
-def size(count_b: float) -> str:
-    """Bytes for a person: ``670 B``, ``93.9 MB``; a kilobyte is 1,000 bytes."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count_b >= factor:
-            return f"{count_b / factor:.1f} {unit}"
-    return f"{count_b:.0f} B"
 
 
 def outcome(boot: BladeState) -> str:

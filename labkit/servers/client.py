@@ -25,7 +25,7 @@ from labkit.diagnosis import early_failure
 from labkit.errors import ControlError, LabkitError, MachineError, ParameterError, PowerError
 from labkit.events import stages
 from labkit.lab import Blade, ChassisKind, Lab, NetworkKind, lab_yaml
-from labkit.lab.process import rpc
+from labkit.lab.process import control, rpc
 from labkit.lab.secret import Secret
 from labkit.lab.state import State
 from labkit.machines import power
@@ -197,7 +197,7 @@ def connect(lab_path: Path | None = None, state_path: Path | None = None) -> Run
     path = find_lab(lab_path)
     state = find_state(path, state_path)
     lab = lab_yaml.load(path)
-    if lifecycle.status(state) is None:
+    if control.status(state) is None:
         raise ControlError("the lab is not up", where=str(path), fix="start it with ./lab up")
     return RunningLab(lab, state)
 
@@ -217,7 +217,7 @@ def ensure_lab(
     path = find_lab(Path(lab_path) if lab_path else None)
     state = find_state(path, state_path)
     lab = lab_yaml.load(path)
-    if lifecycle.status(state) is not None:
+    if control.status(state) is not None:
         running = RunningLab(lab, state)
         broken = early_failure.dead_part(state, running.stages(), early_failure.JOINING)
         if broken is not None:
@@ -344,7 +344,7 @@ def wait_blades(
         if end is not None:
             show(state)
             raise end
-        if lifecycle.status(running.state) is None:
+        if control.status(running.state) is None:
             raise ControlError("the lab went down", fix="start it with ./lab up")
     words = [_where(state.blade(name)) for name in late]
     raise PowerError(

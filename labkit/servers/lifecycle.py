@@ -18,12 +18,12 @@ from typing import Any
 from labkit import images
 from labkit.errors import ControlError, DeniedError, FaultError, MachineError, NotUpError, on_file
 from labkit.images.build.tools import free_mib
-from labkit.lab import ChassisKind, FirmwareKind, Lab, NetworkKind, certificates
-from labkit.lab.process import rpc
+from labkit.lab import Lab, NetworkKind, certificates
+from labkit.lab.process import control, rpc
 from labkit.lab.state import State, owner_of, write_json, write_whole
-from labkit.machines.host import memory
+from labkit.machines.host import memory, programs
 from labkit.machines.host.sandbox import free_users
-from labkit.machines.virtual import nat, network, qemu
+from labkit.machines.virtual import nat, network
 from labkit.netboot import ports
 from labkit.servers import storage
 
@@ -35,27 +35,6 @@ TRUSTED = Path("/etc/docker/certs.d")
 """Where an engine looks for the authority of a registry: a folder for each, by its name."""
 DOWN_S = 30.0
 
-# What a lab runs of this machine's own programs, and the Debian package each comes from.
-PROGRAMS = {
-    "unshare": "util-linux",
-    "setpriv": "util-linux",
-    "ip": "iproute2",
-    "ssh-keygen": "openssh-client",
-    "openssl": "openssl",
-}
-VIRTUAL_PROGRAMS = {"qemu-system-x86_64": "qemu-system-x86", "ipmi_sim": "openipmi"}
-
-
-def status(state: State, *, ask: bool = False) -> dict[str, Any] | None:
-    """What the supervisor says of its lab, or None when there is none. With ``ask`` it asks its parts first.
-
-    Raises DeniedError for somebody else's lab, and ControlError for one that does not answer.
-    """
-    try:
-        return rpc.call(state.control, "status", timeout_s=10, ask=ask)
-    except NotUpError:
-        return None
-
 
 def up(lab: Lab, state: State, progress: Progress) -> bool:
     """Start a lab; False when it was up already.
@@ -63,7 +42,7 @@ def up(lab: Lab, state: State, progress: Progress) -> bool:
     Needs root: for namespaces, privileged ports, and building images. Raises MachineError, ImageError or ControlError
     with the fix; a lab that did not come up leaves nothing behind.
     """
-    running = status(state)
+    running = control.status(state)
     if running is not None:
         if Path(running["lab"]) != lab.path:
             raise ControlError(
@@ -77,7 +56,7 @@ def up(lab: Lab, state: State, progress: Progress) -> bool:
             fix="run it with sudo",
         )
     os.umask(0o022)  # what belongs to nobody but root is what we say so of, whatever the person's own habit
-    check_programs(lab)
+    programs.check_programs(lab)
     ports.check_stores(lab)
     short, fix = memory.shortage(lab, memory.available_mib())
     if short:
@@ -90,7 +69,7 @@ def up(lab: Lab, state: State, progress: Progress) -> bool:
     with on_file(state.path):
         state.make()
         with _only_one(state, progress):
-            if status(state) is not None:
+            if control.status(state) is not None:
                 return False
             make_ssh_key(state)
             _remove_leftovers(state)
@@ -113,7 +92,7 @@ def down(state: State, progress: Progress) -> bool:
     pid = _supervisor_pid(state)
     asked = False
     try:
-        if status(state) is not None:
+        if control.status(state) is not None:
             progress("stopping the lab")
             rpc.call(state.control, "down", timeout_s=10)
             asked = True
@@ -148,24 +127,6 @@ def clean(state: State, progress: Progress) -> list[Path]:
         with on_file(folder):
             shutil.rmtree(folder)
     return going
-
-
-def needed_programs(lab: Lab) -> dict[str, str]:
-    """The programs and firmware files that a lab runs, and the packages that have them."""
-    if lab.chassis.kind is not ChassisKind.VIRTUAL:
-        return PROGRAMS
-    efi = any(blade.firmware is not FirmwareKind.BIOS for blade in lab.blades)
-    way_out = {"nft": "nftables"} if lab.network.internet else {}
-    return PROGRAMS | VIRTUAL_PROGRAMS | way_out | ({str(qemu.OVMF_CODE): "ovmf"} if efi else {})
-
-
-def check_programs(lab: Lab) -> None:
-    """Raise MachineError naming every program that is missing and the packages that have them."""
-    wanted = needed_programs(lab)
-    missing = sorted(name for name in wanted if shutil.which(name) is None and not Path(name).is_file())
-    if missing:
-        packages = " ".join(sorted({wanted[name] for name in missing}))
-        raise MachineError(f"not installed: {', '.join(missing)}", fix=f"./lab setup, or apt-get install {packages}")
 
 
 def make_ssh_key(state: State) -> None:

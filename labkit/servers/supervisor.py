@@ -399,7 +399,7 @@ class Supervisor:
 
     async def _ask_dhcp(self, request: dict[str, Any]) -> dict[str, Any]:
         """Ask the lab's network which other DHCP servers are there → ``{"answers": [{"client", "server", …}]}``."""
-        return {"answers": await examination.ask_dhcp(network.link_of(self.lab), self.users.of("visitor"))}
+        return {"answers": await examination.ask_dhcp(self.lab.network.link, self.users.of("visitor"))}
 
 
 async def supervise(lab: Lab, state: State, users: Users, ready: int, host_net: int | None = None) -> None:

@@ -8,15 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from labkit.diagnosis.listeners import Answers, silent
+from labkit.diagnosis.listeners import KEPT, Answers, silent
 from labkit.events import Event, Part
 
 TOLD_AFTER = 2
 """Rounds: one answer may be late on a busy machine."""
 ANEW_AFTER_S = 30.0
 ANEW_AFTER = 4
-KEPT = ("engine",)
-"""Parts that are not ended by us: what the engine runs would go with it, and it may only be busy."""
 
 
 @dataclass

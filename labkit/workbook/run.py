@@ -15,6 +15,7 @@ from labkit import events
 from labkit.errors import LabkitError
 from labkit.events import stages
 from labkit.lab import Blade, Lab, lab_yaml
+from labkit.lab.process import control
 from labkit.lab.state import State
 from labkit.servers import client, lifecycle
 from labkit.workbook import record
@@ -49,7 +50,7 @@ def run(
     lab = lab_yaml.load(lab_path)
     parameters = check_parameters(folder, given, lab, chapters)
     chosen = client.choose_blades(lab, given.get("blades"))
-    made = lifecycle.status(state) is None
+    made = control.status(state) is None
     began, ticks = time.time(), time.monotonic()
     running = client.ensure_lab(lab_path, state_path=state.path, progress=progress)
     progress(str(running))

@@ -13,11 +13,10 @@ import pytest
 from labkit import ignition
 from labkit.boot import BaseConfig, BootPlan, BootSecrets, Rendered, plan, plan_bare, resources, tree
 from labkit.boot.artifacts.cpio import unpack
-from labkit.diagnosis.rehearsal.outcome import default_firmware
 from labkit.errors import PlanError
 from labkit.lab import ChassisKind, Lab, Storage, lab_yaml
 from labkit.lab.secret import Secret
-from labkit.netboot.boot_client.firmware import FIRMWARES, discover
+from labkit.netboot.boot_client.firmware import FIRMWARES, default_firmware, discover
 from labkit.netboot.dhcp.replies import boot_file_of
 
 TICKET = "0123456789abcdef0123456789abcdef"

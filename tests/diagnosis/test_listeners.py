@@ -15,9 +15,8 @@ from labkit.cli.commands import main
 from labkit.diagnosis import listeners
 from labkit.diagnosis.listeners import Listener, ask_all, silent
 from labkit.lab import certificates, lab_yaml, nfs_share
-from labkit.lab.process import rpc
+from labkit.lab.process import control, rpc
 from labkit.lab.state import State
-from labkit.servers import lifecycle
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 HOST = "127.0.0.1"
@@ -162,7 +161,7 @@ def test_status_tells_and_has_a_status_for_scripts(
         "name": "lab", "lab": str(tmp_path / "lab.yaml"), "accelerator": "tcg", "parts": {"bootd": 7, "swarmd": 8},
         "answers": {"bootd": {"HTTP": "", "TFTP": ""}, "swarmd": {"control": ""}}, "unwritten": "",
     }  # fmt: skip
-    monkeypatch.setattr(lifecycle, "status", lambda state, ask=False: {**well, **changed})
+    monkeypatch.setattr(control, "status", lambda state, ask=False: {**well, **changed})
     words = ["--lab", str(tmp_path / "lab.yaml"), "--state", str(tmp_path / "state"), "status"]
     assert main(words) == status
     assert shown in capsys.readouterr().out

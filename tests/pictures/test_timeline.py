@@ -10,8 +10,9 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from labkit.events import BootStarted, Dhcp, Event, Phoned, Power, Stuck, Transfer
+from labkit.events.amounts import size
 from labkit.events.stages import STEPS, BladeState, Fetched, fold_all
-from labkit.pictures.timeline import COLOURS, SHORTEST_AXIS_S, draw_timeline, fetched_words, size, tell_timeline
+from labkit.pictures.timeline import COLOURS, SHORTEST_AXIS_S, draw_timeline, fetched_words, tell_timeline
 
 SVG = "{http://www.w3.org/2000/svg}"
 USUAL = dict.fromkeys(STEPS, 5.0)

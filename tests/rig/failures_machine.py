@@ -25,6 +25,7 @@ from labkit.lab import Bmc, NetworkKind, lab_yaml
 from labkit.lab.secret import Secret
 from labkit.lab.state import State
 from labkit.machines import power
+from labkit.machines.host import programs
 from labkit.machines.host.sandbox import Sandbox, User
 from labkit.machines.virtual import bmc, network
 from labkit.machines.virtual.chassis import VirtualChassis
@@ -185,7 +186,7 @@ def _(patch: Patch) -> object:
 @case("not-installed")
 def _(patch: Patch) -> object:
     patch.patch.setenv("PATH", str(patch.folder))
-    lifecycle.check_programs(LAB)
+    programs.check_programs(LAB)
     return None
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit import images
-from labkit.lab import Blade, Lab, lab_yaml
+from labkit.lab import BRIDGE, Blade, Lab, lab_yaml
 from labkit.lab.process import rpc
 from labkit.lab.secret import Secret
 from labkit.lab.state import State
@@ -27,10 +27,10 @@ async def play(lab: Lab, state: State) -> None:
     length = lab.network.subnet.prefixlen
     bmcs = [blade.bmc.address for blade in lab.blades]
     network.run_ip(
-        f"link add {network.BRIDGE} type bridge forward_delay 0 stp_state 0",
-        *(f"addr add {address}/{length} dev {network.BRIDGE}" for address in bmcs),
-        f"link set uplink master {network.BRIDGE} up",
-        f"link set {network.BRIDGE} up",
+        f"link add {BRIDGE} type bridge forward_delay 0 stp_state 0",
+        *(f"addr add {address}/{length} dev {BRIDGE}" for address in bmcs),
+        f"link set uplink master {BRIDGE} up",
+        f"link set {BRIDGE} up",
     )
     chassis = VirtualChassis(
         lab, state, ROOT, qemu.find_accelerator(images.catalogue(lab)["labos/vmlinuz"]), lambda event: None, tell_nobody

@@ -15,6 +15,7 @@ from labkit.cli import commands
 from labkit.errors import LabkitError, MachineError, ParameterError
 from labkit.lab import lab_yaml
 from labkit.lab.state import State
+from labkit.machines.host import programs
 from labkit.machines.virtual.network import check_subnet
 from labkit.netboot.ports import IP_FREEBIND, check_stores, open_sockets, store_ports
 from labkit.servers import lifecycle
@@ -122,7 +123,7 @@ def test_without_root_it_says_why_root_is_needed(
 def test_missing_programs_are_named_with_their_packages(lab_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(MachineError, match="qemu-system-x86_64") as caught:
-        lifecycle.check_programs(lab_yaml.load(lab_path))
+        programs.check_programs(lab_yaml.load(lab_path))
     assert "openipmi" in caught.value.fix and "qemu-system-x86" in caught.value.fix
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from labkit import events
 from labkit.lab import Blade
+from labkit.lab.process import control
 from labkit.lab.state import State
-from labkit.servers import client, lifecycle
+from labkit.servers import client
 from labkit.swarm.services.http_probe import Answer
 from labkit.ui import views
 from labkit.ui.live_events import Feed, present_stages
@@ -93,7 +94,7 @@ def test_watching_ends_when_all_blades_are_in(
     (tmp_path / "lab.yaml").write_text("blades: [{name: blade1}, {name: blade2}, {name: blade3}]\n")
     monkeypatch.setenv("LABKIT_LAB", str(tmp_path / "lab.yaml"))
     monkeypatch.setenv("LABKIT_STATE", str(tmp_path))
-    monkeypatch.setattr(lifecycle, "status", lambda state: {"up": True})
+    monkeypatch.setattr(control, "status", lambda state: {"up": True})
     views.watch(timeout_s=5)
     assert "3 of 3 in the swarm" in screen.outputs[0][-1]["text/plain"]
 

@@ -17,11 +17,10 @@ from labkit.diagnosis.doctor.probe import NotLooked
 from labkit.errors import ControlError, DeniedError
 from labkit.images.store import cache_folder
 from labkit.lab import ChassisKind, Lab, NetworkKind
-from labkit.lab.process import rpc
+from labkit.lab.process import control, rpc
 from labkit.lab.state import State
 from labkit.machines.host import memory, uplink
 from labkit.machines.host.sandbox import User, of_python, spawn
-from labkit.servers import lifecycle
 
 T = TypeVar("T")
 ASK_S = 20.0
@@ -54,7 +53,7 @@ def look(lab: Lab, state: State, progress: Progress) -> Facts:
     status: dict[str, Any] | None = None
     is_up, silent = True, ""
     try:
-        status = lifecycle.status(state, ask=True)
+        status = control.status(state, ask=True)
         is_up = status is not None
     except DeniedError as error:
         not_looked["lab"] = f"{error.what}: {error.fix}"

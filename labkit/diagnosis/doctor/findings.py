@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from ipaddress import IPv4Interface
 
 from labkit.diagnosis.doctor.facts import Answer, Facts
-from labkit.diagnosis.listeners import silent
+from labkit.diagnosis.listeners import KEPT, silent
 from labkit.lab import ChassisKind, Lab, NetworkKind, nfs_share
 from labkit.machines.host import memory
 from labkit.netboot.ports import stop_words, store_ports
-from labkit.servers.unresponsive import KEPT
 
 OK, WARNING, BAD, SKIPPED = "ok", "warning", "bad", "skipped"
 CACHE_MIB, STATE_MIB = 2000, 1500

@@ -13,17 +13,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import labkit
-from labkit.boot.loaders import FILES
 from labkit.diagnosis.doctor import firewall
 from labkit.diagnosis.doctor.facts import Holder, Image, Interface, Place
 from labkit.diagnosis.doctor.findings import ports
 from labkit.errors import ImageError, MachineError
 from labkit.images import builders, store
-from labkit.images.served import catalogue
+from labkit.images.served import catalogue, missing_loaders
 from labkit.lab import Lab, NetworkKind, nfs_share
 from labkit.lab.state import State
+from labkit.machines.host.programs import needed_programs
 from labkit.machines.virtual import network, qemu
-from labkit.servers.lifecycle import needed_programs
 
 STA_UNSYNC, STATUS_AT_B = 0x0040, 40
 """linux/timex.h: the bit that says nobody keeps the clock right, and where the status lies on 64-bit machines."""
@@ -123,10 +122,11 @@ def way_in(lab: Lab, state: State) -> str:
 def look_at_images(lab: Lab) -> tuple[Image, ...]:
     """Each image, compared with the digests that were recorded when it was built."""
     found = []
-    missing = sorted(name for name, (path, _) in FILES.items() if not Path(path).is_file())
-    packages = " ".join(sorted({FILES[name][1] for name in missing}))
+    missing, packages = missing_loaders()
     wrong = f"not there: {', '.join(missing)}" if missing else ""
-    found.append(Image("boot loaders", wrong, f"./lab setup, or apt-get install {packages}" if missing else ""))
+    found.append(
+        Image("boot loaders", wrong, f"./lab setup, or apt-get install {' '.join(packages)}" if missing else "")
+    )
     for builder in builders(lab):
         recipe = builder.recipe()
         try:

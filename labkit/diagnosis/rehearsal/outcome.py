@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from labkit import events, images
-from labkit.boot.loaders import Client, Firmware, first_asker
 from labkit.errors import ControlError, ImageError, ParameterError
+from labkit.events.amounts import size
 from labkit.events.stages import step_of
 from labkit.images.store import digest_file
 from labkit.lab import Blade, Lab, NetworkKind
 from labkit.lab.process import rpc
-from labkit.netboot.boot_client.firmware import FIRMWARES
+from labkit.lab.state import State
+from labkit.netboot.boot_client.firmware import FIRMWARES, default_firmware
 from labkit.netboot.boot_client.walkthrough import Tried
-from labkit.pictures.timeline import size
-
-if TYPE_CHECKING:
-    from labkit.servers.client import RunningLab
 
 ANSWER_S = 300.0
 REBUILD = "labkit images build"
 APART = """
   (this machine cannot hear itself over the blades' cable, so a boot server in a namespace of its own answered;
   labkit doctor looks at the cable, the firewall and other servers)"""
+
+
+class Rehearsed(Protocol):
+    """What a rehearsal needs of a lab that is up; `labkit.servers.client.RunningLab` is one."""
+
+    @property
+    def lab(self) -> Lab: ...
+    @property
+    def state(self) -> State: ...
+    def events(self) -> Iterator[events.Event]: ...
+    def power_state(self, blade: Blade) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -73,21 +81,7 @@ def _line(step: Tried) -> str:
     return f"{step.step:7}{step.seconds:8.3f} s  {words}"
 
 
-SPEAKERS = {
-    (Client.PXE, Firmware.BIOS): "bios",
-    (Client.IPXE, Firmware.BIOS): "ipxe",
-    (Client.PXE, Firmware.EFI_X64): "uefi",
-    (Client.HTTP, Firmware.EFI_X64): "http",
-}
-"""Which of the walk's firmwares speaks as who."""
-
-
-def default_firmware(lab: Lab, blade: Blade) -> str:
-    """The firmware of a blade; a real one, of which nobody said more, is taken for a BIOS with a PXE ROM."""
-    return SPEAKERS[first_asker(lab, blade)]
-
-
-def rehearse(running: RunningLab, blade: Blade, *, firmware: str = "", if_on: str = "refuse") -> Rehearsal:
+def rehearse(running: Rehearsed, blade: Blade, *, firmware: str = "", if_on: str = "refuse") -> Rehearsal:
     """Walk the boot of a blade that is off. With ``if_on="record"``, one that is on is told from its record instead.
 
     ``firmware`` is one of ``bios``, ``ipxe``, ``uefi``, ``http``; the lab's own where it is empty. Raises ControlError

@@ -50,7 +50,7 @@ def main() -> int:
         return 1
     given, state = take(Given), State(Path(os.environ["LABKIT_STATE"]))
     lab = replace(given.lab, network=replace(given.lab.network, dhcp=DhcpMode.SERVER))
-    link, server = network.link_of(lab), f"{lab.network.server}/{lab.network.subnet.prefixlen}"
+    link, server = lab.network.link, f"{lab.network.server}/{lab.network.subnet.prefixlen}"
     network.run_ip("link set lo up", f"link set {link} up", f"addr add {server} brd + dev {link}")
     with tempfile.TemporaryDirectory(prefix="labkit-") as folder:
         asyncio.run(serve(replace(given, lab=lab), state, Path(folder)))

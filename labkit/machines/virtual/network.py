@@ -21,9 +21,8 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from labkit.errors import MachineError
-from labkit.lab import Lab, NetworkKind
+from labkit.lab import BRIDGE, Lab
 
-BRIDGE = "br0"
 UPLINK = "uplink"
 
 
@@ -35,11 +34,6 @@ def run_ip(*commands: str, prefix: tuple[str, ...] = ()) -> None:
     if done.returncode:
         said = done.stderr.strip() or done.stdout.strip()
         raise MachineError(f"the lab's network could not be set up or taken down: {said}")
-
-
-def link_of(lab: Lab) -> str:
-    """The interface that a lab's boot server listens on: its bridge, or a card of this machine."""
-    return BRIDGE if lab.network.kind is NetworkKind.VIRTUAL else lab.network.interface
 
 
 def tap_name(slot: int, card: int = 1) -> str:
@@ -152,7 +146,7 @@ def make_rehearsal_link(slot: int, mac: str, pid: int) -> None:
 
 def make_scratch_link(lab: Lab, mac: str, server: int, blade: int) -> None:
     """A cable between the namespaces of two processes: the lab's interface in one, a card with a MAC in the other."""
-    link = link_of(lab)
+    link = lab.network.link
     run_ip(f"link add {link} netns {server} type veth peer name eth0 address {mac} netns {blade}")
 
 

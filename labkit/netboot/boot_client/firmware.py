@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from labkit.boot import loaders
+from labkit.lab import Blade, Lab
 from labkit.netboot.dhcp import BOOTREQUEST, BROADCAST_FLAG, Message, Option, Packet
 
 PARAMETERS, UNDI = 55, 94
@@ -89,3 +91,17 @@ def _message(firmware: Firmware, mac: str, xid: int, kind: Message, more: Mappin
 
 def _bytes(mac: str) -> bytes:
     return bytes.fromhex(mac.replace(":", ""))
+
+
+SPEAKERS = {
+    (loaders.Client.PXE, loaders.Firmware.BIOS): "bios",
+    (loaders.Client.IPXE, loaders.Firmware.BIOS): "ipxe",
+    (loaders.Client.PXE, loaders.Firmware.EFI_X64): "uefi",
+    (loaders.Client.HTTP, loaders.Firmware.EFI_X64): "http",
+}
+"""Which of the walk's firmwares speaks as who."""
+
+
+def default_firmware(lab: Lab, blade: Blade) -> str:
+    """The firmware of a blade; a real one, of which nobody said more, is taken for a BIOS with a PXE ROM."""
+    return SPEAKERS[loaders.first_asker(lab, blade)]

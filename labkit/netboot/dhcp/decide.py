@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import IPv4Address
 
-from labkit.boot.loaders import Client, client_of
+from labkit.boot.loaders import Client
 from labkit.events import Trouble, UnknownMachine
 from labkit.lab import Lab
 from labkit.netboot.dhcp import BOOTREQUEST, DhcpError, Packet
 from labkit.netboot.dhcp.decision import Decision
 from labkit.netboot.dhcp.full_server import ServerAsked
+from labkit.netboot.dhcp.identity import client_of
 from labkit.netboot.dhcp.leases import LeaseBook
 from labkit.netboot.dhcp.proxy import ProxyAsked
 from labkit.netboot.dhcp.replies import Peer

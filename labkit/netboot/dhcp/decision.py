@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import IPv4Address
 
-from labkit.boot import loaders
 from labkit.boot.loaders import Client
 from labkit.events import Dhcp, Event
 from labkit.lab import Blade, Lab
-from labkit.netboot.dhcp import NOWHERE, Packet
+from labkit.netboot.dhcp import NOWHERE, Packet, identity
 from labkit.netboot.dhcp.leases import LeaseBook
 from labkit.netboot.dhcp.replies import Reply
 
@@ -48,7 +47,7 @@ class Asked:
 
     @cached_property
     def client(self) -> Client:
-        return loaders.client_of(self.packet)
+        return identity.client_of(self.packet)
 
     @property
     def is_local(self) -> bool:
@@ -69,7 +68,7 @@ class Asked:
             reply=reply,
             address=str(address) if address is not None else "",
             client=self.client.value,
-            arch=",".join(map(str, loaders.architectures_of(self.packet))),
+            arch=",".join(map(str, identity.architectures_of(self.packet))),
             file=file,
             reason=reason,
         )

@@ -10,7 +10,7 @@ from labkit.boot import loaders
 from labkit.boot.loaders import Client, Firmware
 from labkit.lab import Blade, Network
 from labkit.netboot import dhcp
-from labkit.netboot.dhcp import BOOTREPLY, BROADCAST_FLAG, NOWHERE, Message, Option, Packet
+from labkit.netboot.dhcp import BOOTREPLY, BROADCAST_FLAG, NOWHERE, Message, Option, Packet, identity
 
 SERVER_PORT, CLIENT_PORT = 67, 68
 EVERYWHERE = IPv4Address("255.255.255.255")
@@ -53,10 +53,10 @@ class BootFile:
 
 def boot_file_of(asked: Packet, blade: Blade | None, network: Network) -> BootFile:
     """The boot file that answers a message. An operating system gets none."""
-    client = loaders.client_of(asked)
+    client = identity.client_of(asked)
     if blade is None or client is Client.OS:
         return BootFile()
-    firmware = loaders.firmware_of(asked)
+    firmware = identity.firmware_of(asked)
     file = loaders.loader(blade.boot, client, firmware)
     if file is None:
         return BootFile(reason=f"boot method {blade.boot} has no loader for {client} clients with {firmware} firmware")
@@ -117,9 +117,9 @@ def name_boot_file(asked: Packet, network: Network, kind: Message, boot: BootFil
     UEFI firmware takes an OFFER without option 43 as the word to ask port 4011 for the file.
     """
     options: dict[int, bytes] = {Option.MESSAGE_TYPE: bytes((kind,)), Option.SERVER_ID: network.server.packed}
-    client = loaders.client_of(asked)
+    client = identity.client_of(asked)
     options[Option.VENDOR_CLASS] = b"HTTPClient" if client is Client.HTTP else b"PXEClient"
-    if client is Client.PXE and loaders.firmware_of(asked) is Firmware.BIOS:
+    if client is Client.PXE and identity.firmware_of(asked) is Firmware.BIOS:
         options[Option.VENDOR] = _boot_item(asked) + PXE_USE_BOOT_FILE
     options |= _names(network, boot)
     reply = _reply(asked, options, ECHOED, **_file_fields(network, boot))
@@ -163,12 +163,12 @@ def _boot_options(asked: Packet, network: Network, boot: BootFile) -> dict[int, 
     options: dict[int, bytes] = {}
     if not boot.file:
         return options
-    client = loaders.client_of(asked)
+    client = identity.client_of(asked)
     if client is Client.HTTP:
         options[Option.VENDOR_CLASS] = b"HTTPClient"
     elif client is Client.IPXE:
         options[Option.IPXE] = IPXE_NO_PROXY
-    elif loaders.firmware_of(asked) is Firmware.BIOS:
+    elif identity.firmware_of(asked) is Firmware.BIOS:
         options[Option.VENDOR_CLASS] = b"PXEClient"
         options[Option.VENDOR] = PXE_USE_BOOT_FILE
     return {**options, **_names(network, boot)}

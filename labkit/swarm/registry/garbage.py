@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from labkit.errors import SwarmError
 from labkit.lab.process import rpc
-from labkit.servers.client import RunningLab
 from labkit.swarm.engine import api
 from labkit.swarm.registry.contents import Verdict, judge_images, read_shelf, used_images
 from labkit.swarm.registry.push_client import Door
+from labkit.swarm.running import RunningLab
 
 COLLECT_S = 360
 

@@ -11,8 +11,8 @@ import docker
 from labkit import events, images
 from labkit.errors import SwarmError
 from labkit.lab import Lab
-from labkit.servers.client import RunningLab
 from labkit.swarm.registry import upload
+from labkit.swarm.running import RunningLab
 from labkit.swarm.services import deploy as service
 from labkit.swarm.services.health import ServiceState
 from labkit.swarm.services.http_probe import Answer, probe

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from labkit.errors import SwarmError
 from labkit.lab import Lab, nfs_share
-from labkit.servers.client import RunningLab
+from labkit.swarm.running import RunningLab
 from labkit.swarm.services import deploy as service
 from labkit.swarm.services.health import ServiceState
 from labkit.swarm.services.http_probe import probe

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labkit import events
-from labkit.boot import BootSecrets, Rendered, loaders, plan, resources
+from labkit.boot import BootSecrets, Rendered, plan, resources
 from labkit.boot.artifacts import cpio
 from labkit.cli.commands import main
-from labkit.diagnosis.rehearsal.outcome import compared, default_firmware, explained, recorded, verdict
+from labkit.diagnosis.rehearsal.outcome import compared, explained, recorded, verdict
 from labkit.events import BootStarted, Dhcp, Event, Transfer
 from labkit.lab import ChassisKind, FirmwareKind, Flavour, lab_yaml
 from labkit.lab.secret import Secret
@@ -34,10 +34,10 @@ from labkit.netboot.boot_client.checks import (
     home_of,
     zstd_needed,
 )
-from labkit.netboot.boot_client.firmware import FIRMWARES, discover, release, request, second_stage
+from labkit.netboot.boot_client.firmware import FIRMWARES, default_firmware, discover, release, request, second_stage
 from labkit.netboot.boot_client.scripts import Next, ScriptError, config_names, read_ipxe, read_pxelinux
 from labkit.netboot.boot_client.walkthrough import Task, Tried, Walk
-from labkit.netboot.dhcp import Message, Option, Packet
+from labkit.netboot.dhcp import Message, Option, Packet, identity
 
 MAC = "52:54:00:4d:00:01"
 LAB = lab_yaml.parse(
@@ -57,7 +57,7 @@ LAB = lab_yaml.parse(
 def test_the_server_knows_each_firmware(name: str, client: str, firmware: str) -> None:
     asked = dhcp.decode(dhcp.encode(discover(FIRMWARES[name], MAC, 7)))
     assert (asked.mac, asked.xid, asked.message) == (MAC, 7, Message.DISCOVER)
-    assert (loaders.client_of(asked), loaders.firmware_of(asked)) == (client, firmware)
+    assert (identity.client_of(asked), identity.firmware_of(asked)) == (client, firmware)
 
 
 def test_request_and_release() -> None:
@@ -74,7 +74,7 @@ def test_request_and_release() -> None:
 
 def test_the_second_stage_is_ipxe_on_the_same_machine() -> None:
     asked = discover(second_stage(FIRMWARES["uefi"]), MAC, 1)
-    assert (loaders.client_of(asked), loaders.firmware_of(asked)) == ("ipxe", "efi-x64")
+    assert (identity.client_of(asked), identity.firmware_of(asked)) == ("ipxe", "efi-x64")
 
 
 def test_which_offer_is_taken() -> None:
