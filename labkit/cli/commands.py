@@ -1,7 +1,8 @@
 """``labkit VERB``: one thin command a verb, over the functions notebooks call too.
 
 Everything a person should read goes to standard output, progress and errors to standard error. Exit status 0 is done,
-1 did not work, 2 a mistake in what was asked, 70 a fault of labkit's own (`labkit.lab.process.faults`), 130 interrupted.
+1 did not work, 2 a mistake in what was asked, 70 a fault of labkit's own (`labkit.lab.process.faults`), 130
+interrupted.
 """
 
 from __future__ import annotations

@@ -211,7 +211,7 @@ class Trouble(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Stuck(Event):
-    """A blade stands in one step of its boot (`labkit.events.stages.STEPS`) for longer than is usual: ``seconds`` by now.
+    """A blade stands in one step of its boot (`stages.STEPS`) for longer than is usual: ``seconds`` by now.
 
     ``what`` says what was last seen of it, ``causes`` what may be behind that, the likeliest first, and ``fix`` what to
     do about the first.

@@ -89,7 +89,8 @@ class Network:
     With ``tls`` the boot server speaks TLS as well, on ``https_port``, and hears booted blades there only.
 
     ``router``, ``dns``, ``ntp`` and ``domain`` are what blades are told of the world beyond; ``open`` names those of
-    them that the file leaves open, for `labkit.machines.host.uplink` to find. With ``internet`` a virtual lab has a way out.
+    them that the file leaves open, for `labkit.machines.host.uplink` to find. With ``internet`` a virtual lab has a way
+    out.
     """
 
     kind: NetworkKind

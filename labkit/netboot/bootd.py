@@ -13,7 +13,7 @@ On the control socket (`labkit.lab.process.rpc`) it answers:
 ``boots {}``             → ``{"boots": {blade: {"id", "cause", "begun", "kernel", "joined", "opened", …}}}``
 ``rehearse {blade}``     this blade's card is answered, and no boot begins, until
 ``rehearsed {blade}``    that is over
-``answers {answers}``    what the lab's listeners answered the supervisor (`labkit.diagnosis.listeners`), for ``/metrics``
+``answers {answers}``    what the lab's listeners answered the supervisor, for ``/metrics``
 =======================  ===========================================================================
 """
 

@@ -1,4 +1,4 @@
-"""The pen for sequence diagrams: who talks to whom, downwards in time. What was said is `labkit.pictures.protocols`'s."""
+"""The pen for sequence diagrams: who talks to whom, downwards in time. What was said is told by `protocols`."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Running Docker, the registries and the NFS server from trees of ours, so that the host needs no package of them.
 
-Each runs in a root laid over the tree (`labkit.machines.host.sandbox.Tree`); what it keeps lies in the lab's `State.data`. The
-registries are users of their own. The engine is root, as it has to be, with a network and a host name of its own, as
-the separate machine that it plays. The NFS server is root with the few privileges of one that serves files by handles:
-it becomes the user of each request, and looks at nothing but the folder it serves.
+Each runs in a root laid over the tree (`labkit.machines.host.sandbox.Tree`); what it keeps lies in the lab's
+`State.data`. The registries are users of their own. The engine is root, as it has to be, with a network and a host
+name of its own, as the separate machine that it plays. The NFS server is root with the few privileges of one that
+serves files by handles: it becomes the user of each request, and looks at nothing but the folder it serves.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """What follows when a part of a lab lives and does not answer: it is told, and after a while the part is started anew.
 
-Pure: what `labkit.diagnosis.listeners` heard, the parts' process ids and the time in; events, and the parts to end, out.
+Pure: what `labkit.diagnosis.listeners` heard, the parts' process ids and the time in; events, and the parts to end,
+out.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A config being written: the text with its mistakes underlined as a person types, and beside it what it makes.
 
-The text area is transparent and lies over a copy of its own text (`marked`) in which the mistakes have wavy lines. Both
-have one font, one line height and one width, and the copy gives the pair its height, so nothing scrolls inside it and
-a mark is always under its word. No script runs in the page: what is drawn comes from the kernel.
+The text area is transparent and lies over a copy of its own text (`config_marks`) in which the mistakes have wavy
+lines. Both have one font, one line height and one width, and the copy gives the pair its height, so nothing scrolls
+inside it and a mark is always under its word. No script runs in the page: what is drawn comes from the kernel.
 """
 
 from __future__ import annotations

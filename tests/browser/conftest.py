@@ -21,7 +21,8 @@ network: {subnet: 10.94.0.0/24}
 blades: [{name: blade1}, {name: blade2}]
 """
 IMPORTS = (
-    "from labkit import ui\nfrom labkit.servers.client import ensure_lab, find_lab\nfrom labkit.lab.lab_yaml import load\n"
+    "from labkit import ui\nfrom labkit.servers.client import ensure_lab, find_lab\n"
+    "from labkit.lab.lab_yaml import load\n"
     "lab = load(find_lab())"
 )
 BOOKS = {

@@ -66,7 +66,8 @@ def test_an_interruption_ends_the_program_and_its_children() -> None:
 def test_a_killed_builder_takes_its_program_along() -> None:
     mark = f"labkit-test-{time.time_ns()}"
     tool = ["sh", "-c", "echo running; sleep 60; true", mark]
-    script = f"from labkit.images.build.tools import run_tool; run_tool({tool!r}, on_line=lambda line: print(line, flush=True))"
+    imported = "from labkit.images.build.tools import run_tool"
+    script = f"{imported}; run_tool({tool!r}, on_line=lambda line: print(line, flush=True))"
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as builder:
         assert builder.stdout is not None
         assert builder.stdout.readline() == b"running\n"

@@ -1,7 +1,7 @@
 """A known failure in a test that causes it: what went wrong is what a person is told.
 
-`tests.diagnosis.test_hints` looks for the calls of these two in all tests, by the name they are given, and holds that no hint
-is without one.
+`tests.diagnosis.test_hints` looks for the calls of these two in all tests, by the name they are given, and holds that
+no hint is without one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which DHCP servers are there: ``python -m labkit.diagnosis.doctor.dhcp_servers INTERFACE`` prints a line of JSON an answer.
+"""Which DHCP servers are there: ``-m labkit.diagnosis.doctor.dhcp_servers INTERFACE`` prints a line of JSON an answer.
 
 It asks as a BIOS, a UEFI and an iPXE client and for UEFI HTTP boot, by raw frames (packet(7)), so that it needs no
 address, and holds no port that a DHCP client of this machine has. It takes no lease: an offer is let run out.

@@ -108,7 +108,7 @@ async def start_serving(process: asyncio.subprocess.Process) -> None:
 
 @contextlib.asynccontextmanager
 async def running(sandbox: Sandbox, given: int = -1, **env: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A process from when it says ``ready``; it ends with the block. ``given`` is what `labkit.lab.process.handover` laid down."""
+    """A process from when it says ``ready``; it ends with the block. ``given`` is what `handover.hand` laid down."""
     pipe, handed = asyncio.subprocess.PIPE, (given,) if given >= 0 else ()
     env = {**env, VARIABLE: str(given)}
     process = await spawn(sandbox, stdin=pipe, stdout=pipe, stderr=pipe, env=env, pass_fds=handed)

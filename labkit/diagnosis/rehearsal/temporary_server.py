@@ -1,4 +1,4 @@
-"""The boot server of a real lab's rehearsal: ``python -m labkit.diagnosis.rehearsal.temporary_server``, in a network namespace of its own.
+"""The boot server of a real lab's rehearsal, in a network namespace of its own.
 
 What this machine sends through a card it cannot hear on that card itself, so a real lab's servers cannot be rehearsed
 with over the blades' cable. Here the same program serves the same lab and the same images, on a card with the real

@@ -1,4 +1,4 @@
-"""Lowers Butane's conveniences to Ignition: contents, local files, mount units (and, in `trees`, trees and quadlets).
+"""Lowers Butane's conveniences to Ignition: contents, local files, mount units (`local_trees`: trees, quadlets).
 
 `Lowering` also keeps, for every value of the JSON that did not come from the YAML value at the same path, where it
 did come from, so that a remark about the JSON can point into the YAML.

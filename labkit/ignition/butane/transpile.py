@@ -2,7 +2,7 @@
 
 ::
 
-    YAML ─► decode ─► unused keys ─► source rules ─► lower (`sugar`, `bootdevice`) ─► Ignition's rules ─► JSON
+    YAML ─► decode ─► unused keys ─► source rules ─► lower (`lower`, `boot_device`) ─► Ignition's rules ─► JSON
 
 Source: config/config.go and config/util/util.go of Butane 0.29.
 """

@@ -1,4 +1,4 @@
-"""Container Linux Config, field by field. See `schema` for how to read the table, `etcdspec` for what it leaves out.
+"""Container Linux Config, field by field. See `schema` for how to read the table, `etcd_fields` for what it leaves out.
 
 Source: config/types/*.go of ct 0.9.4.
 """

@@ -1,4 +1,4 @@
-"""Validation of Ignition JSON as it is, with the place of every remark. See `rules3` and `rules2`."""
+"""Validation of Ignition JSON as it is, with the place of every remark. See `rules_v3` and `rules_v2`."""
 
 from __future__ import annotations
 

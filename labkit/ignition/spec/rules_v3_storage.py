@@ -1,4 +1,4 @@
-"""Ignition spec 3's rules for disks, filesystems and what lies on them. See `rules3`."""
+"""Ignition spec 3's rules for disks, filesystems and what lies on them. See `rules_v3`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Reads the tables of fields that describe a config, and picks from them what one version of a spec knows.
 
-A table is text that reads like the spec (`spec3`, `spec2` and `clcspec` hold them)::
+A table is text that reads like the spec (`v3`, `v2` and `labkit.ignition.clc.fields` hold them)::
 
     File
       path       str          !

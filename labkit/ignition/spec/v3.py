@@ -1,7 +1,7 @@
 """Ignition spec 3 and the Butane notations over it, field by field, with the versions that have each.
 
 A new spec version is a change to this file alone: add its fields with the version that brings them, its number to
-`IGNITION` and, when a Butane variant gets it, a line to `BUTANE`. Rules that a version brings are in `rules3`.
+`IGNITION` and, when a Butane variant gets it, a line to `BUTANE`. Rules that a version brings are in `rules_v3`.
 
 Sources: config/v3_*/types/schema.go of Ignition 2.26, base/v0_*/schema.go and config/fcos/v1_*/schema.go of
 Butane 0.29 (their documentation: coreos.github.io/ignition, coreos.github.io/butane).

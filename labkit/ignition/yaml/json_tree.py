@@ -1,6 +1,6 @@
 """JSON text to a tree that knows where everything stands, with Go's errors and Go's idea of positions.
 
-The tree is made of the nodes of `yamltree`. As in the parser behind ignition-validate, a scalar stands at its first
+The tree is made of the nodes of `tree`. As in the parser behind ignition-validate, a scalar stands at its first
 byte, an object or array one past its opening bracket, and columns count bytes.
 """
 

@@ -1,4 +1,4 @@
-"""What becomes a part of the lab: ``enter_sandbox.py SPEC [READY]`` carries out a `labkit.machines.host.sandbox.Sandbox`, as root.
+"""What becomes a part of the lab: ``enter_sandbox.py SPEC [READY]`` carries out a `sandbox.Sandbox`, as root.
 
 It moves into namespaces of its own, says so on the descriptor READY, waits for its cables where it is to get some, gets
 its root, becomes its user, and is replaced by its command. See namespaces(7), pivot_root(2), capabilities(7).

@@ -1,4 +1,4 @@
-"""The walk: ``python -m labkit.netboot.boot_client.walkthrough``, in a network namespace of its own with one card, the blade's.
+"""The walk of a boot, ``python -m …``, in a network namespace of its own with one card, the blade's.
 
 It says ``ready`` on a line, reads its task as a line of JSON from standard input when its card is plugged in, and
 writes a line of JSON a step, the last with the verdict. Nothing it prints is secret: of a blade's own archive it tells

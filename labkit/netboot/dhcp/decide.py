@@ -1,7 +1,8 @@
 """What a DHCP message gets: a pure function of the message, the lab, the leases, the time, and who uses an address.
 
 The lab's blades are known by the MAC of any of their cards. A machine that is neither a blade nor has an address of the
-lab's pool gets silence, never a NAK: the segment may not be ours alone. `server` and `proxy` hold the rules.
+lab's pool gets silence, never a NAK: the segment may not be ours alone. `full_server` and `proxy` hold the
+rules.
 """
 
 from __future__ import annotations

@@ -27,7 +27,8 @@ class DhcpServer:
     """Answer what arrives at a UDP socket, bound to port 67 and to the lab's interface.
 
     A message that cannot be answered is told with its sender, and costs nobody else an answer. An INFORM that comes
-    from the server's own address asks whether the server answers (`labkit.diagnosis.listeners`): it does, and nothing is told.
+    from the server's own address asks whether the server answers (`labkit.diagnosis.listeners`): it does, and nothing
+    is told.
 
     ``boot`` is the socket of a proxy's boot service, at port 4011. Without a ``prober``, addresses are offered without
     being looked for.

@@ -1,7 +1,6 @@
 """The TFTP server: one thread, one epoll, a connected socket for each transfer.
 
-Read-only. What a client gets is decided by a callback; see `tftp_session` for the protocol and `tftp_blocks` for the
-packets.
+Read-only. What a client gets is decided by a callback; see `session` for the protocol and `blocks` for the packets.
 """
 
 from __future__ import annotations

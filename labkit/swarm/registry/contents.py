@@ -1,7 +1,7 @@
 """What lies in the lab's registry, and what of it nobody needs any more.
 
-The judging is pure. The reading is of the registry's own files (`labkit.swarm.registry.link_files` says how they lie), since its API
-does not list manifests that have lost their tag.
+The judging is pure. The reading is of the registry's own files (`labkit.swarm.registry.link_files` says how they lie),
+since its API does not list manifests that have lost their tag.
 """
 
 from __future__ import annotations

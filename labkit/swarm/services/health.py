@@ -25,8 +25,8 @@ class ServiceState:
     ``updating``, ``completed``, ``paused``, ``rollback_completed``, … or empty. ``reason`` says what it waits for or
     why it cannot. ``action`` is what `ensure_service` did: ``created``, ``updated`` or ``found``;
     ``content`` is the digest of what it is to be now and ``asked`` of what somebody wants it to be (both are a
-    `labkit.swarm.services.spec.ServiceSpec.digest`): they differ once swarm has gone back after a failure. ``deaths`` are those
-    the swarm remembers, also of the specification before.
+    `labkit.swarm.services.spec.ServiceSpec.digest`): they differ once swarm has gone back after a failure. ``deaths``
+    are those the swarm remembers, also of the specification before.
     """
 
     id: str

@@ -112,7 +112,8 @@ def watch_nginx(
 ) -> ServiceState:
     """Wait until the service is whole, and put into the stream on which blades its replicas run.
 
-    ``asked`` is as in `labkit.swarm.services.deploy.watch`. Raises SwarmError with the reason when it does not become whole.
+    ``asked`` is as in `labkit.swarm.services.deploy.watch`. Raises SwarmError with the reason when it does not become
+    whole.
     """
     with running.engine() as engine:
         check = running.part_check("registry")
