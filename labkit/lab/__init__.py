@@ -23,6 +23,6 @@ from labkit.lab.model import (
 )
 
 __all__ = [
-    "BRIDGE", "DOCKER_HUB", "Blade", "Bmc", "BootMethod", "Chassis", "ChassisKind", "DhcpMode", "FirmwareKind", "Flavour",
-    "Hardware", "Lab", "Network", "NetworkKind", "Role", "Storage", "SwarmRules",
+    "BRIDGE", "DOCKER_HUB", "Blade", "Bmc", "BootMethod", "Chassis", "ChassisKind", "DhcpMode", "FirmwareKind",
+    "Flavour", "Hardware", "Lab", "Network", "NetworkKind", "Role", "Storage", "SwarmRules",
 ]  # fmt: skip
