@@ -49,7 +49,7 @@ sys.exit(7 if sys.argv[1] == "fail" else 0)
 '''
 
 
-class Door:
+class PushClient:
     """A checkout in a path with all that a path may have, and the programs that its ./lab finds."""
 
     def __init__(self, folder: Path) -> None:
@@ -103,8 +103,8 @@ class Door:
 
 
 @pytest.fixture(scope="module")
-def door(tmp_path_factory: pytest.TempPathFactory) -> Door:
-    door = Door(tmp_path_factory.mktemp("door"))
+def door(tmp_path_factory: pytest.TempPathFactory) -> PushClient:
+    door = PushClient(tmp_path_factory.mktemp("door"))
     first = door.run("setup")
     assert first.returncode == 0, first.stderr
     assert "installing the locked Python packages into .venv" in first.stderr
@@ -112,9 +112,9 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Door:
 
 
 @pytest.fixture
-def bare(tmp_path: Path) -> Door:
+def bare(tmp_path: Path) -> PushClient:
     """A checkout with no .venv yet."""
-    return Door(tmp_path)
+    return PushClient(tmp_path)
 
 
 def test_a_posix_shell_reads_it() -> None:
@@ -128,7 +128,7 @@ def test_shellcheck_finds_nothing() -> None:
 
 
 @pytest.mark.parametrize("arguments", [(), ("help",), ("--help",)])
-def test_help_changes_nothing(bare: Door, arguments: tuple[str, ...]) -> None:
+def test_help_changes_nothing(bare: PushClient, arguments: tuple[str, ...]) -> None:
     done = bare.run(*arguments)
     assert (done.returncode, done.stderr) == (0, "")
     for verb in ("run", "workbook", "up", "down", "status", "setup", "test"):
@@ -136,7 +136,7 @@ def test_help_changes_nothing(bare: Door, arguments: tuple[str, ...]) -> None:
     assert not (bare.checkout / ".venv").exists()
 
 
-def test_a_python_that_is_named_is_taken_and_no_other(bare: Door, tmp_path: Path) -> None:
+def test_a_python_that_is_named_is_taken_and_no_other(bare: PushClient, tmp_path: Path) -> None:
     own = tmp_path / "python of mine"
     own.write_text(f'#!/bin/sh\necho asked >>"{bare.log}"\nexit 1\n')
     own.chmod(0o755)
@@ -147,7 +147,7 @@ def test_a_python_that_is_named_is_taken_and_no_other(bare: Door, tmp_path: Path
     assert "fix: name another, or unset it" in done.stderr
 
 
-def test_with_all_there_it_is_quick_and_silent(door: Door) -> None:
+def test_with_all_there_it_is_quick_and_silent(door: PushClient) -> None:
     began = time.monotonic()
     done = door.run("status")
     seconds = time.monotonic() - began
@@ -158,25 +158,25 @@ def test_with_all_there_it_is_quick_and_silent(door: Door) -> None:
     assert min(seconds, time.monotonic() - began) < 0.3
 
 
-def test_a_verb_is_passed_on_with_its_words_and_its_status(door: Door) -> None:
+def test_a_verb_is_passed_on_with_its_words_and_its_status(door: PushClient) -> None:
     done = door.run("explain", "blade 1", "--json")
     assert done.stdout == f"['explain', 'blade 1', '--json'] {door.checkout}/lab.yaml\n"
     assert door.run("fail").returncode == 7
 
 
-def test_it_can_be_run_through_a_link(door: Door, tmp_path: Path) -> None:
+def test_it_can_be_run_through_a_link(door: PushClient, tmp_path: Path) -> None:
     (tmp_path / "lab").symlink_to(door.checkout / "lab")
     done = subprocess.run(["./lab", "status"], cwd=tmp_path, env=door.environment(), capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, f"['status'] {door.checkout}/lab.yaml\n")
 
 
-def test_the_lab_of_the_current_folder_comes_first(door: Door, tmp_path: Path) -> None:
+def test_the_lab_of_the_current_folder_comes_first(door: PushClient, tmp_path: Path) -> None:
     (tmp_path / "lab.yaml").touch()
     (tmp_path / "below").mkdir()
     assert door.run("status", cwd=tmp_path / "below").stdout == f"['status'] {tmp_path}/lab.yaml\n"
 
 
-def test_an_interrupt_reaches_labkit(door: Door) -> None:
+def test_an_interrupt_reaches_labkit(door: PushClient) -> None:
     with subprocess.Popen(door.command("wait"), env=door.environment(), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("['wait']")
@@ -186,7 +186,7 @@ def test_an_interrupt_reaches_labkit(door: Door) -> None:
 
 @pytest.mark.setup
 @pytest.mark.parametrize("damage", ["python", "lock", "project", "half"])
-def test_an_environment_that_does_not_fit_is_renewed(door: Door, damage: str) -> None:
+def test_an_environment_that_does_not_fit_is_renewed(door: PushClient, damage: str) -> None:
     venv = door.checkout / ".venv"
     if damage == "python":
         (venv / "bin/python").unlink()
@@ -202,7 +202,7 @@ def test_an_environment_that_does_not_fit_is_renewed(door: Door, damage: str) ->
 
 
 @pytest.mark.setup
-def test_a_moved_checkout_gets_a_new_environment(bare: Door) -> None:
+def test_a_moved_checkout_gets_a_new_environment(bare: PushClient) -> None:
     assert bare.run("setup").returncode == 0
     moved = bare.checkout.with_name("moved")
     bare.checkout.rename(moved)
@@ -212,7 +212,7 @@ def test_a_moved_checkout_gets_a_new_environment(bare: Door) -> None:
 
 
 @pytest.mark.setup
-def test_an_environment_that_cannot_be_made_is_tried_again(bare: Door) -> None:
+def test_an_environment_that_cannot_be_made_is_tried_again(bare: PushClient) -> None:
     backend = (bare.checkout / "backend.py").read_text()
     (bare.checkout / "backend.py").write_text("def build_editable(*_): raise SystemExit('no disk')\n")
     done = bare.run("status")
@@ -222,7 +222,7 @@ def test_an_environment_that_cannot_be_made_is_tried_again(bare: Door) -> None:
     assert bare.run("status").returncode == 0
 
 
-def test_missing_packages_are_named_and_installed(door: Door) -> None:
+def test_missing_packages_are_named_and_installed(door: PushClient) -> None:
     door.have_debian(without="openipmi")
     done = door.run("status")
     door.have_debian(without="")
@@ -231,7 +231,7 @@ def test_missing_packages_are_named_and_installed(door: Door) -> None:
     assert "install --no-install-recommends -y openipmi" in door.log.read_text()
 
 
-def test_packages_of_the_tests_are_installed_for_tests_only(door: Door) -> None:
+def test_packages_of_the_tests_are_installed_for_tests_only(door: PushClient) -> None:
     door.have_debian(without="tcpdump")
     status, setup = door.run("status"), door.run("setup")
     door.have_debian(without="")
@@ -240,7 +240,7 @@ def test_packages_of_the_tests_are_installed_for_tests_only(door: Door) -> None:
 
 
 @pytest.mark.parametrize(("release", "wanted"), [("ID=debian", True), ("ID=ubuntu", False), ("ID_LIKE=ubuntu", False)])
-def test_ubuntu_is_not_asked_for_a_package_that_it_has_as_a_snap(door: Door, release: str, wanted: bool) -> None:
+def test_ubuntu_is_not_asked_for_a_package_that_it_has_as_a_snap(door: PushClient, release: str, wanted: bool) -> None:
     door.have("apt-get", "exit 0")
     door.have("dpkg-query", "exit 1")
     door.have("cat", f'[ $1 = /etc/os-release ] || exec {shutil.which("cat")} "$@"; echo {release}')
@@ -253,7 +253,7 @@ def test_ubuntu_is_not_asked_for_a_package_that_it_has_as_a_snap(door: Door, rel
     assert asked[-1] == "udhcpc", "all the others, to the last"
 
 
-def test_apt_failing_is_said(door: Door) -> None:
+def test_apt_failing_is_said(door: PushClient) -> None:
     door.have_debian(without="openipmi")
     door.have("apt-get", "echo 'E: no network' >&2; exit 100")
     done = door.run("status")
@@ -263,7 +263,7 @@ def test_apt_failing_is_said(door: Door) -> None:
     assert "apt-get could not install: openipmi" in done.stderr
 
 
-def test_root_is_asked_for_through_sudo_only_where_needed(door: Door) -> None:
+def test_root_is_asked_for_through_sudo_only_where_needed(door: PushClient) -> None:
     door.have("id", "echo 1000")
     (door.bin / "sudo").unlink(missing_ok=True)
     try:
@@ -292,7 +292,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("why", REFUSALS)
-def test_sudo_that_refuses_is_told(door: Door, why: str) -> None:
+def test_sudo_that_refuses_is_told(door: PushClient, why: str) -> None:
     sudo, said = REFUSALS[why]
     door.have("id", "echo 1000")
     door.have("sudo", sudo)
@@ -307,7 +307,7 @@ def test_sudo_that_refuses_is_told(door: Door, why: str) -> None:
     assert said in done.stderr
 
 
-def test_a_lab_that_is_up_asks_for_no_root(door: Door, tmp_path: Path) -> None:
+def test_a_lab_that_is_up_asks_for_no_root(door: PushClient, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     door.have("id", "echo 1000")
     try:
@@ -322,7 +322,7 @@ def test_a_lab_that_is_up_asks_for_no_root(door: Door, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_path_that_python_cannot_be_in_is_told(bare: Door) -> None:
+def test_a_path_that_python_cannot_be_in_is_told(bare: PushClient) -> None:
     bare.checkout = bare.checkout.rename(bare.checkout.with_name("a:b"))
     done = bare.run("status")
     assert (done.returncode, "has a colon or a line break" in done.stderr) == (1, True)
@@ -331,14 +331,14 @@ def test_a_path_that_python_cannot_be_in_is_told(bare: Door) -> None:
 
 @pytest.mark.setup
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
-def test_root_leaves_nothing_of_its_own_in_somebodys_checkout(bare: Door) -> None:
+def test_root_leaves_nothing_of_its_own_in_somebodys_checkout(bare: PushClient) -> None:
     for path in (bare.checkout, *bare.checkout.iterdir()):
         os.chown(path, 1234, 1234)
     assert bare.run("setup").returncode == 0
     assert {path.lstat().st_uid for path in bare.checkout.rglob("*")} == {1234}
 
 
-def test_another_system_is_told_what_it_lacks(bare: Door) -> None:
+def test_another_system_is_told_what_it_lacks(bare: PushClient) -> None:
     (bare.bin / "apt-get").unlink()
     done = bare.run("status")
     assert done.returncode == 1
@@ -348,7 +348,7 @@ def test_another_system_is_told_what_it_lacks(bare: Door) -> None:
     assert not (bare.checkout / ".venv").exists()
 
 
-def test_another_kernel_is_told_that_it_cannot_be(bare: Door) -> None:
+def test_another_kernel_is_told_that_it_cannot_be(bare: PushClient) -> None:
     bare.have("uname", "echo Darwin")
     done = bare.run("status")
     assert (done.returncode, done.stderr.splitlines()[0]) == (

@@ -22,7 +22,7 @@ from labkit.netboot.bootd import Bootd
 from labkit.netboot.dhcp import leases
 from labkit.netboot.dhcp.leases import Lease, LeaseBook, LeaseState
 from labkit.netboot.ports import open_sockets
-from labkit.netboot.settings import Given
+from labkit.netboot.settings import Settings
 
 
 def all_leased(lab: Lab, path: Path) -> None:
@@ -57,11 +57,11 @@ def main() -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, until.set)
         with state.events.open("a") as events:
             sockets["control"] = rpc.listen(state.bootd)
-            given, emit = Given.of(lab, state), Emitter(events.fileno())
+            given, emit = Settings.of(lab, state), Emitter(events.fileno())
             bootd = Bootd(given, state.path, state.swarmd, sockets, catalogue, emit)
             if is_loopback:
                 for blade in lab.blades:
-                    bootd.roster.boots.begin(blade.name, "power")
+                    bootd.clients.boots.begin(blade.name, "power")
             await bootd.serve(until)
 
     asyncio.run(serve())

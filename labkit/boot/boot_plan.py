@@ -180,7 +180,7 @@ def resources(lab: Lab, blade: Blade, plan: BootPlan) -> Mapping[str, Resource]:
         arguments=plan.arguments,
     ).encode()
     message = pxelinux.render_message(blade=plan.blade, os=plan.os).encode("ascii")
-    shelf: dict[str, Resource] = {
+    files: dict[str, Resource] = {
         "boot.msg": Rendered(message),
         "boot.ipxe": Rendered(script),
         "pxelinux.cfg/default": Rendered(menu),
@@ -190,8 +190,8 @@ def resources(lab: Lab, blade: Blade, plan: BootPlan) -> Mapping[str, Resource]:
         plan.initrds[0]: ImageFile(plan.initrds[0]),
     }
     if plan.ignition is not None:
-        shelf[plan.initrds[-1]] = Rendered(archive(plan.ignition), secret=True)
-    return shelf
+        files[plan.initrds[-1]] = Rendered(archive(plan.ignition), secret=True)
+    return files
 
 
 def archive(config: Secret) -> bytes:
@@ -205,12 +205,12 @@ def tree(lab: Lab, blade: Blade, plan: BootPlan) -> Mapping[str, Resource]:
     The loader is the one for a PXE ROM of the blade's firmware, BIOS or UEFI. Its second part and ``boot.msg`` are not
     in the article's listing: PXELINUX has needed the first since version 5, and his configuration shows the second.
     """
-    shelf = resources(lab, blade, plan)
+    files = resources(lab, blade, plan)
     _, firmware = ASKERS[blade.firmware]
     first = loader(plan.method, Client.PXE, firmware)
     assert first is not None, "every method has a loader for a PXE ROM"
     configuration = [SECOND_PARTS[first], "boot.msg", "pxelinux.cfg/default"] if first in SECOND_PARTS else [SCRIPT]
-    return {name: shelf[name] for name in sorted([plan.kernel, *plan.initrds, first, *configuration])}
+    return {name: files[name] for name in sorted([plan.kernel, *plan.initrds, first, *configuration])}
 
 
 # --- the config ----------------------------------------------------------------------------------------------------

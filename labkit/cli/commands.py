@@ -194,19 +194,19 @@ def _explain(options: argparse.Namespace) -> int:
 
     lab = _lab(options)
     (blade,) = client.choose_blades(lab, [options.blade])
-    plan, shelf = plans.prepare(lab, _state(options), blade, "‹boot›", Secret("‹ticket›"))
+    plan, files = plans.prepare(lab, _state(options), blade, "‹boot›", Secret("‹ticket›"))
     if options.before:
         plan = plan_bare(lab, blade)
-        shelf = resources(lab, blade, plan)
+        files = resources(lab, blade, plan)
     if options.tree:
         return _write_tree(options.tree, tree(lab, blade, plan), lab)
     body: dict[str, Any] = {k: v for k, v in vars(plan).items() if k != "ignition"}
     body["files"] = {
         name: "on disk" if isinstance(resource, ImageFile) else len(resource.content)
-        for name, resource in sorted(shelf.items())
+        for name, resource in sorted(files.items())
     }
     lines = [f"{key:10} {value}" for key, value in body.items() if key != "files"]
-    for name, resource in sorted(shelf.items()):
+    for name, resource in sorted(files.items()):
         if isinstance(resource, ImageFile):
             lines.append(f"\n--- {name}: a file on disk")
         elif resource.secret:

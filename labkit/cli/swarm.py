@@ -24,7 +24,7 @@ from labkit.swarm.membership.prune import judge_nodes
 from labkit.swarm.membership.quorum import quorum
 from labkit.swarm.node import Node
 from labkit.swarm.registry import garbage, image_archive
-from labkit.swarm.registry.push_client import Door, split
+from labkit.swarm.registry.push_client import PushClient, split
 from labkit.swarm.services import compose, deploy
 
 STDIN = Path("-")
@@ -139,7 +139,7 @@ def push(options: argparse.Namespace) -> int:
 def _push(running: client.RunningLab, file: IO[bytes], options: argparse.Namespace) -> str:
     """The name by which services may now ask for the image, with its digest."""
     where = "standard input" if options.file == STDIN else str(options.file)
-    registry = Door(running.state.push)
+    registry = PushClient(running.state.push)
     with image_archive.read(file, where) as image:
         name = options.name or next(iter(image.names), "")
         if not name:

@@ -1,6 +1,6 @@
 """Everything that happens in a lab is one event in one append-only stream.
 
-The parts (boot server, chassis, swarm desk) emit events; the supervisor alone gives them a sequence number
+The parts (boot server, chassis, swarmd) emit events; the supervisor alone gives them a sequence number
 and writes them, a JSON object a line, to ``events.jsonl``. Whatever wants to know how the lab is doing reads
 that file and folds it: see `labkit.events.stages`.
 

@@ -1,6 +1,6 @@
 """A part of the lab ends when something in it has died that it cannot do without, and is started anew.
 
-A boot server whose TFTP thread is gone, or a desk that looks at no swarm any more, lives and is of no use; nobody sees
+A boot server whose TFTP thread is gone, or a swarmd that looks at no swarm, lives and is of no use; nobody sees
 it. So every fault that nothing caught ends the whole process: its traceback goes to the part's log, its reason into the
 events, and the supervisor, which sees the process end, starts it again. What a part may not lose at such a moment it
 has on disk or with others, since it may be killed at any time.

@@ -1,6 +1,6 @@
 """The boot server's process, ``python -m labkit.netboot.bootd``: DHCP, TFTP and HTTP over sockets it was handed.
 
-It runs as a user of its own, without privileges. It is handed a `Given`, and the environment says where the rest is:
+It runs as a user of its own, without privileges. It is handed a `Settings`, and the environment says where the rest is:
 ``LABKIT_STATE`` (the state folder), ``LABKIT_EVENTS_FD`` (where events go), ``LABKIT_FDS``
 (``dhcp=5,arp=6,tftp=7,http=8,control=9``, with TLS ``https=10``, behind a router ``boot=10``, in a virtual lab
 ``icmp6=10``). It can be killed at any time and goes on where it stopped: leases and boots are in `State.books`.
@@ -46,15 +46,15 @@ from labkit.lab.state import State
 from labkit.netboot import plans
 from labkit.netboot.arp import Prober
 from labkit.netboot.boots import BootBook
-from labkit.netboot.clients import Roster
+from labkit.netboot.clients import ClientBook
 from labkit.netboot.configd import asker
 from labkit.netboot.dhcp.server import DhcpServer
-from labkit.netboot.http.phone_home import PhoneHome, desk
+from labkit.netboot.http.phone_home import PhoneHome, swarmd_at
 from labkit.netboot.http.server import Files, application
 from labkit.netboot.http.tls import Handshakes, TlsSite
 from labkit.netboot.metrics import Counters
 from labkit.netboot.router_advertisement import Advertiser
-from labkit.netboot.settings import Given
+from labkit.netboot.settings import Settings
 from labkit.netboot.tftp.server import TftpServer
 
 HELPERS = 64
@@ -65,15 +65,15 @@ CLOSE_S = 1.0
 
 
 class Bootd:
-    """The three servers and the control socket around one roster.
+    """The three servers and the control socket around one `ClientBook`.
 
-    ``books`` is the folder of its leases and boots, ``swarmd`` the socket of the swarm desk; ``config`` says what a
+    ``books`` is the folder of its leases and boots, ``swarmd`` the socket of swarmd; ``config`` says what a
     person wrote for a blade.
     """
 
     def __init__(
         self,
-        given: Given,
+        given: Settings,
         books: Path,
         swarmd: Path,
         sockets: Mapping[str, socket.socket],
@@ -88,14 +88,14 @@ class Bootd:
 
         boots = BootBook(lab, given.tickets, books / "boots.json", prepare)
         self._counters = counters = Counters()
-        self.roster = Roster(lab, boots, books / "leases.json", counters.counted(emit))
+        self.clients = ClientBook(lab, boots, books / "leases.json", counters.counted(emit))
         prober = Prober(sockets["arp"]) if "arp" in sockets else None
-        self._dhcp = DhcpServer(sockets["dhcp"], self.roster, prober, sockets.get("boot"))
+        self._dhcp = DhcpServer(sockets["dhcp"], self.clients, prober, sockets.get("boot"))
         self._advertiser = Advertiser(sockets["icmp6"]) if "icmp6" in sockets else None
-        self._tftp = TftpServer(sockets["tftp"], self.roster.lookup, catalogue, self.roster.emit)
-        files = Files(self.roster.lookup, catalogue, self.roster.emit)
-        home = PhoneHome(self.roster, desk(swarmd))
-        app = application(files, home.handlers(), self.roster.emit, counters)
+        self._tftp = TftpServer(sockets["tftp"], self.clients.lookup, catalogue, self.clients.emit)
+        files = Files(self.clients.lookup, catalogue, self.clients.emit)
+        home = PhoneHome(self.clients, swarmd_at(swarmd))
+        app = application(files, home.handlers(), self.clients.emit, counters)
         self._http = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_S)
         self._context = certificates.server_context(given.chain) if given.chain is not None else None
         for name in ("http", "https") if lab.network.tls else ("http",):
@@ -112,7 +112,7 @@ class Bootd:
         await self._http.setup()
         await web.SockSite(self._http, self._sockets["http"]).start()
         if self._context is not None:
-            failed = Handshakes(self.roster).failed
+            failed = Handshakes(self.clients).failed
             await TlsSite(self._http, self._sockets["https"], self._context, failed).start()
         control = await rpc.serve(self._sockets["control"], self._verbs())
         await until.wait()
@@ -135,21 +135,21 @@ class Bootd:
 
     async def _power_on(self, request: dict[str, Any]) -> dict[str, Any]:
         blade = self._blade(request)
-        self.roster.end_rehearsal(blade)
-        boot = self.roster.boots.begin(blade.name, "power")
-        self.roster.begun(boot)
+        self.clients.end_rehearsal(blade)
+        boot = self.clients.boots.begin(blade.name, "power")
+        self.clients.begun(boot)
         return {"boot": boot.id}
 
     async def _admit(self, request: dict[str, Any]) -> dict[str, Any]:
-        boot = self.roster.boots.open(self._blade(request).name)
+        boot = self.clients.boots.open(self._blade(request).name)
         return {"boot": boot.id if boot is not None else ""}
 
     async def _rehearse(self, request: dict[str, Any]) -> dict[str, Any]:
-        self.roster.rehearse(self._blade(request))
+        self.clients.rehearse(self._blade(request))
         return {}
 
     async def _rehearsed(self, request: dict[str, Any]) -> dict[str, Any]:
-        self.roster.end_rehearsal(self._blade(request))
+        self.clients.end_rehearsal(self._blade(request))
         return {}
 
     async def _take_answers(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -158,23 +158,23 @@ class Bootd:
 
     def _blade(self, request: dict[str, Any]) -> Blade:
         try:
-            return self.roster.lab.blade(str(request["blade"]))
+            return self.clients.lab.blade(str(request["blade"]))
         except KeyError:
-            known = ", ".join(blade.name for blade in self.roster.lab.blades)
+            known = ", ".join(blade.name for blade in self.clients.lab.blades)
             raise ControlError(f"no blade {request['blade']} in this lab", fix=f"its blades are {known}") from None
 
     async def _boots(self, request: dict[str, Any]) -> dict[str, Any]:
         return {
             "boots": {
                 name: {key: value for key, value in asdict(boot).items() if key != "blade"}
-                for name, boot in self.roster.boots.all().items()
+                for name, boot in self.clients.boots.all().items()
             }
         }
 
 
 def main() -> int:
     """Run the boot server until SIGTERM. Raises LabkitError."""
-    given, state = take(Given), State(Path(os.environ["LABKIT_STATE"]))
+    given, state = take(Settings), State(Path(os.environ["LABKIT_STATE"]))
     handed = rpc.parse_fds(os.environ["LABKIT_FDS"])
     sockets = {name: socket.socket(fileno=number) for name, number in handed.items()}
     emit = Emitter(int(os.environ["LABKIT_EVENTS_FD"]))

@@ -1,4 +1,4 @@
-"""The roster: which blade speaks from an address, on which of its boots, and what it may have.
+"""The clients of the boot server: which blade speaks from an address, on which of its boots, and what it may have.
 
 One object that DHCP, TFTP and HTTP share, from two threads: leases and boots change here, and every event leaves here,
 stamped with its blade and boot.
@@ -38,7 +38,7 @@ class Refusal:
     reason: str
 
 
-class Roster:
+class ClientBook:
     """Who is who. ``emit`` takes finished events and may be called from any thread."""
 
     def __init__(self, lab: Lab, boots: BootBook, path: Path, emit: Callable[[Event], None]) -> None:

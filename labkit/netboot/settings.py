@@ -11,7 +11,7 @@ from labkit.netboot import plans
 
 
 @dataclass(frozen=True)
-class Given:
+class Settings:
     """What a boot server is told: the lab, what that adds to each plan, what tickets are made with, its TLS chain."""
 
     lab: Lab
@@ -20,7 +20,7 @@ class Given:
     chain: Secret | None = None
 
     @classmethod
-    def of(cls, lab: Lab, state: State) -> Given:
+    def of(cls, lab: Lab, state: State) -> Settings:
         """What lies in the state folder; made where it does not. Raises MachineError."""
         chain = (
             certificates.chain(certificates.ensure_boot_server(state, str(lab.network.server)))

@@ -15,7 +15,7 @@ from labkit.boot.artifacts.units import HELLO_UNIT, JOIN_UNIT, LEAVE_UNIT
 from labkit.events import Event
 from labkit.events.amounts import size
 from labkit.pictures.event_text import file_in_words
-from labkit.pictures.sequence_diagram import Lane, Step, draw_steps
+from labkit.pictures.sequence_diagram import Lifeline, Step, draw_steps
 from labkit.pictures.svg import Picture
 
 Said = tuple[str, str, str, bool]
@@ -27,8 +27,8 @@ MOST_FILES = 14
 
 def draw_sequence(stream: Iterable[Event], blade: str, boot: str) -> Picture:
     """Chapter 1: blade, boot server and swarm, in one boot."""
-    lanes = {"blade": Lane(140, blade), "server": Lane(540, "boot server"), "desk": Lane(750, "swarm")}
-    return draw_steps(f"What {blade} and the lab said to each other", lanes, steps_of(stream, boot), NOT_YET)
+    lifelines = {"blade": Lifeline(140, blade), "server": Lifeline(540, "boot server"), "desk": Lifeline(750, "swarm")}
+    return draw_steps(f"What {blade} and the lab said to each other", lifelines, steps_of(stream, boot), NOT_YET)
 
 
 def steps_of(stream: Iterable[Event], boot: str) -> list[Step]:
@@ -90,14 +90,14 @@ def draw_config(stream: Iterable[Event], blade: str, boot: str, config: Mapping[
     ``config`` is Ignition JSON; only its names and paths are read. Ignition writes all of it or stops the boot: a
     system that phones home has it all.
     """
-    lanes = {
-        "server": Lane(140, "boot server"),
-        "initrd": Lane(440, "loader, Ignition"),
-        "system": Lane(740, "the system"),
+    lifelines = {
+        "server": Lifeline(140, "boot server"),
+        "initrd": Lifeline(440, "loader, Ignition"),
+        "system": Lifeline(740, "the system"),
     }
     mine = _of(stream, boot)
     rows = sorted(_config_rows(mine, config), key=lambda row: row[0])
-    return draw_steps(f"What Ignition wrote on {blade}, and what came of it", lanes, timed(mine, rows), NOT_YET)
+    return draw_steps(f"What Ignition wrote on {blade}, and what came of it", lifelines, timed(mine, rows), NOT_YET)
 
 
 def _config_rows(mine: Sequence[Event], config: Mapping[str, Any]) -> Iterator[tuple[float, Said]]:
@@ -149,9 +149,9 @@ def _written(config: Mapping[str, Any]) -> list[str]:
 def draw_join(stream: Iterable[Event], blade: str, boot: str) -> Picture:
     """Chapter 3: from the archive with the ticket to a Ready node, in one boot."""
     every = list(stream)
-    lanes = {
-        "engine": Lane(140, "its engine"), "blade": Lane(310, blade), "lab": Lane(570, "the lab"),
-        "swarm": Lane(755, "manager"),
+    lifelines = {
+        "engine": Lifeline(140, "its engine"), "blade": Lifeline(310, blade), "lab": Lifeline(570, "the lab"),
+        "swarm": Lifeline(755, "manager"),
     }  # fmt: skip
     nodes = {event.node for event in every if isinstance(event, events.Swarm) and event.boot == boot and event.node}
     mine = [event for event in every if (boot and event.boot == boot) or getattr(event, "node", "") in nodes]
@@ -159,7 +159,7 @@ def draw_join(stream: Iterable[Event], blade: str, boot: str) -> Picture:
     rotated = [e for e in every if isinstance(e, events.Swarm) and e.action == "rotated" and inside and e.seq > inside]
     rows = [(event.time, said) for event in [*mine, *rotated[:1]] for said in _join(event)]
     return draw_steps(
-        f"How {blade} joined the swarm", lanes, timed(mine, sorted(rows, key=lambda row: row[0])), NOT_YET
+        f"How {blade} joined the swarm", lifelines, timed(mine, sorted(rows, key=lambda row: row[0])), NOT_YET
     )
 
 
@@ -195,16 +195,16 @@ def _join(event: Event) -> Iterator[Said]:
 
 def draw_absence(stream: Iterable[Event], blade: str) -> Picture:
     """Chapter 5: how a blade went the last time, in order or without a word, and what became of its tasks and of it."""
-    lanes = {
-        "blade": Lane(140, blade), "lab": Lane(350, "the lab"), "swarm": Lane(540, "manager"),
-        "others": Lane(745, "other blades"),
+    lifelines = {
+        "blade": Lifeline(140, blade), "lab": Lifeline(350, "the lab"), "swarm": Lifeline(540, "manager"),
+        "others": Lifeline(745, "other blades"),
     }  # fmt: skip
     before, story = _absence(list(stream), blade)
     held = {replica for replica, where in _places(before).items() if where == blade}
     own = {event.node for event in story if isinstance(event, events.Swarm) and event.blade == blade and event.node}
     told = [event if getattr(event, "node", "") not in own else replace(event, blade=blade) for event in story]
     rows = [(event.time, said) for event in told for said in _gone(event, blade, held)]
-    return draw_steps(f"How {blade} went and came back", lanes, timed(story, rows), f"{blade} has not been away")
+    return draw_steps(f"How {blade} went and came back", lifelines, timed(story, rows), f"{blade} has not been away")
 
 
 def _absence(every: list[Event], blade: str) -> tuple[list[Event], list[Event]]:

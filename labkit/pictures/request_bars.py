@@ -9,7 +9,7 @@ from labkit.pictures.svg import BLUE, FAINT, LINE, Picture, rect, shorten, text
 LEFT_PX, BAR_PX, ROW_PX = 190, 380, 26
 
 
-def draw_spread(counts: Mapping[str, int], *, title: str = "Requests by replica") -> Picture:
+def draw_request_bars(counts: Mapping[str, int], *, title: str = "Requests by replica") -> Picture:
     """A bar a replica, as long as its share of the most-asked one."""
     most, total = max([1, *counts.values()]), max(1, sum(counts.values()))
     rows, lines = [], []

@@ -6,13 +6,13 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from labkit.pictures.sequence_diagram import Lane, Step, draw_steps
+from labkit.pictures.sequence_diagram import Lifeline, Step, draw_steps
 from labkit.pictures.svg import Picture
 
 MOST_WAYS = 8
-LANES = {
-    "here": Lane(140, "this notebook"), "port": Lane(350, "a blade's port"), "mesh": Lane(555, "routing mesh"),
-    "replica": Lane(755, "a replica"),
+LIFELINES = {
+    "here": Lifeline(140, "this notebook"), "port": Lifeline(350, "a blade's port"),
+    "mesh": Lifeline(555, "routing mesh"), "replica": Lifeline(755, "a replica"),
 }  # fmt: skip
 
 
@@ -39,7 +39,7 @@ def draw_requests(answers: Iterable[Answered], port: int) -> Picture:
     steps = [step for way in sorted(ways)[:MOST_WAYS] for step in _steps(ways[way], port)]
     if len(ways) > MOST_WAYS:
         steps.append(Step("", "here", "here", f"and {len(ways) - MOST_WAYS} more ways"))
-    return draw_steps("The ways that the requests took", LANES, steps, "nothing was asked yet")
+    return draw_steps("The ways that the requests took", LIFELINES, steps, "nothing was asked yet")
 
 
 def _steps(answers: Sequence[Answered], port: int) -> list[Step]:

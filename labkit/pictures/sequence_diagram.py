@@ -13,7 +13,7 @@ LETTER_PX = 5.7
 
 
 @dataclass(frozen=True)
-class Lane:
+class Lifeline:
     """One who talks, ``x`` px from the left; ``name`` is written above."""
 
     x: float
@@ -22,7 +22,7 @@ class Lane:
 
 @dataclass(frozen=True)
 class Step:
-    """One arrow, or a note where both ends are the same lane.
+    """One arrow, or a note where both ends are the same lifeline.
 
     ``when`` is what stands to the left of it, such as ``3.2 s``; a ``strong`` one is underlaid, and one that is
     ``beside`` stands in the row of the step before.
@@ -36,29 +36,29 @@ class Step:
     beside: bool = False
 
 
-def draw_steps(title: str, lanes: Mapping[str, Lane], steps: Sequence[Step], nothing: str) -> Picture:
+def draw_steps(title: str, lifelines: Mapping[str, Lifeline], steps: Sequence[Step], nothing: str) -> Picture:
     """The diagram; ``nothing`` is said where there is no step yet."""
     rows = sum(not step.beside for step in steps)
     height = HEAD_PX + max(1, rows) * ROW_PX + 12
-    parts = [line(lane.x, HEAD_PX - 8, lane.x, height - 6, dashed=True) for lane in lanes.values()]
-    for lane in lanes.values():
-        parts.append(rect(lane.x - 56, 2, 112, 26, PAPER, edge=INK, radius=5))
-        parts.append(text(lane.x, 20, shorten(lane.name, 17), anchor="middle", bold=True))
+    parts = [line(lifeline.x, HEAD_PX - 8, lifeline.x, height - 6, dashed=True) for lifeline in lifelines.values()]
+    for lifeline in lifelines.values():
+        parts.append(rect(lifeline.x - 56, 2, 112, 26, PAPER, edge=INK, radius=5))
+        parts.append(text(lifeline.x, 20, shorten(lifeline.name, 17), anchor="middle", bold=True))
     lines, y, left = [], HEAD_PX - 8.0, max((len(step.when) for step in steps), default=0)
     for step in steps:
         y += 0 if step.beside else ROW_PX
-        parts.append(_draw(step, lanes, y))
-        who = lanes[step.source].name
+        parts.append(_draw(step, lifelines, y))
+        who = lifelines[step.source].name
         if step.target != step.source:
-            who += f" → {lanes[step.target].name}"
+            who += f" → {lifelines[step.target].name}"
         lines.append(f"{step.when:>{left}}  {who}: {step.words}")
     if not steps:
         parts.append(text(TIMES_PX, y + ROW_PX, nothing, size=11, fill=DIM))
     return Picture(title, "\n".join(lines) or nothing, WIDTH_PX, height, "".join(parts))
 
 
-def _draw(step: Step, lanes: Mapping[str, Lane], y: float) -> str:
-    x1, x2 = lanes[step.source].x, lanes[step.target].x
+def _draw(step: Step, lifelines: Mapping[str, Lifeline], y: float) -> str:
+    x1, x2 = lifelines[step.source].x, lifelines[step.target].x
     when = "" if step.beside else text(TIMES_PX, y, step.when, anchor="end", size=11, fill=DIM)
     if x1 == x2:
         return when + _note(step, x1, y)

@@ -41,7 +41,7 @@ from labkit.machines.virtual import bmc, network, qemu
 from labkit.machines.virtual.chassis import VirtualChassis, ipmi_port, serial_port
 from labkit.machines.virtual.consoles import Consoles
 from labkit.netboot.ports import open_sockets
-from labkit.netboot.settings import Given
+from labkit.netboot.settings import Settings
 from labkit.servers import storage
 from labkit.servers.bundled import engine_command
 from labkit.servers.processes import Part, PartSpec
@@ -258,7 +258,7 @@ class Supervisor:
     def _bootd(self) -> PartSpec:
         user, state = self.users.of("bootd"), self.state
         sockets = {**open_sockets(self.lab), "control": self._listen(state.bootd)}
-        given = Given.of(self.lab, state)
+        given = Settings.of(self.lab, state)
 
         def shut_in(module: str) -> Sandbox:
             return of_python(module, user=user, shows=(state.run, images.cache_folder()), writes=(state.books,))

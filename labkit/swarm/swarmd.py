@@ -1,4 +1,4 @@
-"""The swarm desk, ``python -m labkit.swarm.swarmd``: the one process that changes who is in the swarm.
+"""The swarm's keeper, ``python -m labkit.swarm.swarmd``: the one process that changes who is in the swarm.
 
 The boot server asks it over a Unix socket (`labkit.lab.process.rpc`) on behalf of blades whose tickets it has checked:
 
@@ -51,8 +51,8 @@ T = TypeVar("T")
 LOOK_EVERY_S = 1.0
 
 
-class Desk:
-    """The desk of one lab. ``sock`` is the socket of the controller's engine."""
+class SwarmDaemon:
+    """The keeper of one lab's swarm. ``sock`` is the socket of the controller's engine."""
 
     def __init__(
         self,
@@ -292,9 +292,9 @@ async def run(lab: Lab, state: State, sock: socket.socket, emit: Callable[[Event
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    desk = Desk(lab, state.manager_socket(lab), emit)
-    server = await rpc.serve(sock, desk.verbs)
-    watching = asyncio.create_task(desk.watch())
+    daemon = SwarmDaemon(lab, state.manager_socket(lab), emit)
+    server = await rpc.serve(sock, daemon.verbs)
+    watching = asyncio.create_task(daemon.watch())
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((watching, stopping), return_when=asyncio.FIRST_COMPLETED)
     server.close()

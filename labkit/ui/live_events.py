@@ -12,7 +12,7 @@ from labkit.pictures import scene
 from labkit.servers.client import find_lab, find_state
 
 
-class Feed:
+class LiveEvents:
     """A lab's event file, folded as far as it has been read."""
 
     def __init__(self, path: Path | None = None) -> None:
@@ -31,6 +31,6 @@ class Feed:
 def present_stages(lab: Lab) -> stages.LabState:
     """How far each blade of a lab is now; all are off where the lab has never been up."""
     try:
-        return Feed(find_state(lab.path).events).poll().stages
+        return LiveEvents(find_state(lab.path).events).poll().stages
     except (LabkitError, OSError):
         return stages.LabState()

@@ -16,14 +16,14 @@ from labkit.events import stages
 from labkit.lab import Blade, Lab, lab_yaml
 from labkit.pictures import boot_board, event_text
 from labkit.pictures.protocols import draw_absence, draw_config, draw_join, draw_sequence
-from labkit.pictures.request_bars import draw_spread
+from labkit.pictures.request_bars import draw_request_bars
 from labkit.pictures.request_path import draw_requests
 from labkit.pictures.scene import fold_all
 from labkit.pictures.svg import esc, listing
 from labkit.pictures.topology import draw_topology
 from labkit.servers import client
 from labkit.swarm.services.http_probe import Answer
-from labkit.ui.live_events import Feed
+from labkit.ui.live_events import LiveEvents
 
 REDRAW_S = 0.4
 SETTLED = ("joined", "left", "off")
@@ -53,7 +53,7 @@ class BootView:
     def __init__(self, blades: Sequence[Blade], *, lab: Lab | None = None, path: Path | None = None) -> None:
         self._names = [blade.name for blade in blades]
         self._lab = lab or lab_yaml.load(client.find_lab())
-        self._feed = Feed(path or client.find_state(self._lab.path).events)
+        self._feed = LiveEvents(path or client.find_state(self._lab.path).events)
         self._live = Live()
 
     def show(self, state: stages.LabState | None = None) -> None:
@@ -94,7 +94,7 @@ def show_topology(running: client.RunningLab) -> None:
 
 def show_spread(answers: Iterable[Answer], *, title: str = "Requests by replica") -> None:
     """How many requests each replica answered, as bars."""
-    display(draw_spread(Counter(answer.replica or "no answer" for answer in answers), title=title))
+    display(draw_request_bars(Counter(answer.replica or "no answer" for answer in answers), title=title))
 
 
 def show_sequence(running: client.RunningLab, blade: Blade) -> None:

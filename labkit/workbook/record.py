@@ -40,9 +40,9 @@ def artifact_digests(lab: Lab, blades: Iterable[Blade]) -> dict[str, dict[str, s
     found = {}
     for blade in blades:
         made = plan(lab, blade, PLACEHOLDER, BootSecrets(Secret(PLACEHOLDER)), base_config(blade))
-        shelf = resources(lab, blade, made)
+        files = resources(lab, blade, made)
         found[blade.name] = {
-            name: hashlib.sha256(one.content).hexdigest() for name, one in shelf.items() if isinstance(one, Rendered)
+            name: hashlib.sha256(one.content).hexdigest() for name, one in files.items() if isinstance(one, Rendered)
         }
     return found
 

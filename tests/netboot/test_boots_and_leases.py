@@ -182,94 +182,94 @@ def test_threads_agree_on_one_boot(tmp_path: Path) -> None:
 
 def test_a_blade_gets_its_own_files(tmp_path: Path) -> None:
     seen = Seen()
-    roster = make_roster(tmp_path, seen)
-    boots = {name: roster.boots.begin(name, "power") for name in ("blade1", "blade2")}
+    clients = make_roster(tmp_path, seen)
+    boots = {name: clients.boots.begin(name, "power") for name in ("blade1", "blade2")}
     for name, address in (("blade1", BLADE1), ("blade2", "10.77.0.12")):
-        archive = roster.lookup(address, "labos/oem.cpio.gz")
+        archive = clients.lookup(address, "labos/oem.cpio.gz")
         assert isinstance(archive, Rendered) and archive.secret
         assert archive.content.split()[:2] == [name.encode(), boots[name].id.encode()]
-        assert roster.lookup(address, "labos/vmlinuz") == ImageFile("labos/vmlinuz")
+        assert clients.lookup(address, "labos/vmlinuz") == ImageFile("labos/vmlinuz")
 
 
 def test_nobody_else_gets_any(tmp_path: Path) -> None:
-    roster = make_roster(tmp_path, Seen())
-    assert roster.lookup(BLADE1, "labos/vmlinuz") == Refusal("no blade is booting at this address")
-    roster.boots.begin("blade1", "power")
+    clients = make_roster(tmp_path, Seen())
+    assert clients.lookup(BLADE1, "labos/vmlinuz") == Refusal("no blade is booting at this address")
+    clients.boots.begin("blade1", "power")
     for address in ("10.77.0.12", "10.77.0.99", "127.0.0.1", "::1", "", "nonsense"):
-        assert roster.lookup(address, "labos/oem.cpio.gz") == Refusal("no blade is booting at this address")
-    assert roster.lookup(BLADE1, "etc/passwd") == Refusal("not a file of this boot")
+        assert clients.lookup(address, "labos/oem.cpio.gz") == Refusal("no blade is booting at this address")
+    assert clients.lookup(BLADE1, "etc/passwd") == Refusal("not a file of this boot")
 
 
 def test_an_address_that_was_given_up_has_no_rights(tmp_path: Path) -> None:
-    roster = make_roster(tmp_path, Seen())
-    roster.boots.begin("blade1", "power")
-    roster.adopt(Decision(roster.leases.drop(ADDRESS), must_save=True))
-    roster.save()
-    assert isinstance(roster.lookup(BLADE1, "labos/oem.cpio.gz"), Refusal)
+    clients = make_roster(tmp_path, Seen())
+    clients.boots.begin("blade1", "power")
+    clients.adopt(Decision(clients.leases.drop(ADDRESS), must_save=True))
+    clients.save()
+    assert isinstance(clients.lookup(BLADE1, "labos/oem.cpio.gz"), Refusal)
     assert leasebook.load(tmp_path / "leases.json").at(ADDRESS, 0) is None
 
 
 def test_once_joined_there_are_no_secrets_to_be_had(tmp_path: Path) -> None:
-    roster = make_roster(tmp_path, Seen())
-    roster.boots.begin("blade1", "power")
-    assert isinstance(roster.lookup(BLADE1, "labos/oem.cpio.gz"), Rendered)
-    roster.boots.joined("blade1")
-    refusal = roster.lookup(BLADE1, "labos/oem.cpio.gz")
+    clients = make_roster(tmp_path, Seen())
+    clients.boots.begin("blade1", "power")
+    assert isinstance(clients.lookup(BLADE1, "labos/oem.cpio.gz"), Rendered)
+    clients.boots.joined("blade1")
+    refusal = clients.lookup(BLADE1, "labos/oem.cpio.gz")
     assert refusal == Refusal("this boot has joined: its secrets are no longer given out")
-    assert isinstance(roster.lookup(BLADE1, "labos/vmlinuz"), ImageFile)
+    assert isinstance(clients.lookup(BLADE1, "labos/vmlinuz"), ImageFile)
 
 
 def test_a_blade_that_cannot_be_planned_is_told(tmp_path: Path) -> None:
     seen = Seen()
-    roster = make_roster(tmp_path, seen)
-    roster.adopt(Decision(bound("52:54:00:4d:00:03", IPv4Address("10.77.0.13"), 9e9), boots="blade3"))
-    boot = roster.boots.current("blade3")
+    clients = make_roster(tmp_path, seen)
+    clients.adopt(Decision(bound("52:54:00:4d:00:03", IPv4Address("10.77.0.13"), 9e9), boots="blade3"))
+    boot = clients.boots.current("blade3")
     assert boot is not None
     assert seen.of(BootStarted)[0].boot == boot.id
     assert seen.of(Trouble) == [], "planning is not waited for"
-    assert [roster.plan_next(), roster.plan_next()] == [True, False]
+    assert [clients.plan_next(), clients.plan_next()] == [True, False]
     assert [trouble.detail for trouble in seen.of(Trouble)] == ["blade3 cannot be planned"]
-    assert roster.lookup("10.77.0.13", "labos/vmlinuz") == Refusal("this boot has no plan: blade3 cannot be planned")
+    assert clients.lookup("10.77.0.13", "labos/vmlinuz") == Refusal("this boot has no plan: blade3 cannot be planned")
 
 
 def test_a_boot_that_another_has_followed_is_not_planned(tmp_path: Path) -> None:
     seen = Seen()
-    roster = make_roster(tmp_path, seen)
-    roster.adopt(Decision(bound("52:54:00:4d:00:03", IPv4Address("10.77.0.13"), 9e9), boots="blade3"))
-    roster.begun(roster.boots.begin("blade3", "power"))
-    assert roster.plan_next() and not roster.plan_next()
+    clients = make_roster(tmp_path, seen)
+    clients.adopt(Decision(bound("52:54:00:4d:00:03", IPv4Address("10.77.0.13"), 9e9), boots="blade3"))
+    clients.begun(clients.boots.begin("blade3", "power"))
+    assert clients.plan_next() and not clients.plan_next()
     assert len(seen.of(BootStarted)) == 2 and len(seen.of(Trouble)) == 1
 
 
 def test_events_are_stamped_with_blade_and_boot(tmp_path: Path) -> None:
     seen = Seen()
-    roster = make_roster(tmp_path, seen)
-    roster.adopt(Decision(roster.leases, boots="blade1"))
+    clients = make_roster(tmp_path, seen)
+    clients.adopt(Decision(clients.leases, boots="blade1"))
     [begun] = seen.of(BootStarted)
-    roster.emit(Transfer(protocol="tftp", path="x", state="missing", address=BLADE1))
-    roster.emit(Dhcp(blade="blade1", mac=MAC, message="DISCOVER"))
+    clients.emit(Transfer(protocol="tftp", path="x", state="missing", address=BLADE1))
+    clients.emit(Dhcp(blade="blade1", mac=MAC, message="DISCOVER"))
     assert [(event.blade, event.boot) for event in seen.events] == [("blade1", begun.boot)] * 3
 
 
 def test_strangers_cannot_fill_the_disk(tmp_path: Path) -> None:
     seen = Seen()
-    roster = make_roster(tmp_path, seen)
+    clients = make_roster(tmp_path, seen)
     for number in range(500):
-        roster.emit(Transfer(protocol="http", path=str(number), state="missing", address="10.77.0.99"))
-    roster.emit(Ticket(blade="blade1", state="refused"))  # what concerns a blade is always told
+        clients.emit(Transfer(protocol="http", path=str(number), state="missing", address="10.77.0.99"))
+    clients.emit(Ticket(blade="blade1", state="refused"))  # what concerns a blade is always told
     assert len(seen.of(Transfer)) == FOREIGN_EVENTS
     assert len(seen.of(Ticket)) == 1
 
 
 def test_an_unknown_machine_is_told_once(tmp_path: Path) -> None:
     seen = Seen()
-    roster = make_roster(tmp_path, seen)
+    clients = make_roster(tmp_path, seen)
     for mac in (STRANGER, STRANGER, "00:00:5e:00:53:98", STRANGER):
-        roster.emit(UnknownMachine(mac=mac, adopt=""))
+        clients.emit(UnknownMachine(mac=mac, adopt=""))
     assert [event.mac for event in seen.of(UnknownMachine)] == [STRANGER, "00:00:5e:00:53:98"]
     for number in range(3 * UNKNOWN_KEPT):
-        roster.emit(UnknownMachine(mac=f"02:00:00:00:{number >> 8:02x}:{number & 255:02x}", adopt=""))
-    assert len(roster._unknown) == UNKNOWN_KEPT
+        clients.emit(UnknownMachine(mac=f"02:00:00:00:{number >> 8:02x}:{number & 255:02x}", adopt=""))
+    assert len(clients._unknown) == UNKNOWN_KEPT
 
 
 # --- paths ---

@@ -18,7 +18,7 @@ from labkit.pictures.chassis import draw_chassis
 from labkit.pictures.event_text import in_words, printable, tail
 from labkit.pictures.progress import draw_progress, time_left
 from labkit.pictures.protocols import draw_absence, draw_config, draw_join, draw_sequence
-from labkit.pictures.request_bars import draw_spread
+from labkit.pictures.request_bars import draw_request_bars
 from labkit.pictures.scene import Scene, fold_all
 from labkit.pictures.section_bar import Brick, draw_bricks
 from labkit.pictures.topology import draw_topology
@@ -41,7 +41,7 @@ def all_pictures(stream: list[Event]) -> dict[str, Picture]:
         "config": draw_config(stream, "blade1", boot, CONFIG),
         "join": draw_join(stream, "blade1", boot),
         "absence": draw_absence(stream, "blade1"),
-        "spread": draw_spread({"web.1": 3, "web.2": 1}),
+        "spread": draw_request_bars({"web.1": 3, "web.2": 1}),
         "bricks": draw_bricks([Brick("One", "ran"), Brick("Two", "failed"), Brick("Three", "runs"), Brick("Four")]),
     }
 
@@ -85,7 +85,7 @@ def test_the_same_events_give_the_same_picture() -> None:
 
 
 def test_names_cannot_break_a_picture() -> None:
-    picture = draw_spread({"<script>&\"'": 2})
+    picture = draw_request_bars({"<script>&\"'": 2})
     read(picture)
     assert "<script>" not in picture.svg
 

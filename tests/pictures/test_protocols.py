@@ -16,7 +16,7 @@ from labkit.pictures import Picture
 from labkit.pictures.protocols import MOST_FILES, NOT_YET, draw_absence, draw_config, draw_join, steps_of
 from labkit.pictures.request_path import MOST_WAYS, draw_requests
 from labkit.pictures.scene import fold_all
-from labkit.pictures.sequence_diagram import Lane, Step, draw_steps
+from labkit.pictures.sequence_diagram import Lifeline, Step, draw_steps
 from labkit.swarm.services.http_probe import Answer
 from tests.rig.recorded import DAY_TWO, LAB, RUNNING
 
@@ -233,27 +233,27 @@ def test_a_leave_that_failed_is_told() -> None:
 
 
 def test_words_stay_between_their_lanes() -> None:
-    lanes = {"a": Lane(140, "a"), "b": Lane(300, "b")}
+    lifelines = {"a": Lifeline(140, "a"), "b": Lifeline(300, "b")}
     step = Step("0.0 s", "a", "b", "far too many words for so short an arrow")
-    root = ElementTree.fromstring(draw_steps("t", lanes, [step], "none").svg)
+    root = ElementTree.fromstring(draw_steps("t", lifelines, [step], "none").svg)
     (words,) = [node.text or "" for node in root.iter(f"{SVG}text") if (node.text or "").startswith("far")]
     assert words.endswith("…") and len(words) * 5.7 <= 160
-    assert step.words in draw_steps("t", lanes, [step], "none").text
+    assert step.words in draw_steps("t", lifelines, [step], "none").text
 
 
 def test_notes_stay_on_the_page() -> None:
-    lanes = {"a": Lane(140, "a"), "b": Lane(750, "b")}
-    for lane in lanes:
-        note = Step("0.0 s", lane, lane, "a note that is as long as notes may ever become, or so")
-        root = ElementTree.fromstring(draw_steps("t", lanes, [note], "none").svg)
+    lifelines = {"a": Lifeline(140, "a"), "b": Lifeline(750, "b")}
+    for lifeline in lifelines:
+        note = Step("0.0 s", lifeline, lifeline, "a note that is as long as notes may ever become, or so")
+        root = ElementTree.fromstring(draw_steps("t", lifelines, [note], "none").svg)
         box = list(root.iter(f"{SVG}rect"))[-1]
         assert float(box.get("x", 0)) >= 66 and float(box.get("x", 0)) + float(box.get("width", 0)) <= 820
 
 
 def test_a_row_is_shared_by_what_is_beside() -> None:
-    lanes = {"a": Lane(140, "a"), "b": Lane(300, "b"), "c": Lane(500, "c")}
-    two = draw_steps("t", lanes, [Step("", "a", "b", "one"), Step("", "b", "c", "two", beside=True)], "none")
-    assert two.height == draw_steps("t", lanes, [Step("", "a", "b", "one")], "none").height
+    lifelines = {"a": Lifeline(140, "a"), "b": Lifeline(300, "b"), "c": Lifeline(500, "c")}
+    two = draw_steps("t", lifelines, [Step("", "a", "b", "one"), Step("", "b", "c", "two", beside=True)], "none")
+    assert two.height == draw_steps("t", lifelines, [Step("", "a", "b", "one")], "none").height
 
 
 def test_without_events_it_says_so() -> None:

@@ -17,7 +17,7 @@ from labkit.events import Dhcp, Event
 from labkit.lab import Blade, Bmc, BootMethod, Chassis, ChassisKind, Flavour, Lab, Network, NetworkKind
 from labkit.lab.secret import Secret
 from labkit.netboot.boots import BootBook
-from labkit.netboot.clients import Roster
+from labkit.netboot.clients import ClientBook
 from labkit.netboot.dhcp import BOOTREQUEST, NOWHERE, Message, Option, Packet
 from labkit.netboot.dhcp.decide import decide
 from labkit.netboot.dhcp.decision import Decision
@@ -165,16 +165,18 @@ def prepare(blade: Blade, boot: str, ticket: Secret) -> tuple[BootPlan, Mapping[
     }
 
 
-def make_roster(folder: Path, emit: Callable[[Event], None], lab: Lab | None = None) -> Roster:
+def make_roster(folder: Path, emit: Callable[[Event], None], lab: Lab | None = None) -> ClientBook:
     """A roster whose first two blades hold their addresses, none of which is booting yet."""
     lab = lab or make_lab()
-    roster = Roster(lab, BootBook(lab, Secret("key"), folder / "boots.json", prepare), folder / "leases.json", emit)
+    clients = ClientBook(
+        lab, BootBook(lab, Secret("key"), folder / "boots.json", prepare), folder / "leases.json", emit
+    )
     book = LeaseBook()
     for blade in lab.blades[:2]:
         book = book.put(Lease(blade.address, blade.macs[0], LeaseState.BOUND, time.time() + 1000))
-    roster.adopt(Decision(book, must_save=True))
-    roster.save()
-    return roster
+    clients.adopt(Decision(book, must_save=True))
+    clients.save()
+    return clients
 
 
 def on_loopback(lab: Lab) -> Lab:

@@ -55,17 +55,17 @@ class Rig:
         lab = replace(lab, network=replace(lab.network, tls=tls))
         self.state = State(folder / "state")
         self.state.make()
-        self.roster = make_roster(folder, self.counters.counted(self.seen), lab)
-        self.boot = self.roster.boots.begin("blade1", "power")
+        self.clients = make_roster(folder, self.counters.counted(self.seen), lab)
+        self.boot = self.clients.boots.begin("blade1", "power")
         image = folder / "vmlinuz"
         written = folder.parent / "vmlinuz"  # once, beside the folders of all tests: ten megabytes for each are slow
         if not written.exists():
             written.write_bytes(IMAGE)
         os.link(written, image)
         self.image = image
-        self.files = Files(self.roster.lookup, {"labos/vmlinuz": image}, self.roster.emit)
-        self.home = PhoneHome(self.roster, self.desk)
-        self.ticket = {HEADER: self.roster.boots.ticket(self.boot).reveal()}
+        self.files = Files(self.clients.lookup, {"labos/vmlinuz": image}, self.clients.emit)
+        self.home = PhoneHome(self.clients, self.desk)
+        self.ticket = {HEADER: self.clients.boots.ticket(self.boot).reveal()}
 
     def put_image(self, content: bytes) -> None:
         """Another image in its place, as a file of its own: the one that was there is that of other tests too."""
@@ -76,19 +76,19 @@ class Rig:
         """Serve while a client talks. ``self.root`` is where, and with TLS ``self.private``, by ``self.state.ca``."""
 
         async def serving() -> None:
-            app = application(self.files, self.home.handlers(), self.roster.emit, self.counters)
+            app = application(self.files, self.home.handlers(), self.clients.emit, self.counters)
             runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
             await runner.setup()
             sock = socket.create_server(("127.0.0.1", 0))
             await web.SockSite(runner, sock).start()
             self.port = sock.getsockname()[1]
             self.root = f"http://127.0.0.1:{self.port}"
-            if self.roster.lab.network.tls:
+            if self.clients.lab.network.tls:
                 private = socket.create_server(("127.0.0.1", 0))
                 context = certificates.server_context(
                     certificates.chain(certificates.ensure_boot_server(self.state, "127.0.0.1"))
                 )
-                await TlsSite(runner, private, context, Handshakes(self.roster).failed).start()
+                await TlsSite(runner, private, context, Handshakes(self.clients).failed).start()
                 self.private = f"https://127.0.0.1:{private.getsockname()[1]}"
             try:
                 async with aiohttp.ClientSession() as client:

@@ -17,7 +17,7 @@ from labkit.lab.process import rpc
 from labkit.lab.state import State
 from labkit.netboot.bootd import Bootd
 from labkit.netboot.ports import open_sockets
-from labkit.netboot.settings import Given
+from labkit.netboot.settings import Settings
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
         until = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, until.set)
         sockets = {**open_sockets(lab), "control": rpc.listen(state.bootd)}
-        bootd = Bootd(Given.of(lab, state), state.path, state.swarmd, sockets, catalogue, emit)
+        bootd = Bootd(Settings.of(lab, state), state.path, state.swarmd, sockets, catalogue, emit)
         signal.signal(signal.SIGUSR1, lambda *_: bootd._tftp._epoll.close())  # the fault that a test asks for
         await bootd.serve(until)
 

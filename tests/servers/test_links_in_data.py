@@ -13,7 +13,7 @@ from labkit.boot import ImageFile, Rendered
 from labkit.cli import commands
 from labkit.servers import storage
 from labkit.swarm.registry import link_files
-from labkit.swarm.registry.contents import read_shelf
+from labkit.swarm.registry.contents import read_contents
 from labkit.swarm.services import volume_demo
 
 DIGEST = hashlib.sha256(b"manifest").hexdigest()
@@ -72,7 +72,7 @@ def plant(data: Path, place: str, target: Path) -> None:
 )
 def test_mending_a_registry_writes_and_removes_nothing_else(data: Path, host: Path, place: str, below: str) -> None:
     plant(data, place, host / below)
-    list(read_shelf(data))
+    list(read_contents(data))
     try:
         link_files.mend(data)
     except OSError as error:
@@ -84,7 +84,7 @@ def test_mending_a_registry_writes_and_removes_nothing_else(data: Path, host: Pa
 def test_a_shelf_tells_nothing_of_this_machines_files(data: Path, host: Path) -> None:
     (host / "file").write_text(f"sha256:{DIGEST}")
     plant(data, "_manifests/tags/secret/current/link", host / "file")
-    [manifest] = read_shelf(data)
+    [manifest] = read_contents(data)
     assert manifest.tags == ("1",)
 
 

@@ -23,7 +23,7 @@ from labkit.swarm.engine import api, engine
 from labkit.swarm.node import Node, find_node
 from labkit.swarm.services.deploy import ensure_service, watch
 from labkit.swarm.services.spec import ServiceSpec
-from labkit.swarm.swarmd import Desk
+from labkit.swarm.swarmd import SwarmDaemon
 from tests.rig.fleet import Fleet, Machine, join, post_join, until
 from tests.rig.swarmd import LAB, DeskProcess
 
@@ -263,7 +263,7 @@ def test_tokens_are_changed_behind_every_join_and_refusal(swarm: Fleet, tmp_path
         return len([event for event in told if isinstance(event, events.Swarm) and event.action == "rotated"])
 
     async def talk() -> None:
-        desk = Desk(lab_yaml.load(tmp_path / "lab.yaml"), swarm.controller.sock, told.append, joining_s=1)
+        desk = SwarmDaemon(lab_yaml.load(tmp_path / "lab.yaml"), swarm.controller.sock, told.append, joining_s=1)
         await desk.look()
         assert rotations() == 0
         await asyncio.sleep(1)
@@ -303,7 +303,7 @@ def test_a_boot_that_nobody_announced_waits_while_its_blade_is_in(swarm: Fleet, 
     machine = swarm.blade("blade2")
 
     async def talk() -> None:
-        desk = Desk(lab_yaml.load(tmp_path / "lab.yaml"), swarm.controller.sock, lambda event: None)
+        desk = SwarmDaemon(lab_yaml.load(tmp_path / "lab.yaml"), swarm.controller.sock, lambda event: None)
         asked = {"blade": "blade2", "boot": "made-up", "address": machine.address}
         with pytest.raises(SwarmError, match="blade2 is still Ready in the swarm from the boot before"):
             await desk.join({**asked, "cause": "pxe"})
@@ -320,7 +320,7 @@ def test_a_blade_that_is_lost_is_marked_and_removed_when_its_time_is_up(swarm: F
     machine.power_cut()
 
     async def talk() -> None:
-        desk = Desk(lab_yaml.load(tmp_path / "lab.yaml"), swarm.controller.sock, told.append)
+        desk = SwarmDaemon(lab_yaml.load(tmp_path / "lab.yaml"), swarm.controller.sock, told.append)
         for _ in range(60):
             await desk.look()
             if not [entry for entry in blades(swarm) if entry[0] == "blade3"]:

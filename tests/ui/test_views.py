@@ -14,7 +14,7 @@ from labkit.lab.state import State
 from labkit.servers import client
 from labkit.swarm.services.http_probe import Answer
 from labkit.ui import views
-from labkit.ui.live_events import Feed, present_stages
+from labkit.ui.live_events import LiveEvents, present_stages
 from tests.rig.recorded import LAB, RUNNING, SERVING, STREAM
 
 
@@ -101,7 +101,7 @@ def test_watching_ends_when_all_blades_are_in(
 
 def test_a_feed_reads_on_and_begins_anew_with_the_lab(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
-    feed = Feed(path)
+    feed = LiveEvents(path)
     assert feed.poll().stages.blades == {}
     write(path, STREAM)
     assert feed.poll().stages.blade("blade1").stage == "off"

@@ -24,7 +24,7 @@ from labkit.lab.state import State
 from labkit.machines.host.sandbox import Sandbox, User, Users, of_python, spawn
 from labkit.machines.virtual import network
 from labkit.netboot.boot_client.walkthrough import Task
-from labkit.netboot.settings import Given
+from labkit.netboot.settings import Settings
 
 LONGEST_S = 240.0
 START_S = 30.0
@@ -84,7 +84,7 @@ async def scratch_server(lab: Lab, state: State, user: User) -> AsyncIterator[as
     shows = (state.run, images.cache_folder())
     module = "labkit.diagnosis.rehearsal.temporary_server"
     sandbox = of_python(module, user=user, capabilities=capabilities, namespaces=("net",), shows=shows)
-    given = hand(Given.of(lab, state))
+    given = hand(Settings.of(lab, state))
     try:
         async with running(sandbox, given, LABKIT_STATE=str(state.path)) as process:
             try:

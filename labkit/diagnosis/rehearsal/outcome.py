@@ -16,7 +16,7 @@ from labkit.lab import Blade, Lab, NetworkKind
 from labkit.lab.process import rpc
 from labkit.lab.state import State
 from labkit.netboot.boot_client.firmware import FIRMWARES, default_firmware
-from labkit.netboot.boot_client.walkthrough import Tried
+from labkit.netboot.boot_client.walkthrough import Attempt
 
 ANSWER_S = 300.0
 REBUILD = "labkit images build"
@@ -45,7 +45,7 @@ class Rehearsal:
     blade: str
     firmware: str
     ok: bool
-    steps: tuple[Tried, ...]
+    steps: tuple[Attempt, ...]
     what: str = ""
     fix: str = ""
     recorded: bool = False
@@ -75,7 +75,7 @@ class Rehearsal:
         return asdict(self)
 
 
-def _line(step: Tried) -> str:
+def _line(step: Attempt) -> str:
     file = f"{step.protocol} {step.path}, {size(step.size_b)}" if step.path else ""
     words = ": ".join(part for part in (file, step.what) if part)
     return f"{step.step:7}{step.seconds:8.3f} s  {words}"
@@ -107,7 +107,7 @@ def rehearse(running: Rehearsed, blade: Blade, *, firmware: str = "", if_on: str
 def verdict(blade: str, firmware: str, lines: Iterable[Mapping[str, Any]]) -> Rehearsal:
     """A rehearsal from the lines of its walk, the last of which is the verdict."""
     *steps, end = lines
-    return Rehearsal(blade, firmware, end["ok"], tuple(Tried(**step) for step in steps), end["what"], end["fix"])
+    return Rehearsal(blade, firmware, end["ok"], tuple(Attempt(**step) for step in steps), end["what"], end["fix"])
 
 
 def explained(tried: Rehearsal, stream: Iterable[events.Event]) -> Rehearsal:
@@ -138,7 +138,7 @@ def compared(tried: Rehearsal, catalogue: Mapping[str, Path], digests: Mapping[s
 
 def recorded(stream: Iterable[events.Event], blade: str, firmware: str) -> Rehearsal:
     """What the present boot of a blade fetched, in the form of a rehearsal."""
-    steps: list[Tried] = []
+    steps: list[Attempt] = []
     for event in stream:
         if event.blade != blade or event.boot == events.REHEARSAL:
             continue
@@ -146,10 +146,10 @@ def recorded(stream: Iterable[events.Event], blade: str, firmware: str) -> Rehea
             steps = []
         elif isinstance(event, events.Dhcp) and event.message == "REQUEST" and event.reply == "ACK":
             what = f"as {event.client}: {event.address}" + (f", boot file {event.file}" if event.file else "")
-            steps.append(Tried("dhcp", what))
+            steps.append(Attempt("dhcp", what))
         elif isinstance(event, events.Transfer) and event.state == "done" and event.sent_b:
             step = step_of(event.path)
-            steps.append(Tried(step, "", event.seconds, event.protocol, event.path, event.sent_b))
+            steps.append(Attempt(step, "", event.seconds, event.protocol, event.path, event.sent_b))
     return Rehearsal(blade, firmware, True, tuple(steps), recorded=True)
 
 

@@ -24,10 +24,10 @@ from labkit.machines.virtual import network
 from labkit.netboot.bootd import Bootd
 from labkit.netboot.configd import asker
 from labkit.netboot.ports import open_sockets
-from labkit.netboot.settings import Given
+from labkit.netboot.settings import Settings
 
 
-async def serve(given: Given, state: State, folder: Path) -> None:
+async def serve(given: Settings, state: State, folder: Path) -> None:
     """Serve until standard input ends. Raises LabkitError when a port or an address cannot be had."""
     until = asyncio.Event()
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), until.set)
@@ -48,7 +48,7 @@ def main() -> int:
     print("ready", flush=True)
     if sys.stdin.readline() != "go\n":
         return 1
-    given, state = take(Given), State(Path(os.environ["LABKIT_STATE"]))
+    given, state = take(Settings), State(Path(os.environ["LABKIT_STATE"]))
     lab = replace(given.lab, network=replace(given.lab.network, dhcp=DhcpMode.SERVER))
     link, server = lab.network.link, f"{lab.network.server}/{lab.network.subnet.prefixlen}"
     network.run_ip("link set lo up", f"link set {link} up", f"addr add {server} brd + dev {link}")

@@ -45,7 +45,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Tried:
+class Attempt:
     """One step: ``what`` came of it, ``warning`` what is odd. A file has ``protocol``, ``path``, size and digest."""
 
     step: str
@@ -69,7 +69,7 @@ class Walk:
         self._sock: socket.socket | None = None
         self._leased: Leased | None = None
 
-    def steps(self) -> Iterator[Tried]:
+    def steps(self) -> Iterator[Attempt]:
         """The whole boot, from the first DISCOVER to the last archive."""
         kind = FIRMWARES[self._task.firmware]
         with transport.open_client(self._task.interface) as self._sock:
@@ -90,7 +90,7 @@ class Walk:
                 if self._leased is not None:
                     transport.give_back(self._sock, self._task.mac, self._leased.ack)
 
-    def _lease(self, kind: Firmware) -> Generator[Tried, None, str]:
+    def _lease(self, kind: Firmware) -> Generator[Attempt, None, str]:
         """DHCP; returns the boot file."""
         assert self._sock is not None
         began = time.monotonic()
@@ -107,7 +107,7 @@ class Walk:
         chosen = ack.address(Option.SERVER_ID) or ack.siaddr
         warning = f"{others} answers DHCP here too, and a boot goes where the quicker one sends it" if others else ""
         what = f"as {kind.name}: {ack.yiaddr} from {chosen}, boot file {file or 'none'}"
-        yield Tried("dhcp", what, round(time.monotonic() - began, 3), warning=warning)
+        yield Attempt("dhcp", what, round(time.monotonic() - began, 3), warning=warning)
         if chosen != ours:
             raise Failed(
                 f"the DHCP server {chosen}, which is not labkit's, was quicker and sends the blade elsewhere",
@@ -120,7 +120,7 @@ class Walk:
             )
         return file
 
-    def _run(self, kind: Firmware, file: str) -> Generator[Tried, None, Next | Firmware]:
+    def _run(self, kind: Firmware, file: str) -> Generator[Attempt, None, Next | Firmware]:
         """Fetch a loader or a script and do what it does; returns the firmware it is, or what it asks for next."""
         got = self._fetch(file)
         name = file.rpartition("/")[2]
@@ -138,7 +138,7 @@ class Walk:
             return second_stage(kind)
         raise Failed(f"a rehearsal does not know what {name} does next", "labkit explain shows what it may fetch")
 
-    def _pxelinux(self, folder: str, second: str) -> Generator[Tried, None, Next]:
+    def _pxelinux(self, folder: str, second: str) -> Generator[Attempt, None, Next]:
         got = self._fetch(folder + second)
         yield _tried("loader", got, "")
         refused = ""
@@ -157,14 +157,14 @@ class Walk:
             return following
         raise Failed(f"no configuration for this blade: {refused}", transport.FIX_MISSING)
 
-    def _show(self, path: str) -> Tried:
+    def _show(self, path: str) -> Attempt:
         """A text that a loader shows. It boots without it."""
         try:
             return _tried("config", self._fetch(path), "a text to show")
         except Failed as error:
-            return Tried("config", f"no text to show: {path}", warning=error.what)
+            return Attempt("config", f"no text to show: {path}", warning=error.what)
 
-    def _system(self, following: Next) -> Iterator[Tried]:
+    def _system(self, following: Next) -> Iterator[Attempt]:
         got = self._fetch(following.kernel)
         yield _tried("kernel", got, self._check(got, checks.check_kernel))
         for path in following.initrds:
@@ -177,11 +177,11 @@ class Walk:
         if home is not None:
             yield self._call_home(home)
 
-    def _call_home(self, home: checks.Home) -> Tried:
+    def _call_home(self, home: checks.Home) -> Attempt:
         """Whether the lab hears the blade once it is up: where, and by which authority, its own archive says."""
         got = transport.get(f"{home.root}/healthz", self._task.patience, home.ca)
         believed = ", and the blade believes its certificate" if got.protocol == "https" else ""
-        return Tried("home", f"the lab answers at {home.root}{believed}", round(got.seconds, 3))
+        return Attempt("home", f"the lab answers at {home.root}{believed}", round(got.seconds, 3))
 
     def _fetch(self, path: str) -> Got:
         return transport.fetch(path, self._server, self._blksize_b, self._task.patience)
@@ -211,8 +211,8 @@ def _check_zstd(got: Got) -> str:
     return "a zstd archive, whole"
 
 
-def _tried(step: str, got: Got, what: str) -> Tried:
-    return Tried(step, what, round(got.seconds, 3), got.protocol, got.path, len(got.data), got.sha256)
+def _tried(step: str, got: Got, what: str) -> Attempt:
+    return Attempt(step, what, round(got.seconds, 3), got.protocol, got.path, len(got.data), got.sha256)
 
 
 def _asks(following: Next) -> str:

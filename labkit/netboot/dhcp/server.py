@@ -12,7 +12,7 @@ from ipaddress import IPv4Address
 from labkit.events import Trouble
 from labkit.events.watchdog import raise_lost, reason
 from labkit.netboot.arp import Prober
-from labkit.netboot.clients import Roster
+from labkit.netboot.clients import ClientBook
 from labkit.netboot.dhcp import DhcpError, Message, Packet, decode, encode
 from labkit.netboot.dhcp.decide import conflict, decide
 from labkit.netboot.dhcp.replies import Peer, Reply, confirm
@@ -35,10 +35,10 @@ class DhcpServer:
     """
 
     def __init__(
-        self, sock: socket.socket, roster: Roster, prober: Prober | None = None, boot: socket.socket | None = None
+        self, sock: socket.socket, clients: ClientBook, prober: Prober | None = None, boot: socket.socket | None = None
     ) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-        self._sock, self._boot, self._roster, self._prober = sock, boot, roster, prober
+        self._sock, self._boot, self._roster, self._prober = sock, boot, clients, prober
         self._asking: set[str] = set()
         self._planning: asyncio.Handle | None = None
         for one in self._sockets():
@@ -119,11 +119,11 @@ class DhcpServer:
         self._roster.emit(Trouble(part="dhcp", detail=f"{kind}{who} {where}: {reason(error)}"))
 
     def _decide(self, packet: Packet, peer: Peer | None, probed: Mapping[IPv4Address, str]) -> tuple[Reply, ...]:
-        now, roster = time.time(), self._roster
-        decision = decide(packet, roster.lab, roster.leases, now, probed=probed, peer=peer)
-        roster.adopt(decision)
+        now, clients = time.time(), self._roster
+        decision = decide(packet, clients.lab, clients.leases, now, probed=probed, peer=peer)
+        clients.adopt(decision)
         for event in decision.events:
-            roster.emit(event)
+            clients.emit(event)
         if decision.probe is None:
             return decision.replies
         if self._prober is None:

@@ -1,8 +1,8 @@
 """What a booted blade may say: join, how far it is, and that it wants to leave.
 
 Every message carries the boot's ticket in ``X-Labkit-Ticket`` and counts only from the address leased to that blade.
-Anything else is answered with 403, recorded, and told to the swarm desk, which then changes the join token. In a lab
-that speaks TLS, what comes in clear is answered with 403 and recorded, whatever it carries; the desk hears nothing.
+Anything else is answered with 403, recorded, and told to swarmd, which then changes the join token. In a lab
+that speaks TLS, what comes in clear is answered with 403 and recorded, whatever it carries; swarmd hears nothing.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from labkit.errors import ControlError
 from labkit.events import Phoned, Ticket, Trouble
 from labkit.lab.process import rpc
 from labkit.netboot.boots import Boot
-from labkit.netboot.clients import Roster
+from labkit.netboot.clients import ClientBook
 
 HEADER = "X-Labkit-Ticket"
 RETRY_S = 3
 JOIN_WAIT_S = 10.0
 LEAVE_WAIT_S = 75.0
-"""The desk answers within 60 s; a little more, so that its answer is the one that counts."""
+"""It answers within 60 s; a little more, so that its answer is the one that counts."""
 TOLD_TIMES = 20
 
 Ask = Callable[..., Awaitable[dict[str, Any]]]
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
-def desk(path: Path) -> Ask:
-    """How to ask the swarm desk that listens at a socket: ``ask(verb, timeout_s=…, **fields)``."""
+def swarmd_at(path: Path) -> Ask:
+    """How to ask the swarmd that listens at a socket: ``ask(verb, timeout_s=…, **fields)``."""
 
     def ask(verb: str, *, timeout_s: float = JOIN_WAIT_S, **fields: Any) -> Awaitable[dict[str, Any]]:
         return rpc.acall(path, verb, timeout_s=timeout_s, **fields)
@@ -43,10 +43,10 @@ def desk(path: Path) -> Ask:
 
 
 class PhoneHome:
-    """The POST handlers. ``ask`` reaches the swarm desk."""
+    """The POST handlers. ``ask`` reaches swarmd."""
 
-    def __init__(self, roster: Roster, ask: Ask) -> None:
-        self._roster, self._ask = roster, ask
+    def __init__(self, clients: ClientBook, ask: Ask) -> None:
+        self._roster, self._ask = clients, ask
         self._tasks: set[asyncio.Task[None]] = set()
         self._late: dict[str, str] = {}
         self._clear: dict[str, str] = {}
@@ -127,14 +127,14 @@ class PhoneHome:
         return web.Response(status=503, headers={"Retry-After": str(RETRY_S)}, text=f"{reason}\n")
 
     async def leave(self, request: web.Request) -> web.Response:
-        """Wait until the desk has drained the node; 200 is the word to leave. ``going=reboot``: it will be back."""
+        """Wait until swarmd has drained the node; 200 is the word to leave. ``going=reboot``: it will be back."""
         boot = self._identified(request)
         if (await request.post()).get("going") == "reboot":
             self._roster.boots.returning(boot.blade)
         return await self._relayed(request, "leave", LEAVE_WAIT_S)
 
     async def left(self, request: web.Request) -> web.Response:
-        """The blade has left: the desk removes its node."""
+        """The blade has left: swarmd removes its node."""
         return await self._relayed(request, "left", LEAVE_WAIT_S)
 
     async def _relayed(self, request: web.Request, verb: str, timeout_s: float) -> web.Response:
@@ -172,7 +172,7 @@ class PhoneHome:
         return web.HTTPForbidden(text=f"{reason}\n")
 
     def _tell(self, verb: str, **fields: str) -> None:
-        """Tell the desk without making the blade wait; a desk that is just restarting is told again."""
+        """Tell swarmd without making the blade wait; one that is just restarting is told again."""
         if verb == "refused" and any(task.get_name() == "refused" for task in self._tasks):
             return  # one that is on its way covers this one too
 

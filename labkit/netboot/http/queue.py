@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 
-class Lane:
-    """A lane for ``most`` at once. For one event loop."""
+class Queue:
+    """Lets ``most`` in at once. For one event loop."""
 
     def __init__(self, most: int) -> None:
         self._room = asyncio.Semaphore(most)

@@ -29,7 +29,7 @@ from labkit.events import Event, Transfer, Trouble
 from labkit.events.watchdog import reason
 from labkit.netboot import metrics
 from labkit.netboot.clients import Refusal
-from labkit.netboot.http.queue import Lane
+from labkit.netboot.http.queue import Queue
 from labkit.netboot.http.ranges import Selection, Version, select
 from labkit.netboot.metrics import Counters
 from labkit.netboot.paths import plain
@@ -52,7 +52,7 @@ class Files:
 
     def __init__(self, lookup: Lookup, catalogue: Mapping[str, Path], emit: Callable[[Event], None]) -> None:
         self._lookup, self._catalogue, self._emit = lookup, catalogue, emit
-        self.lane = Lane(MOST_LARGE)
+        self.queue = Queue(MOST_LARGE)
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """Answer one request; every file asked for is an event, and a body that breaks off a ``failed`` one."""
@@ -77,7 +77,7 @@ class Files:
         with file:
             version = _version(file)
             selection = select(request.method, request.headers, version)
-            return await _Sending(request, path, version.size_b, selection, self._emit).send_file(file, self.lane)
+            return await _Sending(request, path, version.size_b, selection, self._emit).send_file(file, self.queue)
 
 
 class _Sending:
@@ -104,7 +104,7 @@ class _Sending:
 
         return await self._told(response, body)
 
-    async def send_file(self, file: io.FileIO, lane: Lane) -> web.StreamResponse:
+    async def send_file(self, file: io.FileIO, queue: Queue) -> web.StreamResponse:
         """Answer from the page cache, a large part of it when its turn has come."""
         selection = self._selection
         response = web.StreamResponse(status=selection.status, headers={**selection.headers, "Content-Type": BINARY})
@@ -113,12 +113,12 @@ class _Sending:
 
         async def body() -> None:
             if self._request.method == "GET" and selection.length:
-                await self._stream(response, file, lane)
+                await self._stream(response, file, queue)
             await response.write_eof()
 
         return await self._told(response, body)
 
-    async def _stream(self, response: web.StreamResponse, file: io.FileIO, lane: Lane) -> None:
+    async def _stream(self, response: web.StreamResponse, file: io.FileIO, queue: Queue) -> None:
         length = self._selection.length
 
         async def send(most_b: int) -> None:
@@ -129,11 +129,11 @@ class _Sending:
 
         if length < LARGE_B:
             return await send(length)
-        await lane.enter(lambda: send(MORSEL_B), MORSEL_EVERY_S)
+        await queue.enter(lambda: send(MORSEL_B), MORSEL_EVERY_S)
         try:
             await send(length)
         finally:
-            lane.leave()
+            queue.leave()
 
     async def _sendfile(self, file: io.FileIO, until_b: int) -> None:
         """From the page cache to the socket."""
@@ -228,8 +228,8 @@ def application(
 
     async def numbers(request: web.Request) -> web.Response:
         gauges = {
-            "labkit_http_large_running": files.lane.running,
-            "labkit_http_large_waiting": files.lane.waiting,
+            "labkit_http_large_running": files.queue.running,
+            "labkit_http_large_waiting": files.queue.waiting,
             "labkit_start_time_seconds": started,
         }
         page = metrics.render(counters.totals(), gauges, counters.answers)

@@ -19,7 +19,7 @@ from aiohttp import web
 
 from labkit.events import TLS, Trouble
 from labkit.events.watchdog import lasting, raise_lost
-from labkit.netboot.clients import Roster
+from labkit.netboot.clients import ClientBook
 
 BACKLOG = 128
 ACCEPT_AGAIN_S = 1.0
@@ -80,8 +80,8 @@ def explain(blade: str, reason: str) -> Trouble:
 class Handshakes:
     """Tells of handshakes that failed: of blades only, and each reason once a boot, however often they try."""
 
-    def __init__(self, roster: Roster) -> None:
-        self._roster = roster
+    def __init__(self, clients: ClientBook) -> None:
+        self._roster = clients
         self._told: dict[str, tuple[str, set[str]]] = {}
 
     def failed(self, address: str, error: ssl.SSLError) -> None:

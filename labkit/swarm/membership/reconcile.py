@@ -5,7 +5,7 @@ hostname. A blade keeps its name over reboots while its swarm identity is new ea
 diskless blade. So
 
 - a **ghost** is a Down node of a blade that has joined again since: it is removed;
-- a node whose blade left in order is removed once it is Down (the desk has normally done so seconds before);
+- a node whose blade left in order is removed once it is Down (swarmd has normally done so seconds before);
 - a blade gone without a word keeps its Down node, marked with the time, since that is worth seeing; it is removed when
   it has been so for as long as the lab allows;
 - a node that is no blade of this lab is shown and never touched;

@@ -86,7 +86,7 @@ def used_images(services: Iterable[Mapping[str, Any]], host: str) -> set[str]:
     return found
 
 
-def read_shelf(folder: Path) -> Iterator[Manifest]:
+def read_contents(folder: Path) -> Iterator[Manifest]:
     """The images in the data folder of a registry."""
     for repository in repositories(folder):
         place = ROOT / "repositories" / repository / "_manifests"

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from labkit.errors import SwarmError
 from labkit.lab.process import rpc
 from labkit.swarm.engine import api
-from labkit.swarm.registry.contents import Verdict, judge_images, read_shelf, used_images
-from labkit.swarm.registry.push_client import Door
+from labkit.swarm.registry.contents import Verdict, judge_images, read_contents, used_images
+from labkit.swarm.registry.push_client import PushClient
 from labkit.swarm.running import RunningLab
 
 COLLECT_S = 360
@@ -23,7 +23,7 @@ def look_over(running: RunningLab) -> list[Verdict]:
         services = api(engine).services()
     folder = running.state.data / "registry"
     try:
-        return judge_images(read_shelf(folder), used_images(services, running.lab.network.registry))
+        return judge_images(read_contents(folder), used_images(services, running.lab.network.registry))
     except PermissionError as error:
         raise SwarmError(
             f"cannot be read: {error.strerror}", where=str(error.filename), fix="run it with sudo"
@@ -38,7 +38,7 @@ def collect(running: RunningLab, verdicts: Iterable[Verdict]) -> int:
     its parts, so that none is ever left without them.
     """
     going = [verdict.manifest for verdict in verdicts if verdict.goes]
-    registry = Door(running.state.push)
+    registry = PushClient(running.state.push)
     for manifest in sorted(going, key=lambda one: not one.parts):
         registry.delete(manifest.repository, manifest.digest)
     return int(rpc.call(running.state.control, "collect", timeout_s=COLLECT_S)["freed_b"])

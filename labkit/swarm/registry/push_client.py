@@ -38,7 +38,7 @@ class _Answer:
     body: bytes
 
 
-class Door:
+class PushClient:
     """The registry's answers to what only the lab's owner may ask."""
 
     def __init__(self, sock: Path) -> None:

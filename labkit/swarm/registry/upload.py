@@ -19,7 +19,7 @@ import docker.errors
 from labkit.errors import SwarmError
 from labkit.swarm.engine import api, engine_errors, said
 from labkit.swarm.registry import image_archive
-from labkit.swarm.registry.push_client import Door, split
+from labkit.swarm.registry.push_client import PushClient, split
 
 CONTENT = "labkit.content"
 """The image's label with the digest of what it was made from."""
@@ -47,7 +47,7 @@ def ensure_image(
     held = _held(client, f"{named}:{mark}")
     if held is not None and held == _held(client, reference):
         return held
-    registry = Door(push)
+    registry = PushClient(push)
     if held is not None:
         registry.tag(repository, held, tag)
     else:

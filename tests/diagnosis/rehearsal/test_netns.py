@@ -28,7 +28,7 @@ from labkit.lab.state import State
 from labkit.machines.host.sandbox import Users
 from labkit.netboot.boot_client.walkthrough import Task
 from labkit.netboot.dhcp import leases
-from labkit.netboot.settings import Given
+from labkit.netboot.settings import Settings
 from tests.rig.net import STRANGER, Net
 
 pytestmark = pytest.mark.netns
@@ -312,7 +312,7 @@ def test_a_real_lab_is_rehearsed_with_a_server_of_the_same_making(
     lab = lab_yaml.load(tmp_path / "lab.yaml")
     state = State(tmp_path / "state")
     state.make()
-    given = Given.of(lab, state)
+    given = Settings.of(lab, state)
     before = sorted(state.path.rglob("*"))
     lines = asyncio.run(rehearse(lab, state, lab.blades[0], "bios", Users(61184)))
     tried = verdict("red1", "bios", lines)
@@ -324,5 +324,5 @@ def test_a_real_lab_is_rehearsed_with_a_server_of_the_same_making(
     else:
         assert "coreos_production_pxe_image.cpio.gz" in tried.what, tried
         assert tried.steps[-1].step == "kernel"
-    assert (sorted(state.path.rglob("*")), Given.of(lab, state)) == (before, given)
+    assert (sorted(state.path.rglob("*")), Settings.of(lab, state)) == (before, given)
     assert not list(scratch.iterdir()), "its leases are thrown away"

@@ -36,7 +36,7 @@ from labkit.netboot.boot_client.checks import (
 )
 from labkit.netboot.boot_client.firmware import FIRMWARES, default_firmware, discover, release, request, second_stage
 from labkit.netboot.boot_client.scripts import Next, ScriptError, config_names, read_ipxe, read_pxelinux
-from labkit.netboot.boot_client.walkthrough import Task, Tried, Walk
+from labkit.netboot.boot_client.walkthrough import Attempt, Task, Walk
 from labkit.netboot.dhcp import Message, Option, Packet, identity
 
 MAC = "52:54:00:4d:00:01"
@@ -276,8 +276,8 @@ def test_a_blade_that_is_on_is_told_from_its_record() -> None:
     tried = recorded(stream, "blade1", "ipxe")
     assert tried.ok and tried.recorded
     assert tried.steps == (
-        Tried("dhcp", "as ipxe: 10.77.0.11, boot file boot.ipxe"),
-        Tried("kernel", "", 0.5, "http", "labos/vmlinuz", 9),
+        Attempt("dhcp", "as ipxe: 10.77.0.11, boot file boot.ipxe"),
+        Attempt("kernel", "", 0.5, "http", "labos/vmlinuz", 9),
     )
     assert str(tried).startswith("blade1 is on, so nothing was rehearsed; its boot fetched:")
     assert str(recorded([], "blade1", "ipxe")).endswith("there is no record of what its boot fetched")

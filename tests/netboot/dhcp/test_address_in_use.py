@@ -43,8 +43,8 @@ class Lan:
         homes = (IPv4Address(BLADE1), IPv4Address(BLADE2), lab.blades[2].address)
         blades = tuple(replace(blade, address=home) for blade, home in zip(lab.blades, homes, strict=True))
         self.lab: Lab = replace(lab, blades=blades, swarm=rules or SwarmRules())
-        self.roster = make_roster(folder, self.seen, self.lab)
-        self.boots = self.roster.boots
+        self.clients = make_roster(folder, self.seen, self.lab)
+        self.boots = self.clients.boots
 
     async def desk(self, verb: str, *, timeout_s: float = 0, **fields: Any) -> dict[str, Any]:
         self.asked.append(verb)
@@ -55,8 +55,8 @@ class Lan:
 
     def run(self, talk: Talk) -> None:
         async def serving() -> None:
-            files = Files(self.roster.lookup, {}, self.roster.emit)
-            app = application(files, PhoneHome(self.roster, self.desk).handlers(), self.roster.emit, Counters())
+            files = Files(self.clients.lookup, {}, self.clients.emit)
+            app = application(files, PhoneHome(self.clients, self.desk).handlers(), self.clients.emit, Counters())
             runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
             await runner.setup()
             sock = socket.create_server(("127.0.0.1", 0))

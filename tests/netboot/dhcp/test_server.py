@@ -35,7 +35,7 @@ class Rig:
 
     def __init__(self, folder: Path) -> None:
         self.seen, self.leases = Seen(), folder / "leases.json"
-        self.roster = make_roster(folder, self.seen, make_lab(pool=POOL))
+        self.clients = make_roster(folder, self.seen, make_lab(pool=POOL))
         self.sent: list[tuple[Reply, LeaseBook]] = []
         self.boots: list[list[dict[str, object]]] = []
         self.saves = 0
@@ -67,7 +67,7 @@ class Rig:
                 socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
             ):
                 sock.bind(("127.0.0.1", 0))
-                server = DhcpServer(sock, self.roster)
+                server = DhcpServer(sock, self.clients)
                 for datagram in datagrams:
                     client.sendto(datagram, sock.getsockname())
                 server.start(loop)
@@ -135,14 +135,14 @@ def test_a_full_disk_is_told_and_nothing_is_promised(rig: Rig, monkeypatch: pyte
 
 def test_bad_packets_and_faults_end_nothing(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     lookups = iter([RuntimeError("a fault")])
-    sought = rig.roster.boots.sought
+    sought = rig.clients.boots.sought
 
     def faulty(blade: str) -> object:
         for error in lookups:
             raise error
         return sought(blade)
 
-    monkeypatch.setattr(rig.roster.boots, "sought", faulty)
+    monkeypatch.setattr(rig.clients.boots, "sought", faulty)
     discover = encode(request(Message.DISCOVER, BLADE3, PXE_BIOS))
     rig.run([b"", os.urandom(300), b"\0" * 9000, discover, discover], lambda: bool(rig.sent))
     assert len(rig.sent) == 1
@@ -163,7 +163,7 @@ def test_what_cannot_be_put_into_bytes_or_planned_ends_nothing(tmp_path: Path, m
         raise RuntimeError("a fault")
 
     monkeypatch.setattr(dhcpd, "encode", broken)
-    monkeypatch.setattr(rig.roster, "_plan", broken)
+    monkeypatch.setattr(rig.clients, "_plan", broken)
     discover = encode(request(Message.DISCOVER, BLADE3, PXE_BIOS))
     rig.run([discover], lambda: len(rig.seen.of(Trouble)) == 2, lambda loop, context: faults.append(context))
     parts = {event.part: event.detail for event in rig.seen.of(Trouble)}
@@ -174,21 +174,21 @@ def test_what_cannot_be_put_into_bytes_or_planned_ends_nothing(tmp_path: Path, m
 
 def test_the_servers_own_question_is_answered_and_told_to_nobody(tmp_path: Path) -> None:
     rig, own = Rig(tmp_path), IPv4Address("127.0.0.1")
-    rig.roster.lab = replace(rig.roster.lab, network=replace(rig.roster.lab.network, server=own))
-    before = rig.roster.leases
+    rig.clients.lab = replace(rig.clients.lab, network=replace(rig.clients.lab.network, server=own))
+    before = rig.clients.leases
 
     async def asking() -> None:
         loop = asyncio.get_running_loop()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.bind(("127.0.0.1", 0))
-            server = DhcpServer(sock, rig.roster)
+            server = DhcpServer(sock, rig.clients)
             server.start(loop)
             async with asyncio.timeout(5):
                 await listeners._dhcp(own, sock.getsockname()[1])
             server.stop(loop)
 
     asyncio.run(asking())
-    assert rig.roster.leases is before and not rig.seen.events
+    assert rig.clients.leases is before and not rig.seen.events
 
 
 def test_a_socket_that_is_gone_is_a_fault_of_the_server(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_join_until_joined(rig: Rig) -> None:
     assert [event.state for event in rig.seen.of(Ticket)] == ["redeemed", "redeemed", "refused"]
     [phoned] = rig.seen.of(Phoned)
     assert (phoned.stage, phoned.uptime_s, phoned.init_s, phoned.ignition_s) == ("joined", 55.25, 3.5, -1.0)
-    boot = rig.roster.boots.current("blade1")
+    boot = rig.clients.boots.current("blade1")
     assert boot is not None and boot.joined
 
 
@@ -60,8 +60,8 @@ def test_leaving(rig: Rig, verb: str) -> None:
 
 @pytest.mark.parametrize("verb", ["join", "stage", "leave", "left"])
 def test_without_the_right_ticket_nothing_is_to_be_had(rig: Rig, verb: str) -> None:
-    other = rig.roster.boots.begin("blade2", "power")
-    stolen = rig.roster.boots.ticket(other).reveal()
+    other = rig.clients.boots.begin("blade2", "power")
+    stolen = rig.clients.boots.ticket(other).reveal()
     shown = [{}, {HEADER: ""}, {HEADER: "0" * 64}, {HEADER: "ü"}, {HEADER: stolen}]
 
     async def talk(client: aiohttp.ClientSession) -> None:
@@ -81,7 +81,7 @@ def test_without_the_right_ticket_nothing_is_to_be_had(rig: Rig, verb: str) -> N
 
 
 def test_the_ticket_of_the_boot_before_is_worthless(rig: Rig) -> None:
-    rig.roster.boots.begin("blade1", "power")
+    rig.clients.boots.begin("blade1", "power")
 
     async def talk(client: aiohttp.ClientSession) -> None:
         async with client.post(f"{rig.root}/v1/join", headers=rig.ticket) as answer:

@@ -15,7 +15,7 @@ import pytest
 from labkit.events import Transfer, Trouble
 from labkit.netboot.http import server
 from labkit.netboot.http.phone_home import HEADER
-from labkit.netboot.http.queue import Lane
+from labkit.netboot.http.queue import Queue
 from tests.rig.http import IMAGE, Rig
 
 
@@ -160,7 +160,7 @@ def test_blades_that_go_away_in_the_middle_leave_nothing_behind(rig: Rig, caplog
     assert all(0 < event.sent_b < event.size_b for event in failed)
     assert [record.getMessage() for record in caplog.records] == []
     assert rig.seen.of(Trouble) == []
-    assert (rig.files.lane.running, rig.files.lane.waiting) == (0, 0)
+    assert (rig.files.queue.running, rig.files.queue.waiting) == (0, 0)
 
 
 def test_a_file_that_becomes_shorter_ends_the_connection(rig: Rig) -> None:
@@ -210,7 +210,7 @@ def test_a_file_that_is_known_already_is_not_sent(rig: Rig, path: str) -> None:
         async with client.get(f"{rig.root}/{path}", headers=resumed) as answer:
             assert (answer.status, await answer.read()) == (206, content[4:])
         rig.put_image(b"another image")
-        rig.roster.boots.begin("blade1", "power")  # which has another archive, but the same menu
+        rig.clients.boots.begin("blade1", "power")  # which has another archive, but the same menu
         async with client.get(f"{rig.root}/{path}", headers=resumed) as answer:
             same = path != "labos/vmlinuz"
             assert (answer.status, await answer.read()) == ((206, content[4:]) if same else (200, b"another image"))
@@ -222,7 +222,7 @@ def test_a_file_that_is_known_already_is_not_sent(rig: Rig, path: str) -> None:
 
 def test_a_storm_is_queued(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two at once, the others in their order; who waits has a morsel every now and then, and all get all of it."""
-    rig.files.lane = Lane(2)
+    rig.files.queue = Queue(2)
     monkeypatch.setattr(server, "MORSEL_EVERY_S", 0.02)
     rig.put_image(IMAGE * 2)
 
@@ -236,7 +236,7 @@ def test_a_storm_is_queued(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
         async def wait(number: int) -> None:
             async with client.get(f"{rig.root}/labos/vmlinuz") as answer:
                 body = await answer.content.readexactly(2 * server.MORSEL_B)  # while nobody else makes room
-                assert rig.files.lane.running == 2
+                assert rig.files.queue.running == 2
                 body += await answer.read()
                 assert body == IMAGE * 2
                 done.append(number)
@@ -244,7 +244,7 @@ def test_a_storm_is_queued(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
         waiting = []
         for number in range(4):
             waiting.append(asyncio.ensure_future(wait(number)))
-            while rig.files.lane.waiting <= number:
+            while rig.files.queue.waiting <= number:
                 await asyncio.sleep(0.005)
         async with client.get(f"{rig.root}/metrics") as answer:
             page = await answer.text()
@@ -260,7 +260,7 @@ def test_a_storm_is_queued(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
         await asyncio.gather(*waiting)
 
     rig.run(talk)
-    assert (rig.files.lane.running, rig.files.lane.waiting) == (0, 0)
+    assert (rig.files.queue.running, rig.files.queue.waiting) == (0, 0)
     assert sorted(state for path, state in rig.states() if path == "labos/vmlinuz") == (
         ["done"] * 4 + ["failed"] * 2 + ["started"] * 6
     )

@@ -16,7 +16,7 @@ from labkit.lab import certificates
 from labkit.lab.state import State
 from labkit.netboot.boot_client import transport
 from labkit.netboot.http.phone_home import HEADER
-from labkit.netboot.http.queue import Lane
+from labkit.netboot.http.queue import Queue
 from labkit.netboot.http.tls import MOST_REASONS, Handshakes
 from tests.rig.http import IMAGE, Rig
 from tests.rig.known import shows
@@ -145,7 +145,7 @@ def test_a_flood_of_bad_handshakes_is_told_once_a_boot(rig: Rig) -> None:
     async def talk(client: aiohttp.ClientSession) -> None:
         await flood()
         assert [event.blade for event in rig.seen.of(Trouble)] == ["blade1"]
-        rig.boot = rig.roster.boots.begin("blade1", "power")
+        rig.boot = rig.clients.boots.begin("blade1", "power")
         await flood()
 
     rig.run(talk)
@@ -154,7 +154,7 @@ def test_a_flood_of_bad_handshakes_is_told_once_a_boot(rig: Rig) -> None:
 
 
 def test_so_many_reasons_are_told_of_a_boot(rig: Rig) -> None:
-    handshakes = Handshakes(rig.roster)
+    handshakes = Handshakes(rig.clients)
     for number in range(3 * MOST_REASONS):
         error = ssl.SSLError(1, "")
         error.reason = f"REASON_{number}"
@@ -261,11 +261,11 @@ def test_blades_that_go_away_in_the_middle_leave_nothing_behind(rig: Rig, caplog
     failed = [event for event in rig.seen.of(Transfer) if event.state == "failed"]
     assert all(event.reason.startswith("the connection broke") for event in failed)
     assert [record.getMessage() for record in caplog.records] == [] and rig.seen.of(Trouble) == []
-    assert (rig.files.lane.running, rig.files.lane.waiting) == (0, 0)
+    assert (rig.files.queue.running, rig.files.queue.waiting) == (0, 0)
 
 
 def test_large_files_queue_and_a_connection_is_kept(rig: Rig) -> None:
-    rig.files.lane = Lane(1)
+    rig.files.queue = Queue(1)
 
     async def talk(client: aiohttp.ClientSession) -> None:
         trusting = ssl.create_default_context(cafile=rig.state.ca)

@@ -24,7 +24,7 @@ from labkit.swarm.membership.quorum import Quorum, quorum
 from labkit.swarm.node import find_node
 from labkit.swarm.services.deploy import ensure_service, watch
 from labkit.swarm.services.spec import ServiceSpec
-from labkit.swarm.swarmd import Desk
+from labkit.swarm.swarmd import SwarmDaemon
 from tests.rig.fleet import Fleet, ensure_joined, post_join, until
 from tests.rig.known import causes
 
@@ -155,7 +155,7 @@ def test_one_of_three_managers_is_lost_then_two(swarm: Fleet, lab: Lab, web: str
         assert managers.chosen_managers(docker, lab) == {"blade1", "blade2"}
 
     async def come_back() -> None:
-        desk = Desk(lab, swarm.controller.sock, told.append)
+        desk = SwarmDaemon(lab, swarm.controller.sock, told.append)
         await desk.look()
         for machine in (first, second):
             machine.reboot(f"{machine.name}-back")

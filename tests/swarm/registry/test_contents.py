@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labkit.swarm.registry.contents import Manifest, judge_images, read_shelf, used_images
+from labkit.swarm.registry.contents import Manifest, judge_images, read_contents, used_images
 from labkit.swarm.registry.link_files import ROOT
 
 OLD = Manifest("web", "sha256:aa", 1, ("content-1",))
@@ -93,8 +93,8 @@ def test_the_registrys_files_are_read(tmp_path: Path) -> None:
     put(f"{place}/tags/1.0/current/link", "sha256:bb22")
     (tmp_path / ROOT / place / "revisions/sha256/cc33").mkdir()  # deleted: its link is gone
     put("blobs/sha256/bb/bb22/data", json.dumps({"manifests": [{"digest": "sha256:aa11"}]}))
-    assert list(read_shelf(tmp_path)) == [
+    assert list(read_contents(tmp_path)) == [
         Manifest("team/app", "sha256:aa11", 0),
         Manifest("team/app", "sha256:bb22", 1, ("1.0",), ("sha256:aa11",)),
     ]
-    assert list(read_shelf(tmp_path / "nothing")) == []
+    assert list(read_contents(tmp_path / "nothing")) == []

@@ -25,7 +25,7 @@ from labkit.machines.host.sandbox import give
 from labkit.servers import storage
 from labkit.servers.bundled import collect_command
 from labkit.servers.processes import Part
-from labkit.swarm.registry.push_client import Door
+from labkit.swarm.registry.push_client import PushClient
 from tests.rig.fleet import WRITER, until
 from tests.rig.registry import Rig, digest_of
 
@@ -122,7 +122,7 @@ def test_the_registry_killed_in_the_middle_of_a_deletion(rig: Rig) -> None:
     asking.join()
     rig.start()
     assert len(rig.tags()) > 2 and rig.delete(doomed) == 404, "cut off in between"
-    registry = Door(rig.state.push)
+    registry = PushClient(rig.state.push)
     registry.delete("app", doomed)
     rig.kill()
     with pytest.raises(SwarmError, match="cannot use the registry") as error:

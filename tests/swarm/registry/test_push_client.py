@@ -23,7 +23,7 @@ from labkit.machines.host.sandbox import Sandbox
 from labkit.servers import bundled, client
 from labkit.swarm.engine import api, engine
 from labkit.swarm.registry import image_archive
-from labkit.swarm.registry.push_client import Door, split
+from labkit.swarm.registry.push_client import PushClient, split
 from tests.rig.failures import as_nobody
 from tests.rig.fleet import READER, REGISTRY, WRITER, Fleet
 from tests.rig.intruder import files, let_in
@@ -149,14 +149,14 @@ def test_what_is_no_image(content: bytes, words: str) -> None:
 
 def test_nobody_is_there(tmp_path: Path) -> None:
     with causes("registry-unreachable"):
-        Door(tmp_path / "socket")
+        PushClient(tmp_path / "socket")
 
 
 def test_somebody_else_does_not_come_in(tmp_path: Path) -> None:
     shut = tmp_path / "push"
     shut.mkdir(mode=0o700 if os.geteuid() == 0 else 0)
     with as_nobody(), causes("registry-forbidden"):
-        Door(shut / "socket")
+        PushClient(shut / "socket")
     shut.chmod(0o700)
 
 
@@ -199,7 +199,7 @@ def test_the_owner_pushes_and_all_pull(
         swarm.push(argparse.Namespace(**{**vars(options), "file": tmp_path / "none.tar"}))
     assert rig.tags() == {"1", "2"}
     with pytest.raises(SwarmError, match="would not GET it: 404"):
-        Door(rig.state.push).tag("app", digest_of(b"nothing"), "4")
+        PushClient(rig.state.push).tag("app", digest_of(b"nothing"), "4")
 
 
 @pytest.mark.engine
@@ -213,7 +213,7 @@ def test_the_socket_is_the_owners_alone(tree: Path, tmp_path: Path) -> None:
         assert (socket.st_uid, socket.st_gid, socket.st_mode & 0o777) == (4711, 4712, 0o600)
         assert (folder.st_uid, folder.st_mode & 0o777) == (WRITER.uid, 0o711)
         with as_nobody(), pytest.raises(SwarmError, match="you may not put images"):
-            Door(rig.state.push)
+            PushClient(rig.state.push)
     finally:
         rig.close()
 

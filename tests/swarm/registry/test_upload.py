@@ -23,8 +23,8 @@ from labkit.machines.host.sandbox import give
 from labkit.servers import storage
 from labkit.servers.bundled import cache_command, collect_command, push_command, registry_command
 from labkit.swarm.engine import api, engine
-from labkit.swarm.registry.contents import judge_images, read_shelf
-from labkit.swarm.registry.push_client import Door
+from labkit.swarm.registry.contents import judge_images, read_contents
+from labkit.swarm.registry.push_client import PushClient
 from labkit.swarm.registry.upload import ensure_image
 from tests.rig.fleet import READER, REGISTRY, SERVER, WRITER, Fleet, listens, until
 from tests.rig.intruder import files, let_in
@@ -233,12 +233,12 @@ def test_room_is_made_and_what_stays_is_whole(
                         file.write(os.urandom(1 << 20))
                     changes = [f"EXPOSE {number}"]
                     ensure_image(client, tar, reference=f"{address}/app:labkit", push=state.push, changes=changes)
-            manifests = list(read_shelf(state.data / "registry"))
+            manifests = list(read_contents(state.data / "registry"))
             assert len(manifests) == 3
             goes = [verdict.manifest for verdict in judge_images(manifests, set()) if verdict.goes]
             assert len(goes) == 2
             for one in goes:
-                Door(state.push).delete("app", one.digest)
+                PushClient(state.push).delete("app", one.digest)
             owner.stop()
             blobs = state.data / "registry/docker/registry/v2/blobs"
             before = storage.size_of(blobs)
