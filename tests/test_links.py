@@ -15,7 +15,8 @@ from labkit.cli.commands import _parser
 from tests.rig.known import HINTS
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "notebooks").glob("*.ipynb"))]
+FIRST = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
+PAGES = [*FIRST, *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "notebooks").glob("*.ipynb"))]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 COMMAND = re.compile(r"(?:\./lab|(?<![-\w/.])(?<!from )labkit) ([a-z][a-z-]*)")
 FRONT_DOOR = {"help", "setup", "test", "workbook"}
@@ -56,13 +57,22 @@ def test_every_link_leads_somewhere(page: Path) -> None:
     assert list(broken(page, links)) == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_link_called_like_code_leads_to_that_code(page: Path) -> None:
+    """``[`plan`](…/boot_plan.py)``: the file has a function, a class or a table of that name."""
+    for name, link in re.findall(r"\[`(\w+)`\]\(([^)\s]+\.py)\)", text_of(page)):
+        source = (page.parent / link).read_text()
+        is_there = re.search(rf"^\s*(?:async )?(?:def|class) {name}\b|^{name}\b.* = |^{name} = ", source, re.M)
+        assert is_there or Path(link).stem == name, f"{name} is not in {link}"
+
+
 def test_every_hint_leads_somewhere() -> None:
     assert list(broken(ROOT / "notebooks" / "00-start.ipynb", [hint.link for hint in HINTS])) == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_page_that_is_named_is_there(page: Path) -> None:
-    named = set(re.findall(r"`((?:docs|examples|benchmarks|notebooks|labkit)/[\w./-]+)`", text_of(page)))
+    named = set(re.findall(r"`((?:docs|examples|benchmarks|notebooks|labkit|tests)/[\w./-]+)`", text_of(page)))
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 

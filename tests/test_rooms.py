@@ -96,6 +96,23 @@ def rooms_of(room: str) -> dict[str, str]:
     return found
 
 
+PAGE = PACKAGE.parent / "docs" / "architecture.md"
+BEGIN, END = "<!-- the rooms: made by python -m tests.test_rooms -->\n", "<!-- end of the rooms -->"
+
+
+def table() -> str:
+    """The list as `docs/architecture.md` shows it."""
+    rows = [
+        f"| `{room}` | {words.replace('``', '`')} | {', '.join(sorted(rooms_of(room))) or '-'} |\n"
+        for room, words in ROOMS.items()
+    ]
+    return "".join(["| room | what it is | imports |\n", "| --- | --- | --- |\n", *rows])
+
+
+def test_the_page_shows_the_list() -> None:
+    assert PAGE.read_text().partition(BEGIN)[2].partition(END)[0] == table()
+
+
 def test_the_list_has_every_room() -> None:
     found = {path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"}
     assert found == set(ROOMS) | LOOSE
@@ -147,3 +164,8 @@ def test_the_server_rooms_know_no_notebook() -> None:
     for room in ("netboot", "machines", "swarm"):
         for path in modules(room):
             assert not [name for name in imports(path) if is_of(name, {"labkit.ui", "labkit.workbook", "papermill"})]
+
+
+if __name__ == "__main__":
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    PAGE.write_text(before + BEGIN + table() + END + rest.partition(END)[2])
