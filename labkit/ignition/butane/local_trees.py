@@ -8,20 +8,25 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path as FilePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .. import files
 from ..files import LocalFileError
 from ..golang import paths
 from ..report import Path
 from ..spec.merge import note_source
-
-if TYPE_CHECKING:
-    from .lower import Lowering
+from .lower import Lowering
 
 Value = dict[str, Any]
 EXISTS = "matching filesystem node has existing contents or different type"
 QUADLET_FOLDER = "/etc/containers/systemd"
+
+
+def apply(lowering: Lowering) -> None:
+    """Take in trees and quadlets, unless what was lowered so far ends it."""
+    if lowering.is_going_on:
+        add_trees(lowering)
+        add_quadlets(lowering)
 
 
 def add_trees(lowering: Lowering) -> None:

@@ -19,7 +19,6 @@ from ..spec.merge import Merger, Origins, note_source
 from ..spec.schema import Struct, snake
 from ..spec.v3 import Dialect
 from ..unit_file import escape_path
-from . import local_trees
 
 Value = dict[str, Any]
 
@@ -33,6 +32,7 @@ class Lowering:
         self.files_dir = files_dir
         self.found = Findings()
         self.origins: Origins = {}
+        self.is_going_on = False
         self._complete = False
         self.result: Value = {}
 
@@ -40,10 +40,9 @@ class Lowering:
         self.result = self._struct(self.config, self.dialect.source, self.dialect.target, (), ())
         self.result.setdefault("ignition", {})["version"] = self.dialect.ignition
         self.origins["ignition", "version"] = ("version",)
-        if not self.found.is_fatal or self.dialect.minor:
+        self.is_going_on = not self.found.is_fatal or bool(self.dialect.minor)
+        if self.is_going_on:
             self._add_mount_units()
-            local_trees.add_trees(self)
-            local_trees.add_quadlets(self)
 
     def lay_over(self, parent: Value, parent_origins: Origins) -> None:
         """Make what was made up the parent of what the person wrote."""

@@ -22,7 +22,7 @@ from ..spec.schema import Field, Struct, Type, snake
 from ..spec.v3 import BUTANE, Dialect, dialect
 from ..yaml.decode import Decoder
 from ..yaml.tree import Node, YamlError, parse
-from . import boot_device, rules
+from . import boot_device, local_trees, rules
 from .lower import Lowering
 
 _STRING = Type(scalar="str", name="string")
@@ -90,6 +90,7 @@ def _translate(
         return entries, "source config is invalid"
     lowering = Lowering(config, notation, files_dir)
     lowering.run()
+    local_trees.apply(lowering)
     if not lowering.found.is_fatal:
         boot_device.apply(lowering)
     entries += [_back(entry, lowering) for entry in lowering.found.entries]
