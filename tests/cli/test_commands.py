@@ -238,7 +238,7 @@ def test_a_fault_in_a_thread_is_told_too(place: Place, monkeypatch: pytest.Monke
 
 def labkit(place: Place, script: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """labkit in a process of its own, as a shell starts it."""
-    root = str(Path(commands.__file__).parents[1])
+    root = str(Path(commands.__file__).parents[2])
     return subprocess.run(
         ["sh", "-c", script], capture_output=True, text=True, cwd=place.folder,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": root, "P": sys.executable, **environment},

@@ -91,7 +91,7 @@ def test_a_server_that_is_stopped_does_not_answer(net: Net) -> None:
 
 def test_a_server_whose_tftp_thread_dies_is_started_anew_with_its_reason(net: Net) -> None:
     told: list[Event] = []
-    serve = Path(__file__).with_name("serve.py")
+    serve = Path(__file__).parents[1] / "rig/serve.py"
     spec = PartSpec(
         "bootd",
         Sandbox(
@@ -125,7 +125,9 @@ def test_a_server_whose_tftp_thread_dies_is_started_anew_with_its_reason(net: Ne
     assert [event.state for event in parts()] == ["started", "died", "started"]
     assert parts()[1].detail.startswith(f"status {FAULT}: ") and "closed epoll" in parts()[1].detail
     [trouble] = net.told(Trouble, part="bootd")
-    assert trouble.detail.startswith("the thread tftp died: ValueError: I/O operation on closed epoll object (tftpd.py")
+    assert trouble.detail.startswith(
+        "the thread tftp died: ValueError: I/O operation on closed epoll object (server.py"
+    )
 
 
 def test_no_packet_restarts_it(net: Net) -> None:

@@ -1,7 +1,7 @@
 """How a part of the lab is shut in: namespaces, a root, a user, capabilities.
 
-The supervisor starts every part through here. What is to be run is one value, a `Sandbox`; ``shut_in.py`` carries it
-out in the process that becomes the part. See namespaces(7), capabilities(7).
+The supervisor starts every part through here. What is to be run is one value, a `Sandbox`; ``enter_sandbox.py`` carries
+it out in the process that becomes the part. See namespaces(7), capabilities(7).
 
 A part that hears packets runs as a **user of its own**, as systemd.exec(5) has it with ``DynamicUser=``: a number that
 nobody has, which owns nothing but the folders it must write. What lies below a folder that others may not enter, such

@@ -255,7 +255,7 @@ def test_it_is_in_its_own_namespaces_before_anybody_plugs_it_in() -> None:
         process = await spawn(Sandbox(("cat",), namespaces=("net",), waits=True), stdin=asyncio.subprocess.PIPE)
         try:
             assert os.readlink(f"/proc/{process.pid}/ns/net") != ours
-            assert b"shut_in.py" in Path(f"/proc/{process.pid}/cmdline").read_bytes()
+            assert b"enter_sandbox.py" in Path(f"/proc/{process.pid}/cmdline").read_bytes()
         finally:
             process.kill()
             await process.wait()

@@ -11,7 +11,7 @@ import pytest
 from labkit.events import Phoned, Ticket, Trouble
 from labkit.netboot.http import phone_home
 from labkit.netboot.http.phone_home import HEADER
-from tests.rig.http import Rig
+from tests.rig.http_server import Rig
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from labkit.events import Transfer, Trouble
 from labkit.netboot.http import server
 from labkit.netboot.http.phone_home import HEADER
 from labkit.netboot.http.queue import Queue
-from tests.rig.http import IMAGE, Rig
+from tests.rig.http_server import IMAGE, Rig
 
 
 @pytest.fixture

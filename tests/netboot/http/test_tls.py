@@ -18,7 +18,7 @@ from labkit.netboot.boot_client import transport
 from labkit.netboot.http.phone_home import HEADER
 from labkit.netboot.http.queue import Queue
 from labkit.netboot.http.tls import MOST_REASONS, Handshakes
-from tests.rig.http import IMAGE, Rig
+from tests.rig.http_server import IMAGE, Rig
 from tests.rig.known import shows
 
 
