@@ -94,7 +94,7 @@ def background(stack: ExitStack, words: list[str]) -> subprocess.Popen[str]:
 
 @pytest.mark.soak
 def test_a_real_lab_from_doctor_to_nginx_and_away(door: FrontDoor) -> None:
-    """What README.md has people do with real blades, in its order."""
+    """What docs/real-blades.md has people do with real blades, in its order."""
     looked = door("doctor")
     assert looked.returncode == 0, looked.stdout
     refused = door("up")

@@ -17,7 +17,7 @@ from labkit.netboot.ports import stop_words, store_ports
 OK, WARNING, BAD, SKIPPED = "ok", "warning", "bad", "skipped"
 CACHE_MIB, STATE_MIB = 2000, 1500
 LEAVE_ALONE = (
-    "if NetworkManager or systemd-networkd took it over, tell them to leave lab* alone (README.md, 'Which machines'); "
+    "if NetworkManager or systemd-networkd took it over, tell them to leave lab* alone (docs/machines.md); "
     "then ./lab down, ./lab up"
 )
 LATE_S = 24 * 3600.0
