@@ -230,7 +230,8 @@ def test_a_disk_that_fills_up_while_building(tmp_path: Path) -> None:
 import sys
 from pathlib import Path
 from labkit.errors import ImageError
-from labkit.images import store, tools
+from labkit.images import store
+from labkit.images.build import tools
 from tests.images.test_store import RECIPE
 def make(folder, lock):
     tools.run_tool(["dd", "if=/dev/zero", f"of={{folder}}/big", "bs=1M", "count=9"], keep_open=[lock])
