@@ -76,7 +76,7 @@ def test_a_config_is_applied(kernel: Path, tmp_path: Path) -> None:
             "active\nactive\nactive\n/run/probe"
         )
         assert console.run("docker info --format '{{.Name}} {{.Driver}} {{.Labels}} {{.SecurityOptions}}'") == (
-            "blade7 overlay2 [blade=blade7] [name=seccomp,profile=default name=cgroupns]"
+            "blade7 overlay2 [blade=blade7] [name=seccomp,profile=builtin name=cgroupns]"
         )
         loaded = console.run("cut -d' ' -f1 /proc/modules").split()
         assert {"ip_vs", "vxlan", "br_netfilter"} <= set(loaded)
