@@ -15,8 +15,8 @@ from labkit.lab import FirmwareKind, Hardware
 class Build:
     """One kind of hardware.
 
-    ``cards`` network cards of QEMU's device ``card``; ``rom`` is the firmware with which BIOS boots from one, and
-    ``efi_rom`` UEFI, empty where its own network stack has a driver. ``devices`` are whole further arguments.
+    ``cards`` network cards of QEMU's device ``card``; ``efi_rom`` is the driver that UEFI boots from one with, empty
+    where its own network stack has it. ``devices`` are whole further arguments.
     ``line`` is the number of the serial port that is the slot's: ``ttyS0`` or ``ttyS1``. With ``has_ipmi`` the system
     reaches the slot's own controller.
     """

@@ -21,7 +21,7 @@ from labkit.netboot.dhcp.decide import adoption
 from labkit.netboot.dhcp.decision import Decision
 from labkit.netboot.dhcp.leases import Lease, LeaseBook, LeaseState
 from labkit.netboot.paths import plain
-from tests.rig.dhcp import ADDRESS, MAC, NOW, STRANGER, Seen, bound, make_lab, make_roster, prepare
+from tests.rig.dhcp import ADDRESS, MAC, NOW, STRANGER, Seen, bound, make_clients, make_lab, prepare
 
 KEY = Secret("key")
 BLADE1 = str(ADDRESS)
@@ -182,7 +182,7 @@ def test_threads_agree_on_one_boot(tmp_path: Path) -> None:
 
 def test_a_blade_gets_its_own_files(tmp_path: Path) -> None:
     seen = Seen()
-    clients = make_roster(tmp_path, seen)
+    clients = make_clients(tmp_path, seen)
     boots = {name: clients.boots.begin(name, "power") for name in ("blade1", "blade2")}
     for name, address in (("blade1", BLADE1), ("blade2", "10.77.0.12")):
         archive = clients.lookup(address, "labos/oem.cpio.gz")
@@ -192,7 +192,7 @@ def test_a_blade_gets_its_own_files(tmp_path: Path) -> None:
 
 
 def test_nobody_else_gets_any(tmp_path: Path) -> None:
-    clients = make_roster(tmp_path, Seen())
+    clients = make_clients(tmp_path, Seen())
     assert clients.lookup(BLADE1, "labos/vmlinuz") == Refusal("no blade is booting at this address")
     clients.boots.begin("blade1", "power")
     for address in ("10.77.0.12", "10.77.0.99", "127.0.0.1", "::1", "", "nonsense"):
@@ -201,7 +201,7 @@ def test_nobody_else_gets_any(tmp_path: Path) -> None:
 
 
 def test_an_address_that_was_given_up_has_no_rights(tmp_path: Path) -> None:
-    clients = make_roster(tmp_path, Seen())
+    clients = make_clients(tmp_path, Seen())
     clients.boots.begin("blade1", "power")
     clients.adopt(Decision(clients.leases.drop(ADDRESS), must_save=True))
     clients.save()
@@ -210,7 +210,7 @@ def test_an_address_that_was_given_up_has_no_rights(tmp_path: Path) -> None:
 
 
 def test_once_joined_there_are_no_secrets_to_be_had(tmp_path: Path) -> None:
-    clients = make_roster(tmp_path, Seen())
+    clients = make_clients(tmp_path, Seen())
     clients.boots.begin("blade1", "power")
     assert isinstance(clients.lookup(BLADE1, "labos/oem.cpio.gz"), Rendered)
     clients.boots.joined("blade1")
@@ -221,7 +221,7 @@ def test_once_joined_there_are_no_secrets_to_be_had(tmp_path: Path) -> None:
 
 def test_a_blade_that_cannot_be_planned_is_told(tmp_path: Path) -> None:
     seen = Seen()
-    clients = make_roster(tmp_path, seen)
+    clients = make_clients(tmp_path, seen)
     clients.adopt(Decision(bound("52:54:00:4d:00:03", IPv4Address("10.77.0.13"), 9e9), boots="blade3"))
     boot = clients.boots.current("blade3")
     assert boot is not None
@@ -234,7 +234,7 @@ def test_a_blade_that_cannot_be_planned_is_told(tmp_path: Path) -> None:
 
 def test_a_boot_that_another_has_followed_is_not_planned(tmp_path: Path) -> None:
     seen = Seen()
-    clients = make_roster(tmp_path, seen)
+    clients = make_clients(tmp_path, seen)
     clients.adopt(Decision(bound("52:54:00:4d:00:03", IPv4Address("10.77.0.13"), 9e9), boots="blade3"))
     clients.begun(clients.boots.begin("blade3", "power"))
     assert clients.plan_next() and not clients.plan_next()
@@ -243,7 +243,7 @@ def test_a_boot_that_another_has_followed_is_not_planned(tmp_path: Path) -> None
 
 def test_events_are_stamped_with_blade_and_boot(tmp_path: Path) -> None:
     seen = Seen()
-    clients = make_roster(tmp_path, seen)
+    clients = make_clients(tmp_path, seen)
     clients.adopt(Decision(clients.leases, boots="blade1"))
     [begun] = seen.of(BootStarted)
     clients.emit(Transfer(protocol="tftp", path="x", state="missing", address=BLADE1))
@@ -253,7 +253,7 @@ def test_events_are_stamped_with_blade_and_boot(tmp_path: Path) -> None:
 
 def test_strangers_cannot_fill_the_disk(tmp_path: Path) -> None:
     seen = Seen()
-    clients = make_roster(tmp_path, seen)
+    clients = make_clients(tmp_path, seen)
     for number in range(500):
         clients.emit(Transfer(protocol="http", path=str(number), state="missing", address="10.77.0.99"))
     clients.emit(Ticket(blade="blade1", state="refused"))  # what concerns a blade is always told
@@ -263,7 +263,7 @@ def test_strangers_cannot_fill_the_disk(tmp_path: Path) -> None:
 
 def test_an_unknown_machine_is_told_once(tmp_path: Path) -> None:
     seen = Seen()
-    clients = make_roster(tmp_path, seen)
+    clients = make_clients(tmp_path, seen)
     for mac in (STRANGER, STRANGER, "00:00:5e:00:53:98", STRANGER):
         clients.emit(UnknownMachine(mac=mac, adopt=""))
     assert [event.mac for event in seen.of(UnknownMachine)] == [STRANGER, "00:00:5e:00:53:98"]

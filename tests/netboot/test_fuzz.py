@@ -18,7 +18,7 @@ from labkit.netboot.dhcp.replies import Reply
 from labkit.netboot.dhcp.server import DhcpServer
 from labkit.netboot.tftp import Data
 from tests.netboot.tftp.test_server import MENU, Rig
-from tests.rig.dhcp import ADDRESS, POOL, Seen, make_lab, make_roster
+from tests.rig.dhcp import ADDRESS, POOL, Seen, make_clients, make_lab
 from tests.rig.seeds import DHCP_SEEDS, TFTP_SEEDS
 
 FEW, MANY = 6_000, 100_000
@@ -57,7 +57,7 @@ def test_mutated_dhcp(tmp_path: Path, lab: Lab, count: int) -> None:
     seen, chance = Seen(), random.Random(count)
     answered = 0
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        server = DhcpServer(sock, make_roster(tmp_path, seen, lab))
+        server = DhcpServer(sock, make_clients(tmp_path, seen, lab))
         for number in range(count):
             data = mutated(DHCP_SEEDS[number % len(DHCP_SEEDS)], chance)
             for reply in server._answer(data, (ADDRESS, 4011), is_boot=number % 3 == 0):

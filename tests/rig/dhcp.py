@@ -165,7 +165,7 @@ def prepare(blade: Blade, boot: str, ticket: Secret) -> tuple[BootPlan, Mapping[
     }
 
 
-def make_roster(folder: Path, emit: Callable[[Event], None], lab: Lab | None = None) -> ClientBook:
+def make_clients(folder: Path, emit: Callable[[Event], None], lab: Lab | None = None) -> ClientBook:
     """A roster whose first two blades hold their addresses, none of which is booting yet."""
     lab = lab or make_lab()
     clients = ClientBook(

@@ -22,7 +22,7 @@ from labkit.netboot.http.server import Files, application
 from labkit.netboot.http.tls import Handshakes, TlsSite
 from labkit.netboot.metrics import Counters
 
-from .dhcp import Seen, make_lab, make_roster, on_loopback
+from .dhcp import Seen, make_clients, make_lab, on_loopback
 
 IMAGE = bytes(range(256)) * 40_000
 
@@ -55,7 +55,7 @@ class Rig:
         lab = replace(lab, network=replace(lab.network, tls=tls))
         self.state = State(folder / "state")
         self.state.make()
-        self.clients = make_roster(folder, self.counters.counted(self.seen), lab)
+        self.clients = make_clients(folder, self.counters.counted(self.seen), lab)
         self.boot = self.clients.boots.begin("blade1", "power")
         image = folder / "vmlinuz"
         written = folder.parent / "vmlinuz"  # once, beside the folders of all tests: ten megabytes for each are slow

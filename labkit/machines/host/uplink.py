@@ -6,13 +6,12 @@ its resolver and, as the router, its default route by the card that the blades a
 
 from __future__ import annotations
 
-import json
-import subprocess
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from pathlib import Path
 
 from labkit.lab import Lab, Network, NetworkKind
+from labkit.machines.host.routes import routes
 
 RESOLVERS = (Path("/run/systemd/resolve/resolv.conf"), Path("/etc/resolv.conf"))
 """Where this machine's name servers stand: systemd-resolved names itself in /etc, and the real ones here."""
@@ -57,9 +56,7 @@ def look(network: Network) -> Found:
 
 def _router(network: Network) -> IPv4Address | None:
     """The gateway of this machine's default route by the lab's card, where blades can reach it."""
-    command = ["ip", "-json", "-4", "route", "show", "default", "dev", network.interface]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    for route in json.loads(done.stdout or "[]"):
+    for route in routes("default", "dev", network.interface):
         gateway = IPv4Address(route["gateway"]) if "gateway" in route else None
         if gateway is not None and gateway in network.subnet:
             return gateway

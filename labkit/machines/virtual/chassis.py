@@ -191,18 +191,13 @@ class VirtualChassis:
 
     async def _monitor(self, blade: Blade, command: str) -> None:
         """Tell a machine that runs something."""
-        for again in (True, True, False):
-            try:
-                reader, writer = await asyncio.open_unix_connection(self._socket(blade))
-                with contextlib.closing(writer):
-                    await asyncio.wait_for(reader.readline(), ANSWER_S)
-                    await tell(reader, writer, [(command, {})])
-                return
-            except (OSError, TimeoutError) as error:
-                # One that has just lost another who spoke to it may hang up on the next.
-                if not (again and isinstance(error, ConnectionError)):
-                    raise PowerError(f"its machine does not answer: {error}", where=blade.name) from None
-            await asyncio.sleep(0.1)
+        try:
+            reader, writer = await asyncio.open_unix_connection(self._socket(blade))
+            with contextlib.closing(writer):
+                await asyncio.wait_for(reader.readline(), ANSWER_S)
+                await tell(reader, writer, [(command, {})])
+        except (OSError, TimeoutError) as error:
+            raise PowerError(f"its machine does not answer: {error}", where=blade.name) from None
 
 
 async def tell(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, commands: Sequence[Command]) -> None:

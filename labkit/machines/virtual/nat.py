@@ -16,6 +16,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from labkit.errors import MachineError
+from labkit.machines.host.routes import routes
 
 TABLE = "labkit-"
 CONF = Path("/proc/sys/net/ipv4/conf")
@@ -74,10 +75,7 @@ def _read(kept: Path) -> dict[str, str]:
 
 def _ways_out() -> Iterator[str]:
     """The interfaces of this machine's default routes."""
-    done = subprocess.run(
-        ["ip", "-json", "-4", "route", "show", "default"], capture_output=True, text=True, check=False
-    )
-    yield from dict.fromkeys(route["dev"] for route in json.loads(done.stdout or "[]") if "dev" in route)
+    yield from dict.fromkeys(route["dev"] for route in routes("default") if "dev" in route)
 
 
 def _forwards(name: str) -> str | None:

@@ -14,7 +14,6 @@ namespace's FORWARD policy to DROP, which would filter the frames between the bl
 from __future__ import annotations
 
 import contextlib
-import json
 import socket
 import subprocess
 from ipaddress import IPv4Network
@@ -22,6 +21,7 @@ from pathlib import Path
 
 from labkit.errors import MachineError
 from labkit.lab import BRIDGE, Lab
+from labkit.machines.host.routes import routes
 
 UPLINK = "uplink"
 
@@ -78,10 +78,9 @@ def remove_way_in(tag: str) -> bool:
 
 def check_subnet(subnet: IPv4Network, link: str) -> None:
     """Raise MachineError when a route of this machine, other than the default, already leads into ``subnet``."""
-    done = subprocess.run(["ip", "-json", "route", "show", "table", "all"], capture_output=True, text=True, check=False)
-    for route in json.loads(done.stdout or "[]"):
+    for route in routes("table", "all"):
         target = route.get("dst", "default")
-        if target == "default" or ":" in target or route.get("dev") == link:
+        if target == "default" or route.get("dev") == link:
             continue
         try:
             taken = IPv4Network(target)

@@ -38,7 +38,7 @@ class DhcpServer:
         self, sock: socket.socket, clients: ClientBook, prober: Prober | None = None, boot: socket.socket | None = None
     ) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-        self._sock, self._boot, self._roster, self._prober = sock, boot, clients, prober
+        self._sock, self._boot, self._clients, self._prober = sock, boot, clients, prober
         self._asking: set[str] = set()
         self._planning: asyncio.Handle | None = None
         for one in self._sockets():
@@ -79,9 +79,9 @@ class DhcpServer:
     def _send_all(self, sock: socket.socket, replies: list[Reply]) -> None:
         """Send replies, after what they promise is on disk."""
         try:
-            self._roster.save()
+            self._clients.save()
         except OSError as error:  # no reply without a record: the clients ask again
-            self._roster.emit(Trouble(part="dhcp", detail=f"the leases cannot be written: {error}"))
+            self._clients.emit(Trouble(part="dhcp", detail=f"the leases cannot be written: {error}"))
             return
         for reply in replies:
             self._send(sock, reply)
@@ -92,9 +92,9 @@ class DhcpServer:
         """Plan one boot, and look for messages before the next: planning takes longer than an answer."""
         is_more = True
         try:
-            is_more = self._roster.plan_next()
+            is_more = self._clients.plan_next()
         except Exception as error:  # one boot that cannot be planned: whoever began it must not end the server
-            self._roster.emit(Trouble(part="plan", detail=reason(error)))
+            self._clients.emit(Trouble(part="plan", detail=reason(error)))
         self._planning = self._loop.call_soon(self._plan) if is_more else None
 
     def _answer(self, data: bytes, peer: Peer, *, is_boot: bool) -> tuple[Reply, ...]:
@@ -102,12 +102,12 @@ class DhcpServer:
         packet = None
         try:
             packet = decode(data)
-            if packet.message is Message.INFORM and peer[0] == self._roster.lab.network.server:
-                return (confirm(packet, self._roster.lab.network, peer),)
+            if packet.message is Message.INFORM and peer[0] == self._clients.lab.network.server:
+                return (confirm(packet, self._clients.lab.network, peer),)
             return () if packet.mac in self._asking else self._decide(packet, peer if is_boot else None, {})
         except DhcpError as error:
             said = f"a message that is not right: {error} (from {peer[0]} port {peer[1]})"
-            self._roster.emit(Trouble(part="dhcp", detail=said))
+            self._clients.emit(Trouble(part="dhcp", detail=said))
         except Exception as error:
             self._failed(packet, f"from {peer[0]} port {peer[1]}", error)
         return ()
@@ -116,10 +116,10 @@ class DhcpServer:
         """Tell of a fault in handling one message."""
         kind = packet.message.name if packet is not None and packet.message is not None else "a message"
         who = f" of {packet.mac}" if packet is not None else ""
-        self._roster.emit(Trouble(part="dhcp", detail=f"{kind}{who} {where}: {reason(error)}"))
+        self._clients.emit(Trouble(part="dhcp", detail=f"{kind}{who} {where}: {reason(error)}"))
 
     def _decide(self, packet: Packet, peer: Peer | None, probed: Mapping[IPv4Address, str]) -> tuple[Reply, ...]:
-        now, clients = time.time(), self._roster
+        now, clients = time.time(), self._clients
         decision = decide(packet, clients.lab, clients.leases, now, probed=probed, peer=peer)
         clients.adopt(decision)
         for event in decision.events:
@@ -137,9 +137,9 @@ class DhcpServer:
     # --- looking for addresses ---
 
     def _tell_conflict(self, mac: str, address: IPv4Address, user: str) -> None:
-        trouble = conflict(self._roster.lab, mac, address, user)
+        trouble = conflict(self._clients.lab, mac, address, user)
         if trouble is not None:
-            self._roster.emit(trouble)
+            self._clients.emit(trouble)
 
     def _probed(self, packet: Packet, address: IPv4Address, probed: Mapping[IPv4Address, str], user: str) -> None:
         """Go on with a message, now that it is known who uses an address."""
@@ -155,6 +155,6 @@ class DhcpServer:
         try:
             sock.sendto(encode(reply.packet), (str(reply.to), reply.port))
         except OSError as error:
-            self._roster.emit(Trouble(part="dhcp", detail=f"no reply to {reply.to}: {error.strerror or error}"))
+            self._clients.emit(Trouble(part="dhcp", detail=f"no reply to {reply.to}: {error.strerror or error}"))
         except Exception as error:
             self._failed(reply.packet, f"for {reply.to}", error)

@@ -46,7 +46,7 @@ class PhoneHome:
     """The POST handlers. ``ask`` reaches swarmd."""
 
     def __init__(self, clients: ClientBook, ask: Ask) -> None:
-        self._roster, self._ask = clients, ask
+        self._clients, self._ask = clients, ask
         self._tasks: set[asyncio.Task[None]] = set()
         self._late: dict[str, str] = {}
         self._clear: dict[str, str] = {}
@@ -54,7 +54,7 @@ class PhoneHome:
     def handlers(self) -> dict[str, Handler]:
         """The handlers by path."""
         own = {"/v1/join": self.join, "/v1/stage": self.stage, "/v1/leave": self.leave, "/v1/left": self.left}
-        is_sealed = self._roster.lab.network.tls
+        is_sealed = self._clients.lab.network.tls
         return {path: self._sealed(handler) if is_sealed else handler for path, handler in own.items()}
 
     def _sealed(self, handler: Handler) -> Handler:
@@ -67,12 +67,12 @@ class PhoneHome:
 
     def _in_clear(self, request: web.Request) -> web.Response:
         """Refuse without a look at the ticket. It is told once a boot: a blade from before TLS asks again and again."""
-        boot, address = self._roster.boot_at(request.remote or ""), request.remote or ""
-        reason = f"it came in clear, and this lab hears blades at {self._roster.lab.network.home_root} only"
+        boot, address = self._clients.boot_at(request.remote or ""), request.remote or ""
+        reason = f"it came in clear, and this lab hears blades at {self._clients.lab.network.home_root} only"
         if boot is None or self._clear.get(boot.blade) != boot.id:
             blade = boot.blade if boot is not None else ""
             self._clear |= {boot.blade: boot.id} if boot is not None else {}
-            self._roster.emit(Ticket(blade=blade, state="refused", address=address, reason=reason))
+            self._clients.emit(Ticket(blade=blade, state="refused", address=address, reason=reason))
         return web.Response(status=403, text=f"{reason}\n")
 
     async def join(self, request: web.Request) -> web.Response:
@@ -83,19 +83,19 @@ class PhoneHome:
         boot = self._identified(request)
         if boot.joined:
             raise self._refused(request, boot.blade, "this boot has joined already")
-        lab, own = self._roster.lab, request.remote or ""
+        lab, own = self._clients.lab, request.remote or ""
         blade = lab.blade(boot.blade)
         if own != str(blade.address):  # only behind a proxy: the router gave it another one
             fix = f"write 'address: {own}' for it, and reserve that address at the router"
             detail = f"{blade.name} has the address {own}, and lab.yaml says {blade.address}: {fix}"
-            self._roster.emit(Trouble(blade=blade.name, part="dhcp", detail=detail))
-        if not self._roster.boots.is_open(boot):
+            self._clients.emit(Trouble(blade=blade.name, part="dhcp", detail=detail))
+        if not self._clients.boots.is_open(boot):
             return self._too_late(boot, own)
         try:
             answer = await self._ask("join", blade=blade.name, boot=boot.id, cause=boot.cause, address=own)
         except ControlError as error:
             return web.Response(status=503, headers={"Retry-After": str(RETRY_S)}, text=f"{error.what}\n")
-        self._roster.emit(Ticket(blade=boot.blade, boot=boot.id, state="redeemed", address=request.remote or ""))
+        self._clients.emit(Ticket(blade=boot.blade, boot=boot.id, state="redeemed", address=request.remote or ""))
         body = json.dumps(answer["body"]).encode()
         return web.Response(body=body, content_type="application/json", headers={"Cache-Control": "no-store"})
 
@@ -107,14 +107,14 @@ class PhoneHome:
         if stage not in ("os", "joined"):
             raise web.HTTPBadRequest(text="stage is os or joined\n")
         uptime_s, init_s, ignition_s = (_seconds(form.get(name)) for name in ("uptime_s", "init_s", "ignition_s"))
-        self._roster.emit(
+        self._clients.emit(
             Phoned(
                 blade=boot.blade, boot=boot.id, stage=stage, address=request.remote or "",
                 uptime_s=uptime_s, init_s=init_s, ignition_s=ignition_s,
             )
         )  # fmt: skip
         if stage == "joined":
-            self._roster.boots.joined(boot.blade)
+            self._clients.boots.joined(boot.blade)
             self._tell("joined", blade=boot.blade, boot=boot.id)
         return web.Response(text="noted\n")
 
@@ -123,14 +123,14 @@ class PhoneHome:
         reason = f"the join window of this boot is not open; to open it: labkit swarm admit {boot.blade}"
         if self._late.get(boot.blade) != boot.id:
             self._late[boot.blade] = boot.id
-            self._roster.emit(Ticket(blade=boot.blade, boot=boot.id, state="late", address=address, reason=reason))
+            self._clients.emit(Ticket(blade=boot.blade, boot=boot.id, state="late", address=address, reason=reason))
         return web.Response(status=503, headers={"Retry-After": str(RETRY_S)}, text=f"{reason}\n")
 
     async def leave(self, request: web.Request) -> web.Response:
         """Wait until swarmd has drained the node; 200 is the word to leave. ``going=reboot``: it will be back."""
         boot = self._identified(request)
         if (await request.post()).get("going") == "reboot":
-            self._roster.boots.returning(boot.blade)
+            self._clients.boots.returning(boot.blade)
         return await self._relayed(request, "leave", LEAVE_WAIT_S)
 
     async def left(self, request: web.Request) -> web.Response:
@@ -150,8 +150,8 @@ class PhoneHome:
     def _identified(self, request: web.Request) -> Boot:
         """The boot whose ticket a request carries, from its own address. Raises HTTPForbidden otherwise."""
         shown = request.headers.get(HEADER, "").encode("utf-8", "surrogateescape")
-        boot = self._roster.boot_at(request.remote or "")
-        if boot is not None and hmac.compare_digest(shown, self._roster.boots.ticket(boot).reveal().encode()):
+        boot = self._clients.boot_at(request.remote or "")
+        if boot is not None and hmac.compare_digest(shown, self._clients.boots.ticket(boot).reveal().encode()):
             return boot
         owner = self._owner(shown)
         if owner is not None:
@@ -160,14 +160,14 @@ class PhoneHome:
         raise self._refused(request, blade, "no ticket" if not shown else "not the ticket of a boot that is under way")
 
     def _owner(self, shown: bytes) -> Boot | None:
-        boots = self._roster.boots
+        boots = self._clients.boots
         for boot in boots.all().values():
             if hmac.compare_digest(shown, boots.ticket(boot).reveal().encode()):
                 return boot
         return None
 
     def _refused(self, request: web.Request, blade: str, reason: str) -> web.HTTPForbidden:
-        self._roster.emit(Ticket(blade=blade, state="refused", address=request.remote or "", reason=reason))
+        self._clients.emit(Ticket(blade=blade, state="refused", address=request.remote or "", reason=reason))
         self._tell("refused", blade=blade)
         return web.HTTPForbidden(text=f"{reason}\n")
 
@@ -185,7 +185,7 @@ class PhoneHome:
                     failure = error.what
                 await asyncio.sleep(RETRY_S)
             detail = f"the swarm desk did not hear '{verb}': {failure}"
-            self._roster.emit(Trouble(blade=fields["blade"], part="bootd", detail=detail))
+            self._clients.emit(Trouble(blade=fields["blade"], part="bootd", detail=detail))
 
         task = asyncio.get_running_loop().create_task(telling(), name=verb)
         self._tasks.add(task)

@@ -81,15 +81,15 @@ class Handshakes:
     """Tells of handshakes that failed: of blades only, and each reason once a boot, however often they try."""
 
     def __init__(self, clients: ClientBook) -> None:
-        self._roster = clients
+        self._clients = clients
         self._told: dict[str, tuple[str, set[str]]] = {}
 
     def failed(self, address: str, error: ssl.SSLError) -> None:
         """A handshake with a client at an address failed."""
-        blade = self._roster.blade_at(address)
+        blade = self._clients.blade_at(address)
         if blade is None:
             return
-        boot = self._roster.boots.current(blade.name)
+        boot = self._clients.boots.current(blade.name)
         identity = boot.id if boot is not None else ""
         of, told = self._told.get(blade.name, ("", set()))
         if of != identity:
@@ -98,7 +98,7 @@ class Handshakes:
         trouble = explain(blade.name, error.reason or "")
         if trouble.detail not in told and len(told) < MOST_REASONS:
             told.add(trouble.detail)
-            self._roster.emit(trouble)
+            self._clients.emit(trouble)
 
 
 class TlsSite(web.BaseSite):

@@ -25,7 +25,7 @@ from labkit.netboot.boots import Boot
 from labkit.netboot.http.phone_home import HEADER, PhoneHome
 from labkit.netboot.http.server import Files, application
 from labkit.netboot.metrics import Counters
-from tests.rig.dhcp import Seen, make_lab, make_roster
+from tests.rig.dhcp import Seen, make_clients, make_lab
 
 BLADE1, BLADE2, NEIGHBOUR = "127.0.0.11", "127.0.0.12", "127.0.0.66"
 TOKEN = "SWMTKN-1-the-token"
@@ -43,7 +43,7 @@ class Lan:
         homes = (IPv4Address(BLADE1), IPv4Address(BLADE2), lab.blades[2].address)
         blades = tuple(replace(blade, address=home) for blade, home in zip(lab.blades, homes, strict=True))
         self.lab: Lab = replace(lab, blades=blades, swarm=rules or SwarmRules())
-        self.clients = make_roster(folder, self.seen, self.lab)
+        self.clients = make_clients(folder, self.seen, self.lab)
         self.boots = self.clients.boots
 
     async def desk(self, verb: str, *, timeout_s: float = 0, **fields: Any) -> dict[str, Any]:

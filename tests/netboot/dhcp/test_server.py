@@ -24,7 +24,7 @@ from labkit.netboot.dhcp import server as dhcpd
 from labkit.netboot.dhcp.leases import LeaseBook
 from labkit.netboot.dhcp.replies import Reply
 from labkit.netboot.dhcp.server import DhcpServer
-from tests.rig.dhcp import PXE_BIOS, Seen, make_lab, make_roster, request, selecting
+from tests.rig.dhcp import PXE_BIOS, Seen, make_clients, make_lab, request, selecting
 
 BLADE3, ADDRESS3 = "52:54:00:4d:00:03", IPv4Address("10.77.0.13")
 POOL = (IPv4Address("10.77.0.100"), IPv4Address("10.77.0.254"))
@@ -35,7 +35,7 @@ class Rig:
 
     def __init__(self, folder: Path) -> None:
         self.seen, self.leases = Seen(), folder / "leases.json"
-        self.clients = make_roster(folder, self.seen, make_lab(pool=POOL))
+        self.clients = make_clients(folder, self.seen, make_lab(pool=POOL))
         self.sent: list[tuple[Reply, LeaseBook]] = []
         self.boots: list[list[dict[str, object]]] = []
         self.saves = 0
@@ -193,7 +193,7 @@ def test_the_servers_own_question_is_answered_and_told_to_nobody(tmp_path: Path)
 
 def test_a_socket_that_is_gone_is_a_fault_of_the_server(tmp_path: Path) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        server = DhcpServer(sock, make_roster(tmp_path, Seen(), make_lab()))
+        server = DhcpServer(sock, make_clients(tmp_path, Seen(), make_lab()))
     with pytest.raises(OSError, match="Bad file descriptor"):
         server._readable(sock)
 
