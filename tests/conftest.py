@@ -19,6 +19,7 @@ from hypothesis import settings
 
 if TYPE_CHECKING:
     from tests.rig.person import Person
+    from tests.rig.releases import Ring, Server
 
 R = TypeVar("R", pytest.TestReport, pytest.CollectReport)
 
@@ -55,6 +56,11 @@ def pytest_unconfigure() -> None:
         shutil.rmtree(os.environ["LABKIT_DATA"])
 
 
+def pytest_collectstart() -> None:
+    # Imports and collection make a million objects that stay: no look for garbage finds any among them.
+    gc.disable()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     kinds = list(NEEDS)
     items.sort(key=lambda item: max((kinds.index(kind) + 1 for kind in _kinds(item)), default=0))
@@ -64,6 +70,7 @@ def pytest_collection_finish() -> None:
     # What was imported stays to the end, and each look for garbage would go through all of it: a fifth of a second.
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -86,6 +93,26 @@ def person() -> Iterator[Person]:
 
     with ordinary_user() as person:
         yield person
+
+
+@pytest.fixture(scope="session")
+def ring() -> Iterator[Ring]:
+    """A publisher's keys, and some that are not right."""
+    from tests.rig.releases import ring
+
+    with ring() as found:
+        yield found
+
+
+@pytest.fixture
+def publisher(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server of releases, which no proxy of this machine stands before."""
+    from tests.rig.releases import publisher
+
+    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with publisher() as found:
+        yield found
 
 
 @pytest.hookimpl(wrapper=True)

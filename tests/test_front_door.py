@@ -7,7 +7,10 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
+import venv
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -24,18 +27,6 @@ requires = []
 build-backend = "backend"
 backend-path = ["."]
 """
-BACKEND = '''\
-import zipfile
-
-def build_editable(folder, config_settings=None, metadata_directory=None):
-    info = "labkit-1.dist-info/"
-    with zipfile.ZipFile(folder + "/labkit-1-py3-none-any.whl", "w") as wheel:
-        wheel.writestr("labkit/__main__.py", PROGRAM)
-        wheel.writestr(info + "METADATA", "Metadata-Version: 2.1\\nName: labkit\\nVersion: 1\\n")
-        wheel.writestr(info + "WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
-        wheel.writestr(info + "RECORD", "")
-    return "labkit-1-py3-none-any.whl"
-
 PROGRAM = """
 import os, sys, time
 
@@ -46,7 +37,18 @@ except KeyboardInterrupt:
     sys.exit(42)
 sys.exit(7 if sys.argv[1] == "fail" else 0)
 """
-'''
+BACKEND = f"""\
+import zipfile
+
+def build_editable(folder, config_settings=None, metadata_directory=None):
+    info = "labkit-1.dist-info/"
+    with zipfile.ZipFile(folder + "/labkit-1-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("labkit/__main__.py", {PROGRAM!r})
+        wheel.writestr(info + "METADATA", "Metadata-Version: 2.1\\nName: labkit\\nVersion: 1\\n")
+        wheel.writestr(info + "WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        wheel.writestr(info + "RECORD", "")
+    return "labkit-1-py3-none-any.whl"
+"""
 
 
 class PushClient:
@@ -90,6 +92,20 @@ class PushClient:
         if os.geteuid() != 0:
             self.have("sudo", 'while [ "${1#-}" != "$1" ]; do shift; done; exec "$@"')
 
+    def have_environment(self) -> Path:
+        """Have a .venv as ./lab makes it, but for pip, which takes seconds to install. Gives where its packages lie."""
+        made, version = self.checkout / ".venv", "{}.{}".format(*sys.version_info)
+        venv.create(made, symlinks=True)
+        packages = made / f"lib/python{version}/site-packages"
+        (packages / "labkit").mkdir()
+        (packages / "labkit/__main__.py").write_text(PROGRAM)
+        lock, project = (
+            sha256((self.checkout / name).read_bytes()).hexdigest() for name in ("requirements.lock", "pyproject.toml")
+        )
+        (made / "made-from-lock").write_text(f"{lock} {version.replace('.', ' ')} {self.checkout.resolve()}\n")
+        (made / "made-from-project").write_text(f"{project}  -\n")
+        return packages
+
     def command(self, *arguments: str) -> list[str]:
         return [str(self.checkout / "lab"), *arguments]
 
@@ -104,7 +120,16 @@ class PushClient:
 
 @pytest.fixture(scope="module")
 def door(tmp_path_factory: pytest.TempPathFactory) -> PushClient:
+    """A checkout whose .venv is there: each worker makes it anew."""
     door = PushClient(tmp_path_factory.mktemp("door"))
+    door.have_environment()
+    return door
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> PushClient:
+    """A checkout whose .venv ./lab itself has made."""
+    door = PushClient(tmp_path_factory.mktemp("installed"))
     first = door.run("setup")
     assert first.returncode == 0, first.stderr
     assert "installing the locked Python packages into .venv" in first.stderr
@@ -147,13 +172,14 @@ def test_a_python_that_is_named_is_taken_and_no_other(bare: PushClient, tmp_path
     assert "fix: name another, or unset it" in done.stderr
 
 
-def test_with_all_there_it_is_quick_and_silent(door: PushClient) -> None:
+@pytest.mark.setup
+def test_with_all_there_it_is_quick_and_silent(installed: PushClient) -> None:
     began = time.monotonic()
-    done = door.run("status")
+    done = installed.run("status")
     seconds = time.monotonic() - began
-    own = float(door.run("status").returncode)  # the caches are warm now
+    own = float(installed.run("status").returncode)  # the caches are warm now
     began = time.monotonic()
-    door.run("status")
+    installed.run("status")
     assert (done.returncode, done.stderr, own) == (0, "", 0)
     assert min(seconds, time.monotonic() - began) < 0.3
 
@@ -184,21 +210,41 @@ def test_an_interrupt_reaches_labkit(door: PushClient) -> None:
         assert process.wait(timeout=10) == 42
 
 
+def test_what_the_tests_compile_is_kept_for_the_next(bare: PushClient) -> None:
+    packages = bare.have_environment()
+    for tool in ("ruff", "mypy"):
+        (packages / f"{tool}.py").touch()
+    (packages / "pytest.py").write_text("import sys; print(sys.dont_write_bytecode, sys.argv[-1])\n")
+    bare.have("nproc", "echo 2")
+    environment = {**bare.environment(), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = bare.command("test", "--fast", "tests/netboot")
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("False tests/netboot\n", "")
+
+
+@pytest.mark.setup
+def test_the_tests_have_the_environment_that_is_made(installed: PushClient, bare: PushClient) -> None:
+    bare.have_environment()
+    for name in ("made-from-lock", "made-from-project"):
+        made = (installed.checkout / ".venv" / name).read_text()
+        assert (bare.checkout / ".venv" / name).read_text() == made.replace(str(installed.checkout), str(bare.checkout))
+
+
 @pytest.mark.setup
 @pytest.mark.parametrize("damage", ["python", "lock", "project", "half"])
-def test_an_environment_that_does_not_fit_is_renewed(door: PushClient, damage: str) -> None:
-    venv = door.checkout / ".venv"
+def test_an_environment_that_does_not_fit_is_renewed(installed: PushClient, damage: str) -> None:
+    venv = installed.checkout / ".venv"
     if damage == "python":
         (venv / "bin/python").unlink()
     elif damage == "half":  # the first try was interrupted
         (venv / "made-from-lock").unlink()
     else:
-        path = door.checkout / {"lock": "requirements.lock", "project": "pyproject.toml"}[damage]
+        path = installed.checkout / {"lock": "requirements.lock", "project": "pyproject.toml"}[damage]
         path.write_text(path.read_text() + "# changed\n")
-    done = door.run("status")
+    done = installed.run("status")
     assert (done.returncode, done.stdout[:10]) == (0, "['status']")
     assert ("installing" in done.stderr) == (damage != "project")
-    assert door.run("status").stderr == ""
+    assert installed.run("status").stderr == ""
 
 
 @pytest.mark.setup
@@ -281,6 +327,10 @@ def test_root_is_asked_for_through_sudo_only_where_needed(door: PushClient) -> N
         assert "'up' needs root: " in done.stderr
         assert f"\nsudo -- env LABKIT_LAB={door.checkout}/lab.yaml " in door.log.read_text()
         assert "PYTHONDONTWRITEBYTECODE=1" in door.log.read_text()
+        assert "'images' needs root: it makes a system from packages" in door.run("images", "build").stderr
+        for words in (("images",), ("images", "verify"), ("images", "build", "--help")):
+            done = door.run(*words)
+            assert (done.returncode, done.stderr) == (0, ""), words
     finally:
         door.have_root()
 

@@ -19,7 +19,7 @@ FIRST = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")
 PAGES = [*FIRST, *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "notebooks").glob("*.ipynb"))]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 COMMAND = re.compile(r"(?:\./lab|(?<![-\w/.])(?<!from )labkit) ([a-z][a-z-]*)")
-FRONT_DOOR = {"help", "setup", "test", "workbook"}
+FRONT_DOOR = {"docs", "help", "setup", "test", "workbook"}
 """Verbs of the script itself; the others are labkit's own."""
 FENCE = re.compile(r"^```.*?^```$", re.M | re.S)
 

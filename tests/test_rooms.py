@@ -20,8 +20,8 @@ ROOMS = {
     "diagnosis": "the doctor, the rehearsal of a boot, why a blade waits, known failures and what helps",
     "swarm": "who is in the swarm, the services on it, and the lab's registry",
     "netboot": "the boot server: DHCP, TFTP and HTTP; and a boot client of our own that asks as firmware does",
-    "machines": "power over IPMI, the virtual chassis, and this machine: its memory, its uplink, its sandboxes",
-    "images": "building, keeping and checking what a lab boots and runs: the blade OS, nginx, an NFS server",
+    "machines": "power of every kind, the virtual chassis, and this machine: its memory, its uplink, its sandboxes",
+    "images": "building, fetching, keeping and checking what a lab boots and runs: the blade OS, releases, nginx, NFS",
     "boot": "PURE: the plan of a blade's boot, the tables of systems and loaders, and the bytes a blade may ask for",
     "events": "the types and the log of events, how far they say each blade is, and the deaths they tell of",
     "lab": "what a lab is: lab.yaml as values, the state folder and its secrets, and how its processes talk",
@@ -39,20 +39,29 @@ LOOSE = {"__init__.py", "__main__.py", "errors.py", "py.typed"}
 
 WORLD = {
     "aiohttp", "asyncio", "docker", "http", "multiprocessing", "pyghmi", "requests", "select", "selectors", "signal",
-    "socket", "socketserver", "ssl", "subprocess", "tftpy", "threading", "time", "urllib.request",
+    "socket", "socketserver", "ssl", "subprocess", "sushy", "tftpy", "threading", "time", "urllib.request",
 }  # fmt: skip
 """Modules that reach out of the process, or wait."""
 
 PURE = (
-    "boot", "ignition", "pictures", "errors.py", "lab/model.py", "lab/secret.py",
-    "events/stages.py", "events/part_deaths.py",
+    "boot", "ignition", "pictures", "errors.py", "lab/bmc.py", "lab/changes.py", "lab/model.py", "lab/secret.py",
+    "lab/lab_yaml/edit.py", "lab/lab_yaml/entry.py",
+    "events/kinds.py", "events/stages.py", "events/folding.py", "events/tables.py", "events/part_deaths.py",
+    "events/unknown_machines.py",
     "netboot/dhcp/codec.py", "netboot/dhcp/decide.py", "netboot/tftp/codec.py", "netboot/tftp/session.py",
     "netboot/http/ranges.py", "netboot/boot_client/firmware.py", "netboot/boot_client/scripts.py",
     "netboot/boot_client/checks.py",
-    "diagnosis/causes.py", "diagnosis/hints.py", "diagnosis/stuck.py",
+    "images/releases/metadata.py", "images/releases/publishers.py",
+    "diagnosis/causes.py", "diagnosis/circles.py", "diagnosis/hints.py", "diagnosis/stuck.py",
     "diagnosis/doctor/facts.py", "diagnosis/doctor/firewall.py",
-    "swarm/membership/majority.py", "servers/unresponsive.py",
-    "workbook/chapters.py", "workbook/compare.py", "workbook/page.py", "workbook/replay.py",
+    "machines/host/unit.py", "machines/power/ways.py", "servers/at_boot/waves.py",
+    "swarm/membership/address_pool.py", "swarm/membership/adoption.py",
+    "swarm/membership/local_state.py", "swarm/recovery/redeploy.py",
+    "swarm/membership/majority.py", "swarm/roll", "swarm/observe/log_entries.py", "swarm/observe/numbers.py",
+    "swarm/observe/usage.py", "swarm/stack/as_written.py", "swarm/stack/declared.py", "swarm/stack/explain.py",
+    "swarm/stack/mounts.py", "swarm/stack/ports.py", "swarm/stack/there.py", "swarm/constraints.py",
+    "servers/unresponsive.py",
+    "workbook/chapters.py", "workbook/compare.py", "workbook/next_steps.py", "workbook/page.py", "workbook/replay.py",
 )  # fmt: skip
 
 

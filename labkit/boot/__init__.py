@@ -8,26 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from labkit.boot.boot_plan import (
-        CONSOLE_HINT,
-        SHAPES,
-        BaseConfig,
-        BootPlan,
-        BootSecrets,
-        ImageFile,
-        Rendered,
-        Resource,
-        Shape,
-        archive,
-        plan,
-        plan_bare,
-        resources,
-        tree,
-    )
+    from labkit.boot.boot_plan import BootPlan, ImageFile, Rendered, Resource, archive, plan, plan_bare, resources, tree
+    from labkit.boot.overlay import BaseConfig, BootSecrets
+    from labkit.boot.systems import SYSTEMS, Release
 
 __all__ = [
-    "CONSOLE_HINT", "SHAPES", "BaseConfig", "BootPlan", "BootSecrets", "ImageFile", "Rendered", "Resource", "Shape",
-    "archive", "plan", "plan_bare", "resources", "tree",
+    "SYSTEMS", "BaseConfig", "BootPlan", "BootSecrets", "ImageFile", "Release", "Rendered", "Resource", "archive",
+    "plan", "plan_bare", "resources", "tree",
 ]  # fmt: skip
 
 

@@ -7,33 +7,27 @@ rests there.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import quote
 
-from labkit import ignition
-from labkit.boot.artifacts import cpio, ipxe, pxelinux, units
-from labkit.boot.loaders import ASKERS, FILES, SCRIPT, SECOND_PARTS, Client, first_asker, loader, named
-from labkit.errors import PlanError
+from labkit.boot.artifacts import cpio, grub, ipxe, pxelinux
+from labkit.boot.loaders import (
+    ASKERS,
+    FILES,
+    LOADERS,
+    SCRIPT,
+    SECOND_PARTS,
+    SHIM,
+    SIGNED,
+    Client,
+    first_asker,
+    loader,
+    named,
+)  # fmt: skip
+from labkit.boot.overlay import BaseConfig, BootSecrets, config_of
+from labkit.boot.systems import SYSTEMS, Files, Release, config_place, files_of
 from labkit.lab import Blade, BootMethod, Flavour, Lab
 from labkit.lab.secret import Secret
-
-
-@dataclass(frozen=True)
-class BootSecrets:
-    """What only this blade, on this boot, may know."""
-
-    ticket: Secret
-
-
-@dataclass(frozen=True)
-class BaseConfig:
-    """A person's own config for a blade, already Ignition JSON: ``name`` is the file it came from."""
-
-    name: str
-    config: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -55,52 +49,16 @@ Resource = Rendered | ImageFile
 
 
 @dataclass(frozen=True)
-class Shape:
-    """How an operating system wants to be booted: where its files lie, what it calls itself, which configs it reads.
-
-    ``reads`` is the first and last Ignition spec its own Ignition understands.
-    """
-
-    label: str
-    kernel: str
-    image: str
-    archive: str
-    reads: tuple[str, str]
-    extra: tuple[str, ...] = ()
-
-
-SHAPES: Mapping[Flavour, Shape] = {
-    # AppArmor is in Debian's kernel but its parser is not in the image: containers would fail to start. A kernel whose
-    # system came broken starts the blade again, seconds later: PXELINUX takes what it has for the whole of a file when
-    # an HTTP server dies under it.
-    Flavour.LABOS: Shape(
-        "labos",
-        "labos/vmlinuz",
-        "labos/labos.cpio",
-        "labos/oem.cpio.gz",
-        ("3.0.0", "3.3.0"),
-        ("apparmor=0", "panic=20"),
-    ),
-    # The article's names, and the specs of Container Linux's last Ignition (0.33).
-    Flavour.CONTAINER_LINUX: Shape(
-        "coreos",
-        "coreos/coreos_production_pxe.vmlinuz",
-        "coreos/coreos_production_pxe_image.cpio.gz",
-        "coreos/oem.cpio.gz",
-        ("2.0.0", "2.3.0"),
-    ),
-}
-
-CONSOLE_HINT = "append console=tty0 console=ttyS1 coreos.autologin=tty0"
-
-
-@dataclass(frozen=True)
 class BootPlan:
     """Everything that decides one boot of one blade.
 
     ``nbp`` is the boot file that DHCP names to the blade's firmware when it asks first; ``kernel`` and ``initrds`` are
     paths below the server's root, the blade's own archive last; ``arguments`` is the kernel command line; ``ignition``
-    the config as JSON, which holds the ticket, or None for a boot without a config.
+    the config as JSON, which holds the ticket, or None for a boot without a config. ``release`` is the version of a
+    system that has several, empty else, ``fetched`` a path that the system itself fetches over HTTP, and ``config``
+    that of its config where it fetches that too and has it in no archive; both empty for nothing. ``notes`` say what of
+    a person's config does not count, since labkit needs it otherwise. ``version`` tells what the boot brings
+    (`labkit.boot.boot_version`), where that was asked for.
     """
 
     blade: str
@@ -112,49 +70,90 @@ class BootPlan:
     initrds: tuple[str, ...]
     arguments: tuple[str, ...]
     ignition: Secret | None
+    release: str = ""
+    fetched: str = ""
+    config: str = ""
+    notes: tuple[str, ...] = ()
+    version: str = ""
+
+    def __str__(self) -> str:
+        """The plan for a person, a line each of what there is; its config, which holds the ticket, is left out."""
+        rows = {
+            "blade": self.blade, "boot": f"{self.method}, {self.os} {self.release}".rstrip(), "loader": self.nbp,
+            "kernel": self.kernel, "archives": ", ".join(self.initrds), "arguments": " ".join(self.arguments),
+            "fetched": self.fetched, "config": self.config, "note": "; ".join(self.notes),
+        }  # fmt: skip
+        return "\n".join(f"{name:10} {value}" for name, value in rows.items() if value)
 
 
 def plan(
-    lab: Lab, blade: Blade, boot: str, secrets: BootSecrets, base: BaseConfig | None = None, *, ca: str = ""
+    lab: Lab,
+    blade: Blade,
+    boot: str,
+    secrets: BootSecrets,
+    base: BaseConfig | None = None,
+    *,
+    ca: str = "",
+    release: Release | None = None,
 ) -> BootPlan:
     """The boot of one blade: its own config, and what makes it a node of this lab.
 
-    ``ca`` is the certificate of the authority that vouches for the lab's servers, in PEM.
+    ``ca`` is the certificate of the authority that vouches for the lab's servers, in PEM. ``release`` is what is there
+    of the blade's system, where that has releases.
     Raises PlanError when ``base`` has a version that the blade's operating system cannot read, or writes a file that
-    labkit needs.
+    labkit needs; when ``release`` is missing or lacks a file.
     """
-    shape = SHAPES[blade.os]
-    arguments = ["coreos.first_boot=1", "coreos.config.url=oem:///raw.ign", *shape.extra]
-    arguments += [f"console={console}" for console in blade.console]
-    if blade.autologin:
-        arguments.append("coreos.autologin")
+    system, files = SYSTEMS[blade.os], files_of(blade, release)
+    arguments = [*_first_arguments(lab, blade, files), *system.arguments]
+    if blade.custom is None:
+        arguments += [f"console={console}" for console in blade.console]
+    if blade.autologin and system.autologin:
+        arguments.append(system.autologin)
+    if files.config:
+        arguments.append(f"ignition.config.url={lab.network.http_root}/{files.config}")
+    config, notes = config_of(lab, blade, boot, secrets, base, ca) if blade.is_node else (None, ())
     return BootPlan(
         blade=blade.name,
         boot=boot,
         method=blade.boot,
         os=blade.os,
         nbp=_first_file(lab, blade),
-        kernel=shape.kernel,
-        initrds=(shape.image, shape.archive),
+        kernel=files.kernel,
+        initrds=(*files.initrds, files.archive) if files.archive else files.initrds,
         arguments=tuple(arguments),
-        ignition=Secret(_config(lab, blade, boot, secrets, base, ca)),
+        ignition=None if config is None else Secret(config),
+        release=release.version if release is not None else "",
+        fetched=files.fetched,
+        config=files.config,
+        notes=notes,
     )
 
 
-def plan_bare(lab: Lab, blade: Blade) -> BootPlan:
-    """The article's first step: kernel and image, no config, nobody can log in."""
-    shape = SHAPES[blade.os]
+def plan_bare(lab: Lab, blade: Blade, release: Release | None = None) -> BootPlan:
+    """The article's first step: kernel and image, no config, nobody can log in. Raises PlanError for its release."""
+    files = files_of(blade, release)
     return BootPlan(
         blade=blade.name,
         boot="",
         method=blade.boot,
         os=blade.os,
         nbp=_first_file(lab, blade),
-        kernel=shape.kernel,
-        initrds=(shape.image,),
-        arguments=("coreos.first_boot=1",),
+        kernel=files.kernel,
+        initrds=files.initrds,
+        arguments=_first_arguments(lab, blade, files),
         ignition=None,
+        release=release.version if release is not None else "",
+        fetched=files.fetched,
     )
+
+
+def _first_arguments(lab: Lab, blade: Blade, files: Files) -> tuple[str, ...]:
+    """What a system is told in each boot: where its root is, if it fetches that, and that Ignition has to run."""
+    if blade.custom is not None:
+        return blade.custom.arguments
+    system = SYSTEMS[blade.os]
+    rootfs = (f"{system.rootfs_argument}{lab.network.http_root}/{files.fetched}",) if files.fetched else ()
+    return (*rootfs, *system.first_boot)
 
 
 def _first_file(lab: Lab, blade: Blade) -> str:
@@ -166,11 +165,11 @@ def resources(lab: Lab, blade: Blade, plan: BootPlan) -> Mapping[str, Resource]:
     """Every path below the server's root that this boot may ask for, over TFTP or HTTP, without a leading slash."""
     root = lab.network.http_root + "/" if plan.method is BootMethod.LPXELINUX else ""
     menu = pxelinux.render_config(
-        label=SHAPES[plan.os].label,
+        label=SYSTEMS[plan.os].label,
         kernel=root + plan.kernel,
         initrds=[root + path for path in plan.initrds],
         arguments=plan.arguments,
-        hint=CONSOLE_HINT if plan.ignition and not blade.console else "",
+        hint=SYSTEMS[plan.os].hint if plan.ignition and not blade.console else "",
     ).encode()
     script = ipxe.render_script(
         blade=plan.blade,
@@ -179,117 +178,48 @@ def resources(lab: Lab, blade: Blade, plan: BootPlan) -> Mapping[str, Resource]:
         initrds=plan.initrds,
         arguments=plan.arguments,
     ).encode()
+    signed = grub.render_config(
+        blade=plan.blade, kernel=plan.kernel, initrds=plan.initrds, arguments=plan.arguments
+    ).encode()
     message = pxelinux.render_message(blade=plan.blade, os=plan.os).encode("ascii")
     files: dict[str, Resource] = {
         "boot.msg": Rendered(message),
         "boot.ipxe": Rendered(script),
         "pxelinux.cfg/default": Rendered(menu),
         **{pxelinux.config_name(mac): Rendered(menu) for mac in blade.macs},
-        **{name: ImageFile(name) for name in FILES},
-        plan.kernel: ImageFile(plan.kernel),
-        plan.initrds[0]: ImageFile(plan.initrds[0]),
+        grub.CONFIG: Rendered(signed),
+        **{grub.config_name(mac): Rendered(signed) for mac in blade.macs},
+        **{name: ImageFile(name) for name in (*FILES, *(SIGNED if plan.method is BootMethod.GRUB else ()))},
+        **{name: ImageFile(name) for name in (plan.kernel, *plan.initrds, plan.fetched) if name},
     }
-    if plan.ignition is not None:
-        files[plan.initrds[-1]] = Rendered(archive(plan.ignition), secret=True)
+    if plan.ignition is not None and plan.config:
+        files[plan.config] = Rendered(plan.ignition.reveal().encode(), secret=True)
+    elif plan.ignition is not None:
+        files[plan.initrds[-1]] = Rendered(archive(plan.ignition, config_place(blade)), secret=True)
     return files
 
 
-def archive(config: Secret) -> bytes:
-    """``oem.cpio.gz``: the config at ``usr/share/oem/raw.ign``, where ``oem:///raw.ign`` is looked for."""
-    return cpio.pack_gz({"usr/share/oem/raw.ign": config.reveal().encode()}, mode=0o600)
+def archive(config: Secret, place: str) -> bytes:
+    """``oem.cpio.gz``: the config at ``place``, where a system's Ignition looks for it."""
+    return cpio.pack_gz({place: config.reveal().encode()}, mode=0o600)
 
 
-def tree(lab: Lab, blade: Blade, plan: BootPlan) -> Mapping[str, Resource]:
+def tree(lab: Lab, blade: Blade, plan: BootPlan, *, every_firmware: bool = False) -> Mapping[str, Resource]:
     """The part of `resources` that lies in the article's ``/tftpboot``: one loader, one configuration, one system.
 
-    The loader is the one for a PXE ROM of the blade's firmware, BIOS or UEFI. Its second part and ``boot.msg`` are not
-    in the article's listing: PXELINUX has needed the first since version 5, and his configuration shows the second.
+    The loader is the one for a PXE ROM of the blade's firmware, BIOS or UEFI; with ``every_firmware`` there are all
+    that the boot method names to anybody. Its second part and ``boot.msg`` are not in the article's listing: PXELINUX
+    has needed the first since version 5, and his configuration shows the second.
     """
     files = resources(lab, blade, plan)
     _, firmware = ASKERS[blade.firmware]
-    first = loader(plan.method, Client.PXE, firmware)
-    assert first is not None, "every method has a loader for a PXE ROM"
-    configuration = [SECOND_PARTS[first], "boot.msg", "pxelinux.cfg/default"] if first in SECOND_PARTS else [SCRIPT]
-    return {name: files[name] for name in sorted([plan.kernel, *plan.initrds, first, *configuration])}
-
-
-# --- the config ----------------------------------------------------------------------------------------------------
-
-
-def _config(lab: Lab, blade: Blade, boot: str, secrets: BootSecrets, base: BaseConfig | None, ca: str) -> str:
-    low, high = SHAPES[blade.os].reads
-    own = _overlay(lab, blade, boot, secrets, high, ca)
-    if base is None:
-        return _json(own)
-    config = dict(base.config)
-    version = ignition.version_of(config)
-    readable = _ordinal(low) <= _ordinal(version) <= _ordinal(high)
-    if not readable and high.startswith("3."):
-        try:
-            config = ignition.translate(config, to=high)
-        except ignition.IgnitionError as error:
-            raise PlanError(
-                f"Ignition {version} cannot be carried over to {high} for {blade.os}: {error}", where=base.name
-            ) from None
-    elif not readable:
-        raise PlanError(
-            f"this config is Ignition {version}, and the Ignition of {blade.os} reads {low} to {high}",
-            where=f"{base.name} (for {blade.name})",
-            fix="for labos, write Butane with variant: flatcar, version: 1.0.0; for container-linux, a Container "
-            "Linux Config",
-        )
-    taken = {file["path"] for file in own["storage"]["files"]} & {
-        file.get("path") for file in (config.get("storage") or {}).get("files") or ()
-    }
-    if taken:
-        raise PlanError(
-            f"this config writes {', '.join(sorted(taken))}, which labkit writes to make the blade a node of the swarm",
-            where=f"{base.name} (for {blade.name})",
-            fix="remove the file from the config; put a drop-in beside it where the program reads one",
-        )
-    return _json(ignition.merge(config, {**own, "ignition": {"version": config["ignition"]["version"]}}))
-
-
-def _overlay(lab: Lab, blade: Blade, boot: str, secrets: BootSecrets, version: str, ca: str) -> dict[str, Any]:
-    """What makes a booted machine a node of this lab, as Ignition of the 2.x or the 3.x family."""
-    old = version.startswith("2.")
-
-    def file(path: str, mode: int, text: str) -> dict[str, Any]:
-        body: dict[str, Any] = {"path": path, "mode": mode, "contents": {"source": "data:," + quote(text)}}
-        if old:
-            body["filesystem"] = "root"
+    one = loader(plan.method, Client.PXE, firmware)
+    assert one is not None, "every method has a loader for a PXE ROM"
+    every = {file for (method, _, _), file in LOADERS.items() if method is plan.method}
+    names = {name for name in (plan.kernel, *plan.initrds, plan.fetched, plan.config) if name}
+    for first in every if every_firmware else {one}:
+        if first in SECOND_PARTS:
+            names |= {first, SECOND_PARTS[first], "boot.msg", "pxelinux.cfg/default"}
         else:
-            body["overwrite"] = True
-        return body
-
-    engine = {"labels": [f"blade={blade.name}", f"boot={boot}"]}
-    if lab.mirror:
-        engine["registry-mirrors"] = [f"https://{lab.mirror}"]
-    files = [
-        file("/etc/hostname", 0o644, blade.name + "\n"),
-        file("/etc/docker/daemon.json", 0o644, json.dumps(engine, indent=2) + "\n"),
-        file(f"{units.FOLDER}/ticket", 0o600, f"X-Labkit-Ticket: {secrets.ticket.reveal()}\n"),
-        *(
-            file(f"/etc/docker/certs.d/{host}/ca.crt", 0o644, ca)
-            for host in (lab.network.registry, lab.mirror)
-            if ca and host
-        ),
-        *([file(units.CA, 0o644, ca)] if ca and lab.network.tls else []),
-        *(file(script.path, script.mode, script.text) for script in units.swarm_scripts(lab.network.home_root)),
-    ]
-    config: dict[str, Any] = {
-        "ignition": {"version": version},
-        "storage": {"files": files},
-        "systemd": {"units": [{"name": u.name, "enabled": True, "contents": u.contents} for u in units.swarm_units()]},
-    }
-    if lab.ssh_keys:
-        config["passwd"] = {"users": [{"name": "core", "sshAuthorizedKeys": list(lab.ssh_keys)}]}
-    return config
-
-
-def _json(config: Mapping[str, Any]) -> str:
-    return json.dumps(config, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-
-
-def _ordinal(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split("-")[0].split("."))
+            names |= {first, *((*SIGNED, grub.CONFIG) if first == SHIM else (SCRIPT,))}
+    return {name: files[name] for name in sorted(names)}

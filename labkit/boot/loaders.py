@@ -45,8 +45,17 @@ FILES = {
 """The loaders and what they load of themselves: where Debian puts each, and in which package. ``ipxe.efi`` brings its
 own drivers; it is for firmware whose network ``snponly.efi`` cannot use."""
 
+SHIM, GRUB = "shimx64.efi", "grubx64.efi"
+SIGNED = {
+    SHIM: ("usr/lib/shim/shimx64.efi.signed", "shim-signed"),
+    GRUB: ("usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed", "grub-efi-amd64-signed"),
+}
+"""The loaders with signatures, for Secure Boot: where each is in its Debian package, which is not for this machine
+(`labkit.images.secure_boot`). Shim asks for GRUB by this name. Only blades with ``boot: grub`` need them."""
+
 SECOND_PARTS = {"pxelinux.0": "ldlinux.c32", "lpxelinux.0": "ldlinux.c32", "syslinux.efi": "ldlinux.e64"}
-"""The loaders that read ``pxelinux.cfg``, and the second part that each fetches first. The others become iPXE."""
+"""The loaders that read ``pxelinux.cfg``, and the second part that each fetches first. The others become iPXE, but for
+shim, which fetches a GRUB."""
 
 LOADERS: dict[tuple[BootMethod, Client, Firmware], str] = {
     (BootMethod.PXELINUX, Client.PXE, Firmware.BIOS): "pxelinux.0",
@@ -64,6 +73,9 @@ LOADERS: dict[tuple[BootMethod, Client, Firmware], str] = {
     (BootMethod.IPXE, Client.IPXE, Firmware.BIOS): SCRIPT,
     (BootMethod.IPXE, Client.IPXE, Firmware.EFI_X64): SCRIPT,
     (BootMethod.IPXE, Client.IPXE, Firmware.OTHER): SCRIPT,
+    (BootMethod.GRUB, Client.PXE, Firmware.EFI_X64): SHIM,
+    (BootMethod.GRUB, Client.PXE, Firmware.BIOS): "pxelinux.0",
+    (BootMethod.GRUB, Client.IPXE, Firmware.BIOS): "pxelinux.0",
 }
 """An iPXE that asks again gets the script and no loader, which ends the chain.
 
@@ -71,6 +83,9 @@ An iPXE ROM speaks HTTP for pxelinux.0, which then takes URLs as lpxelinux.0 doe
 and waits for the ROM's interrupts, and over iPXE's UNDI it can miss one and stop in the middle of a file: seen in one
 boot in five of virtual blades under load. So it goes to other ROMs only. UEFI gets iPXE in its place: HTTP of
 syslinux.efi, over the firmware's own TCP, is slow and was seen to stand still.
+
+GRUB fetches all it loads over TFTP. Debian 13's signed one has HTTP inside (Debian 12's has not), but a kernel came no
+faster by it. HTTP boot of shim was not tried. A BIOS knows no Secure Boot and gets PXELINUX, over TFTP as well.
 """
 
 
@@ -79,10 +94,16 @@ def loader(method: BootMethod, client: Client, firmware: Firmware) -> str | None
     return LOADERS.get((method, client, firmware))
 
 
+def is_signed(lab: Lab) -> bool:
+    """Whether a lab needs the loaders for Secure Boot."""
+    return any(blade.boot is BootMethod.GRUB for blade in lab.blades)
+
+
 ASKERS: dict[FirmwareKind, tuple[Client, Firmware]] = {
     FirmwareKind.BIOS: (Client.PXE, Firmware.BIOS),
     FirmwareKind.UEFI: (Client.PXE, Firmware.EFI_X64),
     FirmwareKind.UEFI_HTTP: (Client.HTTP, Firmware.EFI_X64),
+    FirmwareKind.UEFI_SECURE: (Client.PXE, Firmware.EFI_X64),
 }
 
 

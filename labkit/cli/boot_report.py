@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from labkit.diagnosis.stuck import usual_times
-from labkit.events import Event, stages
+from labkit.events import Event, folding, tables
 from labkit.events.amounts import size
 from labkit.events.stages import STEPS, BladeState, LabState
 from labkit.lab import Lab
@@ -31,7 +31,7 @@ class Record:
         over: list[BladeState] = []
         state = LabState()
         for event in stream:
-            before, state = state, stages.fold(state, event)
+            before, state = state, folding.fold(state, event)
             if state.blades is before.blades:
                 continue
             if not event.blade:  # the lab was started anew
@@ -60,7 +60,7 @@ def choose_boots(record: Record, blades: Sequence[str], *, every: bool) -> list[
     return [boot for boots in found for boot in (boots if every else boots[-1:])]
 
 
-def render_text(boots: Sequence[BladeState], usual: Mapping[str, float]) -> str:
+def render_text(boots: Sequence[BladeState], usual: Mapping[str, float], width: int | None = None) -> str:
     """Two tables: seconds a step, with the usual ones in the last line, and what was fetched."""
     if not boots:
         return "no boot has been seen"
@@ -77,15 +77,15 @@ def render_text(boots: Sequence[BladeState], usual: Mapping[str, float]) -> str:
                 rate = f"{size(got.rate_b_s)}/s" if got.rate_b_s else "-"
                 fetched.append([boot.blade, step.name, str(got.files), size(got.sent_b), f"{got.seconds:.2f}", rate])
     rows.append(["usually", "", *(f"{usual[name]:.1f}" if name in usual else "-" for name in names), ""])
-    text = stages.grid(["blade", "began", *(f"{name} s" for name in names), ""], rows)
+    text = tables.grid(["blade", "began", *(f"{name} s" for name in names), ""], rows, width)
     if fetched:
-        text += "\n\n" + stages.grid(["blade", "step", "files", "bytes", "s", "rate"], fetched)
+        text += "\n\n" + tables.grid(["blade", "step", "files", "bytes", "s", "rate"], fetched)
     return text
 
 
 def as_json(boots: Sequence[BladeState], usual: Mapping[str, float]) -> dict[str, Any]:
     """The report for programs: ``{"usual_s": {step: seconds}, "boots": [{"blade", "outcome", "steps", …}]}``."""
-    rows = [{**stages.summary(boot), "outcome": outcome(boot)} for boot in boots]
+    rows = [{**tables.summary(boot), "outcome": outcome(boot)} for boot in boots]
     return {"usual_s": {name: round(seconds, 3) for name, seconds in usual.items()}, "boots": rows}
 
 

@@ -1,23 +1,26 @@
-"""``labkit doctor``, ``rehearse``, ``why`` and ``boot-report``: asking what is wrong, from the command line."""
+"""``./lab doctor``, ``rehearse``, ``why``, ``boot-report`` and ``events``: what happened, and what is wrong."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from labkit import events
 from labkit.cli import arguments
 from labkit.cli import boot_report as report
-from labkit.diagnosis.why import why
-from labkit.errors import on_file
-from labkit.lab import Lab, lab_yaml
+from labkit.cli.answers import answer, say, terminal_width
+from labkit.diagnosis.why import Why, why
+from labkit.errors import PlanError, on_file
+from labkit.lab import Blade, Lab, lab_yaml
 from labkit.lab.process import control
 from labkit.lab.state import State
 from labkit.servers import client
+from labkit.workbook import next_steps
+
+if TYPE_CHECKING:
+    from labkit.diagnosis.rehearsal.outcome import Rehearsal
 
 
 def add_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
@@ -25,23 +28,30 @@ def add_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
     verb("doctor", doctor, "look at this machine and its network before anything boots", as_json=True)
     sub = verb("rehearse", rehearse, "walk a blade's boot by packets alone, without switching it on", as_json=True)
     sub.add_argument("blade")
-    sub.add_argument("--firmware", default="", help="bios, ipxe, uefi or http (default: what the blade has)")
+    sub.add_argument("--firmware", default="", help="bios, ipxe, uefi or http (default: the blade's own)")
     sub = verb("why", tell_why, "where a blade stands, what was seen of it, and the next step", as_json=True)
     sub.add_argument("blade")
     sub = verb("boot-report", boot_report, "the blades' boots: seconds, bytes and rates of each step", as_json=True)
     sub.add_argument("blade", nargs="*", help="blades (default: all)")
     sub.add_argument("--all", action="store_true", help="every boot on record, not only the last")
     sub.add_argument("--svg", type=arguments.path, metavar="FILE", help="write the timeline as a picture, too")
+    sub = verb("events", tell_events, "what has happened", as_json=True)
+    sub.add_argument("blade", nargs="?")
+    sub.add_argument("-f", "--follow", action="store_true", help="keep following, as things happen")
 
 
 def doctor(options: argparse.Namespace) -> int:
     """Look at everything; 1 when something has to be mended before a boot."""
     from labkit.diagnosis.doctor import examination, findings
+    from labkit.servers.controller.seen_swarm import see_swarm
 
     lab, state = _lab_and_state(options)
-    found = findings.examine(lab, examination.look(lab, state, _say))
-    _print([vars(finding) for finding in found], options.json, findings.render(found))
-    return 0 if findings.is_well(found) else 1
+    found = findings.examine(lab, examination.look(lab, state, say, see_swarm))
+    answer([vars(finding) for finding in found], options.json, findings.render(found))
+    well = findings.is_well(found)
+    if well and not options.json:
+        say(next_steps.after_doctor(up=control.status(state) is not None))
+    return 0 if well else 1
 
 
 def rehearse(options: argparse.Namespace) -> int:
@@ -51,7 +61,9 @@ def rehearse(options: argparse.Namespace) -> int:
     running = client.connect(options.lab, options.state)
     (blade,) = client.choose_blades(running.lab, [options.blade])
     found = outcome.rehearse(running, blade, firmware=options.firmware)
-    _print(found.as_json(), options.json, str(found))
+    _answer_with_configs(found, running.lab, blade, options)
+    if found.ok and not options.json:
+        say(next_steps.after_rehearsal(blade.name))
     return 0 if found.ok else 1
 
 
@@ -63,8 +75,21 @@ def tell_why(options: argparse.Namespace) -> int:
     record = report.Record.of(stream)
     is_up = control.status(state) is not None
     told = why(lab, blade, record.state, stream, record.usual(lab), time.time(), up=is_up)
-    _print(told.as_json(), options.json, str(told))
+    _answer_with_configs(told, lab, blade, options)
     return 0 if told.well else 1
+
+
+def _answer_with_configs(told: Rehearsal | Why, lab: Lab, blade: Blade, options: argparse.Namespace) -> None:
+    """What is told of a blade, and the configs of a person's own that it boots with, or what is wrong with them."""
+    from labkit.netboot import configs
+
+    try:
+        looked = configs.look(lab, blade)
+        rows, merged = [f"  {line}" for line in looked.lines()], looked.as_json()
+    except PlanError as error:
+        rows, merged = [f"  {line}" for line in str(error).splitlines()], {"wrong": vars(error)}
+    lines = [str(told), *(["", f"its configs: {configs.names(lab, blade)}", *rows] if blade.config else [])]
+    answer({**told.as_json(), "configs": merged}, options.json, "\n".join(lines))
 
 
 def boot_report(options: argparse.Namespace) -> int:
@@ -79,19 +104,30 @@ def boot_report(options: argparse.Namespace) -> int:
     if options.svg:
         with on_file(options.svg):
             options.svg.write_text(draw_timeline(boots, usual=usual, now=now) + "\n", encoding="utf-8")
-        _say(f"the picture is in {options.svg}")
-    _print(report.as_json(boots, usual), options.json, report.render_text(boots, usual))
+        say(f"the picture is in {options.svg}")
+    answer(report.as_json(boots, usual), options.json, report.render_text(boots, usual, terminal_width()))
+    return 0
+
+
+def tell_events(options: argparse.Namespace) -> int:
+    """Print the events, one a line; with ``--follow`` as they come."""
+    lab, state = _lab_and_state(options)
+    chosen = {blade.name for blade in client.choose_blades(lab, options.blade and [options.blade])}
+    if options.follow:
+        stream: Iterator[events.Event | None] = events.follow(state.events)
+    else:
+        stream = events.read(state.events)
+    seen = False
+    for event in stream:
+        if event is None or (options.blade and event.blade not in chosen):
+            continue
+        seen = True
+        print(events.encode(event) if options.json else events.describe(event), flush=options.follow)
+    if not seen:
+        say(f"nothing has happened yet{f' to {options.blade}' if options.blade else ''} in {state.path}")
     return 0
 
 
 def _lab_and_state(options: argparse.Namespace) -> tuple[Lab, State]:
     path = client.find_lab(options.lab)
     return lab_yaml.load(path), client.find_state(path, options.state)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def _print(value: Any, as_json: bool, text: str) -> None:
-    print(json.dumps(value, indent=1, default=str) if as_json else text)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from labkit.events import stages
 from labkit.events.stages import BladeState, LabState
-from labkit.lab import Blade, BootMethod, Lab
+from labkit.lab import Blade, BootMethod, ChassisKind, FirmwareKind, Lab
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class _Case:
 
     @property
     def console(self) -> str:
-        return f"labkit console {self.blade.name} --log"
+        return f"./lab console {self.blade.name} --log"
 
 
 def explain(lab: Lab, blade: Blade, state: LabState) -> tuple[str, tuple[Cause, ...]]:
@@ -62,7 +62,8 @@ def _firmware(case: _Case) -> tuple[str, list[Cause]]:
     for mac, stranger in case.state.strangers.items():
         if stranger.time >= case.now.began:
             fix = f"if that is {name}, put it into its macs in lab.yaml; if not: {stranger.adopt}"
-            causes.append(Cause(f"a machine that is not in lab.yaml asks to boot: {mac}", fix))
+            vendor = f" ({stranger.vendor})" if stranger.vendor else ""
+            causes.append(Cause(f"a machine that is not in lab.yaml asks to boot: {mac}{vendor}", fix))
     causes += [
         Cause("its firmware does not boot from the network, or not from this card", ORDER),
         Cause(f"the card is not {case.blade.macs[0]}, or it is on another network", "compare macs with its label"),
@@ -84,7 +85,7 @@ def _dhcp(case: _Case) -> tuple[str, list[Cause]]:
     said = f"it sent DHCP {asked.message}, got {asked.reply or 'no answer'}, and asked for no file since"
     elsewhere = Cause(
         "another DHCP server on this network was quicker, and sent it elsewhere",
-        "labkit doctor lists every server that answers; switch the other off, or keep it from this network",
+        "./lab doctor lists every server that answers; switch the other off, or keep it from this network",
     )
     if "chose the server" in asked.reason:
         return said, [Cause(f"it {asked.reason}, not labkit", elsewhere.fix)]
@@ -92,12 +93,12 @@ def _dhcp(case: _Case) -> tuple[str, list[Cause]]:
         disk = Cause("an operating system on a disk of its own started, and not the network", ORDER)
         return f"it sent DHCP {asked.message} as an operating system does, not as a firmware", [disk]
     if not asked.reply or asked.reply == "NAK":
-        return said, [Cause(asked.reason or "it was not answered", f"labkit events {name} has every message")]
+        return said, [Cause(asked.reason or "it was not answered", f"./lab events {name} has every message")]
     if not asked.file:
         reason = asked.reason or "no boot file for this kind of firmware"
         return said, [Cause(reason, f"set another boot method for {name} in lab.yaml")]
     if asked.reply == "OFFER" and case.lab.network.is_proxy:
-        router = "labkit doctor says which server gives addresses; switch the router's DHCP on"
+        router = "./lab doctor says which server gives addresses; switch the router's DHCP on"
         return said, [
             Cause("the network's own DHCP server gives it no address, and labkit, as a proxy, gives none", router),
             Cause("its firmware listens to no proxy", "dhcp: server in lab.yaml, and the router's DHCP off"),
@@ -111,7 +112,7 @@ def _dhcp(case: _Case) -> tuple[str, list[Cause]]:
     port = f"TCP {case.lab.network.http_port}" if asked.file.startswith("http") else "UDP 69"
     closed = Cause(
         f"its request for {asked.file} does not arrive: a firewall closes {port}",
-        "labkit doctor names the rule; the answer to TFTP comes from a port above 1024",
+        "./lab doctor names the rule; the answer to TFTP comes from a port above 1024",
     )
     waits = Cause("iPXE waits after DHCP, on a slow machine up to half a minute", f"read {case.console}")
     return said, [closed, elsewhere, *([waits] if asked.client == "ipxe" else [])]
@@ -126,7 +127,8 @@ def _file_troubles(case: _Case, step: str) -> tuple[str, list[Cause]]:
     refused = [one for one in case.now.refused if stages.step_of(one.path) == step]
     if going:
         one = going[-1]
-        what = f"it began to fetch {one.path} ({one.size_b:,} bytes over {one.protocol}) and nothing since"
+        had = f"has {one.sent_b:,} bytes of" if one.sent_b else "began to fetch"
+        what = f"it {had} {one.path} ({one.size_b:,} bytes over {one.protocol}) and nothing since"
         causes = [Cause("packets are lost or the link is slow: a bad cable, or one side at half duplex", LINK)]
         if one.protocol == "tftp":
             causes.append(Cause("a firewall drops TFTP's answers, which come from a port above 1024", DOCTOR))
@@ -137,7 +139,7 @@ def _file_troubles(case: _Case, step: str) -> tuple[str, list[Cause]]:
     one = refused[-1]
     if one.state == "missing":
         return f"it asked for {one.path} and got none: {one.reason}", [
-            Cause(f"{one.path} is not there: {one.reason}", f"labkit explain {case.blade.name} lists what there is"),
+            Cause(f"{one.path} is not there: {one.reason}", f"./lab explain {case.blade.name} lists what there is"),
         ]
     return f"the transfer of {one.path} broke off: {one.reason}", [
         Cause(f"the transfer broke off: {one.reason}", LINK),
@@ -145,9 +147,12 @@ def _file_troubles(case: _Case, step: str) -> tuple[str, list[Cause]]:
     ]
 
 
+SHIM = "shimx64.efi"
+"""As in the table of loaders, which lies in a room that this one does not need otherwise."""
 ORDER = "in its firmware setup, put network boot (PXE) of the card in macs first"
 LINK = "look at the errors of the link: ip -s link, and the switch port"
-DOCTOR = "labkit doctor names the rule"
+DOCTOR = "./lab doctor names the rule"
+MORE_MEMORY = "give it more: memory: 2G in lab.yaml"
 
 
 def _loader(case: _Case) -> tuple[str, list[Cause]]:
@@ -158,9 +163,13 @@ def _loader(case: _Case) -> tuple[str, list[Cause]]:
     if what and case.now.fetching:
         return what, causes
     ways = ", ".join(method.value for method in BootMethod if method is not case.blade.boot)
+    signed = "" if case.blade.boot is BootMethod.GRUB else f", of which {BootMethod.GRUB} has signed loaders"
     return "it has its boot loader and asked for no configuration since", [
         *(cause for cause in causes if what),
-        Cause("the loader is not for this firmware, or Secure Boot refuses it", f"read {case.console}; boot: {ways}"),
+        Cause(
+            "the loader is not for this firmware, or Secure Boot refuses it",
+            f"read {case.console}; boot: {ways}{signed}",
+        ),
         Cause("the loader cannot drive this network card", f"another boot method in lab.yaml: {ways}"),
     ]
 
@@ -173,7 +182,7 @@ def _config(case: _Case) -> tuple[str, list[Cause]]:
     found = [
         Cause("its menu waits for somebody at the keyboard", f"read {case.console}"),
     ]
-    if case.blade.boot is not BootMethod.PXELINUX:
+    if case.blade.boot in (BootMethod.LPXELINUX, BootMethod.IPXE):
         port = case.lab.network.http_port
         found.insert(0, Cause(f"its request for the kernel over HTTP does not arrive: TCP {port} is closed", DOCTOR))
     return what or "it has its configuration and asked for no kernel since", [*causes, *found]
@@ -183,8 +192,32 @@ def _kernel(case: _Case) -> tuple[str, list[Cause]]:
     what, causes = _file_troubles(case, "initrd")
     if not what:
         what, causes = _file_troubles(case, "kernel")
-    memory = Cause(f"{case.blade.memory_mib} MiB of memory are too few for the image", "more memory, or memory_mib")
-    return what or "it has its kernel and asked for no initrd since", [*causes, memory]
+    memory = Cause(
+        f"{case.blade.memory_mib} MiB of memory are too few for the image", "give it more: memory: 2G in lab.yaml"
+    )
+    return what or "it has its kernel and asked for no initrd since", [*_signature(case), *causes, memory]
+
+
+def _signature(case: _Case) -> Iterator[Cause]:
+    """A blade that shim started, and that has its whole kernel: shim looks at it next, where Secure Boot is on."""
+    if not case.now.fetched.get("kernel", stages.NOTHING).files or not _is_secure(case.lab, case.blade, case.now):
+        return
+    what = "Secure Boot refuses this kernel: it is damaged, or signed by nobody whom shim trusts"
+    fix = "./lab images verify finds damage, and ./lab doctor says whose kernels shim trusts"
+    yield Cause(what, f"read {case.console}: GRUB says it there; {fix}")
+
+
+def is_refused(lab: Lab, blade: Blade, now: BladeState) -> bool:
+    """Whether Secure Boot most likely refuses a blade's kernel: GRUB has it whole, and fetches it again and again."""
+    had = now.fetched.get("kernel", stages.NOTHING).files
+    return now.step == "kernel" and had > 2 and _is_secure(lab, blade, now)
+
+
+def _is_secure(lab: Lab, blade: Blade, now: BladeState) -> bool:
+    """Whether Secure Boot may be on: a virtual blade's firmware is known, and a real one was started by shim."""
+    if lab.chassis.kind is ChassisKind.VIRTUAL:
+        return blade.firmware is FirmwareKind.UEFI_SECURE
+    return now.asked is not None and now.asked.file == SHIM
 
 
 def _initrd(case: _Case) -> tuple[str, list[Cause]]:
@@ -195,7 +228,7 @@ def _initrd(case: _Case) -> tuple[str, list[Cause]]:
         Cause("the kernel does not start or stopped: it says so on the console", f"read {case.console}"),
         Cause(
             f"{case.blade.memory_mib} MiB of memory are too few to unpack the image",
-            "set memory_mib in lab.yaml to 2048 or more",
+            MORE_MEMORY,
         ),
         Cause("this kernel has no driver for the network card", f"read {case.console}"),
     ]
@@ -220,7 +253,8 @@ def _system(case: _Case) -> tuple[str, list[Cause]]:
 
 def _join(case: _Case) -> tuple[str, list[Cause]]:
     name = case.blade.name
-    log = f"labkit ssh {name} journalctl -u docker-swarm-join -u docker"
+    log = f"./lab ssh {name} journalctl -u docker-swarm-join -u docker"
+    ports = f"TCP 2377, TCP and UDP 7946, UDP {case.lab.swarm.vxlan_port}"
     what = "its system is up and it has not joined the swarm"
     ticket = case.now.ticket
     if ticket is not None and ticket.state == "redeemed":
@@ -228,12 +262,18 @@ def _join(case: _Case) -> tuple[str, list[Cause]]:
     return what, [
         *_ticket(case),
         Cause("its Docker engine does not start or cannot join", log),
-        Cause("it cannot reach the manager: TCP 2377, TCP and UDP 7946, UDP 4789", f"labkit doctor; then {log}"),
-        Cause(
-            "its clock is wrong, and the swarm's certificates are not valid yet, or no longer",
-            f"labkit ssh {name} date",
-        ),
+        Cause(f"it cannot reach the manager: {ports}", f"./lab doctor; then {log}"),
+        *_clock(case),
     ]
+
+
+def _clock(case: _Case) -> Iterator[Cause]:
+    if case.now.clock:
+        yield Cause(f"its clock was {case.now.clock}; it was set by the lab's server before Docker started", "")
+        return
+    what = "its clock is wrong, and the swarm's certificates are not valid yet, or no longer"
+    fix = f"./lab ssh {case.blade.name} date; journalctl -u labkit-clock there says why it was not set"
+    yield Cause(what, fix)
 
 
 def _tls(case: _Case) -> Iterator[Cause]:

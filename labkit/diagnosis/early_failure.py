@@ -40,9 +40,10 @@ def known_end(
     for name in late:
         blade = state.blade(name)
         off = _off(blade, since, now)
-        words = off or _no_plan(blade) or _circles(lab, lab.blade(name), state, until, since)
+        words = off or _held(blade) or _no_plan(blade) or _circles(lab, lab.blade(name), state, until, since)
         if words:
-            fix = f"labkit power on {name}" if off else f"labkit why {name} tells more"
+            fix = f"./lab power on {name}" if off else f"./lab why {name} tells more"
+            fix += f"; ./lab power release {name} lets it boot again" if blade.held else ""
             if blade.troubled is not None and blade.troubled.fix:
                 fix = f"{blade.troubled.fix}; {fix}"
             return PowerError(f"not {until}, and will not be: {words}", fix=fix)
@@ -76,6 +77,10 @@ def _off(blade: BladeState, since: float, now: float) -> str:
     how = "somebody cut its power" if blade.cut else f"it went off ({blade.doing})"
     at = time.strftime("%H:%M:%S", time.localtime(blade.over))
     return "" if blade.cut and now - blade.over < CUT_S else f"{blade.blade} is off: {how} at {at}"
+
+
+def _held(blade: BladeState) -> str:
+    return f"{blade.blade} is held and gets no kernel: {blade.held}" if blade.held else ""
 
 
 def _no_plan(blade: BladeState) -> str:

@@ -73,7 +73,7 @@ RULES: tuple[_Rule, ...] = (
           "under this name.", "Run the cell that puts the image into the lab's registry, or correct its name."),
     _rule(_E.SwarmError, r"port taken: another service|already in use by service", "service-port-taken", SERVICE,
           "A published port belongs to one service only, on every node at once.",
-          "Take another port, or remove the service that has it: docker service ls shows both."),
+          "Take another port, or remove the service that has it: ./lab docker service ls shows both."),
     _rule(_E.SwarmError, r"port taken: another program|address already in use", "node-port-taken", SERVICE,
           "A program on that node listens on the port already.", "Take another port, or stop that program."),
     _rule(_E.SwarmError, r"no suitable node", "no-suitable-node", SERVICE,
@@ -87,7 +87,7 @@ RULES: tuple[_Rule, ...] = (
           "Set storage: {share: true} in lab.yaml for the lab's own, and see whether it runs with ./lab status."),
     _rule(_E.SwarmError, r"unhealthy", "unhealthy", SERVICE,
           "The replica runs, but its health check did not succeed in time, so swarm ended it and starts another.",
-          "Read what it says: docker service logs on the controller."),
+          "Read what it says: ./lab swarm logs NAME."),
     _rule(_E.SwarmError, r"status 126|status 127|status 128|could not be started", "program-missing", SERVICE,
           "The node made the replica's container and could not start its program: it is not in the image, or is no "
           "program for this processor, or the node lacks what it needs.",
@@ -101,7 +101,7 @@ RULES: tuple[_Rule, ...] = (
           "Give the service a higher limit, or run fewer replicas a blade."),
     _rule(_E.SwarmError, r"ended by itself|ended with status", "replica-ended", SERVICE,
           "The replica's program ended, so there is nothing to keep running.",
-          "Read its last words: docker service logs on the controller."),
+          "Read its last words: ./lab swarm logs NAME."),
     _rule(_E.SwarmError, r"requests were not answered", "mesh-silent", SERVICE,
           "A node opens the published port when it hears of the service from the others, some seconds later; and its "
           "kernel needs ip_vs for it.", "Run the cell again. If it stays silent, see whether the node is Ready."),
@@ -113,15 +113,28 @@ RULES: tuple[_Rule, ...] = (
     _rule(_E.SwarmError, r"does not have a leader|too few managers|lost the majority|no quorum|not have a quorum",
           "quorum-lost", QUORUM,
           "Managers decide by majority. Too many of them are away, so nothing can be changed; what runs, runs on.",
-          "Bring the managers back. If they are gone for good, the swarm has to be made anew from one that is left."),
-    _rule(_E.SwarmError, r"valid join token|invalid join token|join token", "token-expired", TICKETS,
+          "Bring the managers back. If they are gone for good, ./lab swarm recover lets the controller go on alone, "
+          "with all services."),
+    _rule(_E.SwarmError, r"valid join token", "token-expired", TICKETS,
           "The join token changes whenever blades have joined and when a ticket was misused, so that an old one opens "
           "nothing.", "Switch the blade off and on again: a new boot gets a new ticket, and with it today's token."),
     _rule(_E.SwarmError, r"swarm is locked", "swarm-locked", ENGINE,
-          "This engine's swarm is locked with a key and was restarted since."),
-    _rule(_E.SwarmError, r"worker of another swarm|swarm is at ", "other-swarm", ENGINE,
+          "This engine's swarm is locked with a key and was restarted since. It is whole, and goes on when it is "
+          "unlocked."),
+    _rule(_E.SwarmError, r"worker of another swarm", "other-swarm", ENGINE,
           "An engine can be in one swarm only, and this one is in somebody else's."),
-    _rule(_E.SwarmError, r"swarm does not exist yet|not a swarm manager", "no-swarm", ENGINE,
+    _rule(_E.SwarmError, r"this engine's swarm is at ", "swarm-elsewhere", ENGINE,
+          "A swarm's managers know each other by address, and this one was made at another one than lab.yaml has now. "
+          "It is whole.", "Take back what was changed in lab.yaml, or see what else there is: ./lab swarm move."),
+    _rule(_E.SwarmError, r"certificate of the controller's node has run out", "swarm-expired", ENGINE,
+          "A node's certificate is renewed while its engine runs. This engine was off for longer than it was good for; "
+          "what the swarm keeps is whole.", "./lab swarm recover says what it would do."),
+    _rule(_E.SwarmError, r"swarm was there before labkit", "swarm-found", ENGINE,
+          "A real lab's manager is this machine's own engine, and that had a swarm already. It is yours: nothing of it "
+          "is changed before you agree.", "./lab swarm adopt says what would be changed."),
+    _rule(_E.SwarmError, r"cannot bring up its swarm", "swarm-broken", ENGINE,
+          "The engine has a swarm on its disk and could not start it, for the reason that it gives."),
+    _rule(_E.SwarmError, r"swarm does not exist yet", "no-swarm", ENGINE,
           "Nobody has made the swarm: that is chapter 3, before the blades are let in."),
     _rule(_E.SwarmError, r"not Ready in the swarm", "node-not-ready", TICKETS,
           "The blade said that it joined, or was about to, and the managers have not heard its engine since.",
@@ -133,12 +146,12 @@ RULES: tuple[_Rule, ...] = (
     _rule(_E.SwarmError, r"did not answer in time|broke off|cannot be used|does not answer", "engine-silent", ENGINE,
           "The engine was there and does not answer: it is overloaded, was stopped, or is just starting."),
     # --- power
-    _rule(_E.PowerError, r"[Pp]assword provided|Unauthorized|RAKP", "bmc-password", POWER,
+    _rule(_E.PowerError, r"this user or this password", "bmc-password", POWER,
           "The slot's management controller answers and does not accept this user or this password."),
     _rule(_E.PowerError, r"no password for its BMC|password cannot be read", "bmc-no-password", POWER,
           "A real slot's password is read from a file of yours, so that it never stands in lab.yaml."),
-    _rule(_E.PowerError, r"no answer within|BMC.*not answer|did not answer", "bmc-unreachable", POWER,
-          "IPMI speaks over UDP port 623, and nobody answered from that address."),
+    _rule(_E.PowerError, r"no answer", "bmc-unreachable", POWER,
+          "IPMI speaks over UDP port 623, Redfish over TCP port 443, and nobody answered from that address."),
     _rule(_E.PowerError, r"slot \d+ is empty", "slot-empty", POWER, "No blade of lab.yaml is in that slot."),
     _rule(_E.PowerError, r"still not (on|off) after", "power-stuck", POWER,
           "The button was pressed. A blade that is asked to shut down first leaves the swarm, which can take a minute; "
@@ -166,6 +179,13 @@ RULES: tuple[_Rule, ...] = (
           "Images are built once from Debian's packages and then kept."),
     _rule(_E.ImageError, r"Container Linux is no longer published", "container-linux-gone", IMAGES,
           "Container Linux ended in 2020, and its download pages went with it."),
+    _rule(_E.ImageError, r"no release of .* is here|release \S+ of \S+ is not here", "release-missing", IMAGES,
+          "Flatcar and Fedora CoreOS are published in releases, which are fetched once and then kept, a folder each."),
+    _rule(_E.PlanError, r"the release has ", "release-not-whole", IMAGES,
+          "A boot takes one kernel and its archives from a release's folder, all of one build: files were removed from "
+          "it, or files of another were added."),
+    _rule(_E.ImageError, r"may not be read by the boot server", "own-file-closed", IMAGES,
+          "What hears packets is no user of this machine, so it reads what everybody may read and nothing else."),
     _rule(_E.ImageError, r"disk is full", "disk-full", MACHINE,
           "Building an image needs room for its tree and its archive at once."),
     _rule(_E.ImageError, r"Could not (resolve|connect)|Failed to fetch|archive cannot be reached", "no-internet",
@@ -173,6 +193,11 @@ RULES: tuple[_Rule, ...] = (
     _rule(_E.PlanError, r"does not transpile", "config-mistake", CONFIG,
           "The transpiler found a mistake in the config; the line and column above say where. Nothing was sent to a "
           "blade."),
+    _rule(_E.PlanError, r"what lab.yaml does not say", "config-values", CONFIG,
+          "A config may take values of its blade and its lab, and asks for one that is not there. Nothing was sent to "
+          "a blade."),
+    _rule(_E.PlanError, r"configs cannot be merged", "config-merge", CONFIG,
+          "Configs of one blade are merged in the newest version of Ignition's spec that any of them is written for."),
     _rule(_E.PlanError, r"and the Ignition of .* reads|cannot be carried over", "config-version", CONFIG,
           "Each operating system's Ignition reads some versions of the config and refuses others, at boot, where "
           "nobody sees it. So labkit refuses first."),
@@ -284,6 +309,8 @@ def _look(blade: BladeState, state: LabState) -> Hint | None:
         return _SEEN["file-missing" if refused[0].state == "missing" else "transfer-broke"]
     if blade.step == "dhcp" and asked is not None and asked.reply == "ACK" and asked.file:
         return _SEEN["file-blocked"]
+    if blade.step == "join" and state.silent is not None:
+        return _SEEN["swarm-silent"]
     if blade.step == "join" and not state.swarm:
         return _SEEN["waits-for-swarm"]
     if blade.step in ("ignition", "os") and blade.stuck is not None:
@@ -300,7 +327,8 @@ _SEEN = {
              "the wrong card, or a firmware that does not boot from the network.",
              "Look at the link lamp; put network boot first in the firmware's setup.", BLADE),
         Hint("wrong-mac", "A machine that is not in lab.yaml asks to boot while this blade is silent: its card has "
-             "another MAC address than lab.yaml says.", "./lab events prints the line for lab.yaml.", BLADE),
+             "another MAC address than lab.yaml says.",
+             "./lab machines shows it: write that into the blade's macs, or ./lab adopt makes it a blade.", BLADE),
         Hint("other-dhcp", "Another DHCP server on this network answered first, and the blade went with that answer.",
              "Give the blades a network of their own, or switch the other server off there.", ANSWER),
         Hint("no-loader", "This boot method has no boot loader for this kind of firmware.",
@@ -328,5 +356,7 @@ _SEEN = {
              "of today's: so it believes no certificate and hands in no ticket.",
              "Set its clock in the firmware setup, to UTC. If it is wrong each time, its battery is empty.", TICKETS),
         Hint("waits-for-swarm", "The blade is up and waits: there is no swarm to join yet.", "Run chapter 3.", TICKETS),
+        Hint("swarm-silent", "The blade is up and waits: the swarm is there, and is silent or may not be changed.",
+             "./lab swarm and ./lab why say which it is and what helps; its services are kept.", QUORUM),
     )
 }  # fmt: skip

@@ -11,13 +11,22 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from labkit import events
-from labkit.diagnosis.causes import Cause, explain
+from labkit.diagnosis.causes import Cause, explain, is_refused
 from labkit.diagnosis.early_failure import BOOTS
 from labkit.diagnosis.stuck import limit_s, standing_s
 from labkit.events import Event, stages
-from labkit.events.stages import BladeState, LabState
+from labkit.events.stages import BladeState, LabState, is_handed_over
 from labkit.lab import Blade, Lab
 
+FULL = (
+    "have less in it, or give it more memory: ./lab ssh {name} sudo docker ps --size shows what containers wrote; "
+    "what a service keeps belongs in a volume on the share (docs/swarm.md)"
+)
+PUT_OUT = (
+    "it was cut off for longer than lost_after under swarm: in lab.yaml, or somebody removed its node. Once it reaches "
+    "the lab again it notices, leaves by itself and joins anew"
+)
+BATTERY = "if it is so at each boot, its battery is empty, or its firmware keeps local time"
 EVIDENCE = 8
 TOLD_BOOTS = 3
 
@@ -66,17 +75,34 @@ def why(
     if not up:
         where = "the lab is not up" + (f"; when it was, this blade was {_was(boot)}" if boot.boot else "")
         return Why(blade.name, "off", False, where, "./lab up", seen)
+    if boot.held:
+        return _held(lab, blade, state, seen)
     if boot.step == "off":
         return _off(blade, boot, seen)
     if boot.step == "left":
         where = f"it left the swarm at {_clock(boot.left)}, in order, and is shutting down"
-        return Why(blade.name, "left", True, where, f"labkit power on {blade.name} boots it again", seen)
+        return Why(blade.name, "left", True, where, f"./lab power on {blade.name} boots it again", seen)
+    if boot.step == "joined" and boot.removed:
+        where = (
+            f"it joined the swarm at {_clock(boot.joined)} and was put out of it at {_clock(boot.removed)}: {PUT_OUT}"
+        )
+        log = f"./lab ssh {blade.name} journalctl -u labkit-member -u docker-swarm-join"
+        return Why(blade.name, "joined", False, where, f"wait a minute; if it does not come back: {log}", seen)
+    if boot.step == "joined" and boot.full is not None:
+        where = f"it joined the swarm at {_clock(boot.joined)}, and since {_clock(boot.full.time)} {boot.full}"
+        return Why(blade.name, "joined", False, where, FULL.format(name=blade.name), seen)
+    if is_handed_over(blade, boot):
+        where = "it has its kernel and its archives; its system is your own (os: custom) and tells the lab nothing more"
+        return Why(
+            blade.name, boot.step, True, where, f"its console says how it goes: ./lab console {blade.name}", seen
+        )
     if boot.step == "joined":
         where = f"all is well: it joined the swarm at {_clock(boot.joined)}" + (
             f", {boot.total_s:.1f} s after power-on" if boot.total_s else ""
         )
         where += _card(blade, boot, stream)
-        return Why(blade.name, "joined", True, where, f"nothing to do; labkit ssh {blade.name} logs in", seen)
+        where += f"; its clock was {boot.clock} and was set: {BATTERY}" if boot.clock else ""
+        return Why(blade.name, "joined", True, where, f"nothing to do; ./lab ssh {blade.name} logs in", seen)
     return _on_its_way(lab, blade, state, seen, usual, now)
 
 
@@ -100,7 +126,7 @@ def evidence(stream: Iterable[Event], boot: BladeState) -> tuple[str, ...]:
 
 
 def _off(blade: Blade, boot: BladeState, seen: tuple[str, ...]) -> Why:
-    on = f"labkit power on {blade.name}; labkit rehearse {blade.name} tries its boot without"
+    on = f"./lab power on {blade.name}; ./lab rehearse {blade.name} tries its boot without"
     if boot.troubled is not None:
         fix = boot.troubled.fix or "correct that"
         return Why(blade.name, "off", False, f"it is off, and could not boot: {boot.trouble}", fix, seen)
@@ -108,11 +134,24 @@ def _off(blade: Blade, boot: BladeState, seen: tuple[str, ...]) -> Why:
     return Why(blade.name, "off", True, where, on, seen)
 
 
+def _held(lab: Lab, blade: Blade, state: LabState, seen: tuple[str, ...]) -> Why:
+    """Of a blade that gets no kernel: what may have ended the last of its boots."""
+    boot = state.blade(blade.name)
+    causes: tuple[Cause, ...] = ()
+    if boot.before:
+        _, causes = explain(lab, blade, replace(state, blades={**state.blades, blade.name: boot.before[-1]}))
+    release = f"mend that (./lab console {blade.name} --log has its last words), then ./lab power release {blade.name}"
+    return Why(blade.name, boot.step, False, f"it is held and gets no kernel: {boot.held}", release, seen, causes)
+
+
 def _on_its_way(
     lab: Lab, blade: Blade, state: LabState, seen: tuple[str, ...], usual: Mapping[str, float], now: float
 ) -> Why:
     boot = state.blade(blade.name)
     standing, limit = standing_s(boot, state, now), limit_s(boot, usual)
+    if boot.step == "join" and state.silent is not None:
+        where = f"its system is up since {_clock(boot.os)} and waits: {state.silent.detail}"
+        return Why(blade.name, "join", False, where, state.silent.fix or "./lab swarm says more", seen)
     if boot.step == "join" and not state.swarm:
         where = f"its system is up since {_clock(boot.os)} and waits: there is no swarm yet"
         return Why(blade.name, "join", True, where, "./lab run makes one, or notebook 03", seen)
@@ -126,14 +165,14 @@ def _on_its_way(
         ended = boot.before[-1]
         _, found = explain(lab, blade, replace(state, blades={**state.blades, blade.name: ended}))
         where = f"it boots again and again, {len(boot.before) + 1} times by now, {where}: {circles}"
-        console = f"labkit console {blade.name} --log has the last words of each boot"
+        console = f"./lab console {blade.name} --log has the last words of each boot"
         return Why(blade.name, boot.step, False, where, console, seen, found)
     where += f" ({circles})" if circles else ""
-    if standing <= limit and not boot.trouble:
+    if standing <= limit and not boot.trouble and not is_refused(lab, blade, boot):
         where += f"; usually {usual.get(boot.step, 0.0):.0f} s. Nothing is wrong so far"
-        later = f"wait: it counts as stuck after {limit:.0f} s; labkit events {blade.name} --follow shows it go on"
+        later = f"wait: it counts as stuck after {limit:.0f} s; ./lab events {blade.name} --follow shows it go on"
         return Why(blade.name, boot.step, True, where, later, seen)
-    fix = next((cause.fix for cause in causes if cause.fix), f"labkit console {blade.name} --log")
+    fix = next((cause.fix for cause in causes if cause.fix), f"./lab console {blade.name} --log")
     return Why(blade.name, boot.step, False, f"{where}: {what}", fix, seen, causes)
 
 

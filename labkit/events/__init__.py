@@ -2,38 +2,39 @@
 
 from __future__ import annotations
 
-from labkit.events.stream import (
+from labkit.events.kinds import (
     CUT,
     KINDS,
+    MOVING_EVERY_S,
     REHEARSAL,
-    SCHEMA,
     TLS,
+    Blades,
     BootStarted,
+    Clock,
     Dhcp,
-    Emitter,
     Event,
+    Held,
     LabEvent,
     Leave,
+    Note,
     Part,
     Phoned,
     Power,
+    Roll,
     Service,
-    Stream,
+    Space,
     Stuck,
     Swarm,
     Ticket,
     Transfer,
     Trouble,
     UnknownMachine,
-    decode,
-    describe,
-    encode,
-    follow,
-    read,
 )
+from labkit.events.stream import SCHEMA, Emitter, Stream, decode, describe, encode, follow, read
 
 __all__ = [
-    "CUT", "KINDS", "REHEARSAL", "SCHEMA", "TLS", "BootStarted", "Dhcp", "Emitter", "Event", "LabEvent", "Leave",
-    "Part", "Phoned", "Power", "Service", "Stream", "Stuck", "Swarm", "Ticket", "Transfer", "Trouble",
-    "UnknownMachine", "decode", "describe", "encode", "follow", "read",
+    "CUT", "KINDS", "MOVING_EVERY_S", "REHEARSAL", "SCHEMA", "TLS", "Blades", "BootStarted", "Clock", "Dhcp",
+    "Emitter", "Event", "Held", "LabEvent", "Leave", "Note", "Part", "Phoned", "Power", "Roll", "Service", "Space",
+    "Stream", "Stuck", "Swarm", "Ticket", "Transfer", "Trouble", "UnknownMachine", "decode", "describe", "encode",
+    "follow", "read",
 ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 The parts (boot server, chassis, swarmd) emit events; the supervisor alone gives them a sequence number
 and writes them, a JSON object a line, to ``events.jsonl``. Whatever wants to know how the lab is doing reads
-that file and folds it: see `labkit.events.stages`.
+that file and folds it: see `labkit.events.folding`.
 
 A line looks like this::
 
@@ -17,234 +17,37 @@ from __future__ import annotations
 import dataclasses
 import errno
 import json
+import math
 import os
 import time as _time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from labkit.errors import FileError
+from labkit.events.kinds import KINDS, Event
+from labkit.lab.plain_text import one_line
 
 SCHEMA = 1
-REHEARSAL = "rehearsal"
-"""What stands for a boot's identity in the events of a rehearsal: packets were exchanged, and no blade ran."""
-CUT = "power cut"
-"""What a `Power` that is ``off`` says where somebody pulled the plug, and not the machine itself went off."""
-TLS = "tls"
-"""The part of a `Trouble` that says why a blade would not speak to the lab over HTTPS."""
+PIPE_BUF_B = 4096
+LATEST = 2.5e11
+"""Beyond it lies no time of an event: calendars here have four digits for the year."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Event:
-    """What all events share. ``seq`` is 0 until the supervisor has written the event.
-
-    ``blade`` is a name from ``lab.yaml``, or empty where an event belongs to no blade; ``boot`` is the
-    identity of one boot of that blade.
-    """
-
-    kind: ClassVar[str] = ""
-    seq: int = 0
-    time: float = 0.0
-    blade: str = ""
-    boot: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LabEvent(Event):
-    """The lab went ``up`` or ``down``."""
-
-    kind = "lab"
-    state: str
-    detail: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part(Event):
-    """A part of the lab (``bootd``, ``swarmd``, ``engine``, ``registry``, ``bmc1``…) ``started`` or ``died``, is
-    ``silent`` (it lives and does not answer, as ``detail`` says) or ``answers`` again.
-    """
-
-    kind = "part"
-    part: str
-    state: str
-    pid: int = 0
-    detail: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Power(Event):
-    """A slot's power: ``on``, ``off``, ``soft-off`` (the button was pressed), ``reset``."""
-
-    kind = "power"
-    state: str
-    detail: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class BootStarted(Event):
-    """A new boot of a blade began; ``cause`` is ``power`` or ``pxe``."""
-
-    kind = "boot"
-    cause: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Dhcp(Event):
-    """A DHCP message was heard; ``reply`` is what it got (``OFFER``, ``ACK``, ``NAK``, or empty for silence).
-
-    ``client`` says who spoke: ``pxe``, ``ipxe``, ``http`` (UEFI HTTP boot) or ``os``. ``reason`` explains silence.
-    """
-
-    kind = "dhcp"
-    mac: str
-    message: str
-    reply: str = ""
-    address: str = ""
-    client: str = ""
-    arch: str = ""
-    file: str = ""
-    reason: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Transfer(Event):
-    """A file over ``tftp``, ``http`` or ``https``: ``started``, ``done``, ``failed`` or ``missing``.
-
-    ``sent_b`` and ``size_b`` are bytes, ``seconds`` the time since it started.
-    """
-
-    kind = "transfer"
-    protocol: str
-    path: str
-    state: str
-    address: str = ""
-    sent_b: int = 0
-    size_b: int = 0
-    seconds: float = 0.0
-    reason: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Phoned(Event):
-    """A booted blade phoned home with its ticket.
-
-    The times are seconds since its kernel started, -1 where the blade did not say: ``init_s`` when the first
-    process ran, ``ignition_s`` when Ignition had finished, ``uptime_s`` now.
-    """
-
-    kind = "phoned"
-    stage: str
-    address: str = ""
-    uptime_s: float = -1.0
-    init_s: float = -1.0
-    ignition_s: float = -1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ticket(Event):
-    """A ticket was ``redeemed``, ``refused``, or ``late`` (its join window is not open); ``reason`` says why."""
-
-    kind = "ticket"
-    state: str
-    address: str = ""
-    reason: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Leave(Event):
-    """A blade's orderly leave: ``asked``, ``drained``, ``left``, ``removed``, or ``failed``."""
-
-    kind = "leave"
-    step: str
-    node: str = ""
-    seconds: float = 0.0
-    detail: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Swarm(Event):
-    """The swarm changed: ``init``, ``joined``, ``ready``, ``down``, ``removed``, ``ghost-removed``, ``lost``,
-    ``lost-removed``, ``rotated``…
-    """
-
-    kind = "swarm"
-    action: str
-    node: str = ""
-    detail: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Service(Event):
-    """A swarm service changed: ``created``, ``updated``, ``rolled back``, ``converged``, ``failed``, ``running``,
-    ``answered``, ``removed``.
-
-    ``failed`` says in ``detail`` why it did not come up, and ``running`` names one replica there; ``answered`` says
-    that this replica answered ``count`` requests through the blade's port.
-    """
-
-    kind = "service"
-    name: str
-    action: str
-    detail: str = ""
-    count: int = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class UnknownMachine(Event):
-    """A machine that is not in the lab asked to boot; ``adopt`` is the line for ``lab.yaml`` that would take it in."""
-
-    kind = "unknown"
-    mac: str
-    adopt: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trouble(Event):
-    """Something went wrong that no other kind says; ``fix`` may say what to do about it."""
-
-    kind = "trouble"
-    part: str
-    detail: str
-    fix: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stuck(Event):
-    """A blade stands in one step of its boot (`stages.STEPS`) for longer than is usual: ``seconds`` by now.
-
-    ``what`` says what was last seen of it, ``causes`` what may be behind that, the likeliest first, and ``fix`` what to
-    do about the first.
-    """
-
-    kind = "stuck"
-    step: str
-    what: str
-    seconds: float = 0.0
-    causes: tuple[str, ...] = ()
-    fix: str = ""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "causes", tuple(self.causes))  # JSON has lists only
-
-
-KINDS: dict[str, type[Event]] = {
-    cls.kind: cls
-    for cls in (
-        LabEvent, Part, Power, BootStarted, Dhcp, Transfer, Phoned, Ticket, Leave, Swarm, Service, UnknownMachine,
-        Trouble, Stuck,
-    )
-}  # fmt: skip
+DEFAULTS = {kind: {field.name: field.default for field in dataclasses.fields(cls)} for kind, cls in KINDS.items()}
+"""The fields of each kind of event, with what they are where nothing was said."""
+_written = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+"""Made once, not with each line: a boot server that is busy writes two of them a file."""
 
 
 def encode(event: Event) -> str:
     """One line of ``events.jsonl``, without its newline. Fields at their default are left out."""
     body: dict[str, Any] = {"v": SCHEMA, "kind": event.kind}
-    for field in dataclasses.fields(event):
-        value = getattr(event, field.name)
-        if value != field.default:
-            body[field.name] = value
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    for name, default in DEFAULTS[event.kind].items():
+        value = getattr(event, name)
+        if value != default:
+            body[name] = value
+    return _written(body)
 
 
 def decode(line: str) -> Event | None:
@@ -254,18 +57,37 @@ def decode(line: str) -> Event | None:
     """
     try:
         body = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"not an event: {error}") from None
     if not isinstance(body, dict) or not isinstance(body.get("kind"), str):
         raise ValueError("not an event: no kind")
     cls = KINDS.get(body["kind"])
     if cls is None:
         return None
-    known = {field.name for field in dataclasses.fields(cls)}
+    known = _fields(body["kind"])
+    given = {key: value for key, value in body.items() if key in known}
+    wrong = [key for key, value in given.items() if not _fits(value, known[key])]
+    wrong += ["time"] if not wrong and not 0 <= given.get("time", 0) < LATEST else []
+    if wrong:
+        raise ValueError(f"not an event: its {wrong[0]} is {given[wrong[0]]!r}"[:200])
     try:
-        return cls(**{key: value for key, value in body.items() if key in known})
+        return cls(**given)
     except TypeError as error:
         raise ValueError(f"not an event: {error}") from None
+
+
+@cache
+def _fields(kind: str) -> Mapping[str, str]:
+    """The fields of a kind of event, with their types as they are written there."""
+    return {field.name: str(field.type) for field in dataclasses.fields(KINDS[kind])}
+
+
+def _fits(value: object, kind: str) -> bool:
+    if kind == "float":
+        return isinstance(value, int | float) and math.isfinite(value)
+    if kind == "int":
+        return isinstance(value, int)
+    return isinstance(value, str if kind == "str" else list)
 
 
 def _decode_of(path: Path, line: str) -> Event | None:
@@ -298,8 +120,9 @@ def read(path: Path, *, after: int = 0) -> Iterator[Event]:
 def follow(path: Path, *, after: int = 0, every_s: float = 0.2, until: float | None = None) -> Iterator[Event | None]:
     """Like `read`, then go on as the file grows, yielding None whenever there is nothing new.
 
-    ``until`` is a wall-clock time to stop at; without it the caller decides by breaking out.
+    ``until`` is a wall-clock time to stop at, by the clock as it is now; without it the caller decides by breaking out.
     """
+    end = None if until is None else _time.monotonic() + until - _time.time()
     seen = after
     offset = 0
     while True:
@@ -319,7 +142,7 @@ def follow(path: Path, *, after: int = 0, every_s: float = 0.2, until: float | N
                     seen = event.seq
                     yield event
         yield None
-        if until is not None and _time.time() >= until:
+        if end is not None and _time.monotonic() >= end:
             return
         _time.sleep(every_s)
 
@@ -328,11 +151,19 @@ class Stream:
     """The file of events, which only the supervisor writes.
 
     Nothing that goes wrong with the file ends the lab, or tears a line: what cannot be written is left out, ``lost``
-    counts it, and ``why`` is the last reason.
+    counts it, and ``why`` is the last reason. A file of more than ``OLD_B`` is put aside before the next begins, in the
+    place of what was put aside before, and none gets longer than ``MOST_B``.
     """
 
+    OLD_B, MOST_B = 64 << 20, 512 << 20
+
     def __init__(self, path: Path) -> None:
-        self._fileno = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        if path.is_file() and path.stat().st_size > self.OLD_B:
+            path.replace(path.with_suffix(".old.jsonl"))
+        self._fileno = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        whole_b = _whole_lines_b(self._fileno)
+        if whole_b < os.fstat(self._fileno).st_size:  # a power cut left half a line: the next one would go on with it
+            os.ftruncate(self._fileno, whole_b)
         self.lost, self.why = 0, ""
 
     def write(self, event: Event) -> bool:
@@ -340,6 +171,8 @@ class Stream:
         line = encode(event).encode(errors="replace") + b"\n"
         size_b = os.fstat(self._fileno).st_size
         try:
+            if size_b + len(line) > self.MOST_B:
+                raise OSError(errno.EFBIG, "the file of events is full; ./lab down and ./lab up begin another one")
             if os.write(self._fileno, line) == len(line):
                 return True
             os.ftruncate(self._fileno, size_b)
@@ -349,11 +182,22 @@ class Stream:
             return False
 
 
+def _whole_lines_b(fileno: int) -> int:
+    """How long a file is up to its last line break."""
+    end = os.fstat(fileno).st_size
+    while end:
+        block = os.pread(fileno, min(end, 1 << 16), max(0, end - (1 << 16)))
+        if (at := block.rfind(b"\n")) >= 0:
+            return end - len(block) + at + 1
+        end -= len(block)
+    return 0
+
+
 class Emitter:
     """Where a part hands its events over: a pipe to the supervisor, a JSON line an event.
 
     Events that carry no time yet get one. It may be called from any thread: lines up to PIPE_BUF (4,096 bytes) are
-    written whole (pipe(7)), which every event of ours is below.
+    written whole (pipe(7)), and the words of longer ones are cut.
     """
 
     def __init__(self, fileno: int) -> None:
@@ -362,7 +206,23 @@ class Emitter:
     def __call__(self, event: Event) -> None:
         if not event.time:
             event = dataclasses.replace(event, time=_time.time())
-        os.write(self._fileno, encode(event).encode(errors="replace") + b"\n")
+        line, most = encode(event), PIPE_BUF_B
+        while len(line.encode(errors="replace")) >= PIPE_BUF_B:
+            most //= 2
+            line = encode(_cut(event, most))
+        os.write(self._fileno, line.encode(errors="replace") + b"\n")
+
+
+def _cut(event: Event, most: int) -> Event:
+    """An event with so many letters of each word, and so many of a row of them."""
+    words = {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
+    short: dict[str, Any] = {}
+    for name, value in words.items():
+        if isinstance(value, str) and len(value) > most:
+            short[name] = value[:most] + "…"
+        elif isinstance(value, tuple):
+            short[name] = tuple(one[:most] for one in value[:most])
+    return dataclasses.replace(event, **short)
 
 
 def describe(event: Event) -> str:
@@ -370,7 +230,7 @@ def describe(event: Event) -> str:
     moment = _time.strftime("%H:%M:%S", _time.localtime(event.time)) + f".{int(event.time * 10) % 10}"
     shared = {field.name for field in dataclasses.fields(Event)}
     said = [
-        f"{field.name}={'; '.join(value) if isinstance(value, tuple) else value}"
+        f"{field.name}={one_line('; '.join(value) if isinstance(value, tuple) else str(value))}"
         for field in dataclasses.fields(event)
         if field.name not in shared and (value := getattr(event, field.name)) != field.default
     ]

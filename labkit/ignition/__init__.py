@@ -11,7 +11,7 @@ Nothing here touches the network, and only ``files_dir`` the disk. Everything ra
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,11 +20,12 @@ from .report import Entry, IgnitionError, Report
 
 if TYPE_CHECKING:
     from .analysis.editing import Review
+    from .layers import Merged
 
 __all__ = [
     "Entry", "IgnitionError", "Report", "Transpiled",
-    "diff", "explain", "lint", "lowest", "merge", "migrate", "review", "translate", "transpile", "validate",
-    "version_of",
+    "diff", "explain", "lint", "lowest", "merge", "merge_all", "migrate", "review", "translate", "transpile",
+    "validate", "version_of",
 ]  # fmt: skip
 
 Notation = Literal["butane", "clc"]
@@ -101,11 +102,14 @@ def lowest(config: dict[str, Any]) -> str:
     return run(config)
 
 
-def migrate(source: str | bytes, variant: str = "flatcar", *, platform: str = "") -> str:
-    """A config in any notation as Butane YAML for ``flatcar`` or ``fcos``. Raises `IgnitionError`."""
+def migrate(source: str | bytes, variant: str = "flatcar", *, platform: str = "", files_dir: Path | None = None) -> str:
+    """A config in any notation as Butane YAML for ``flatcar`` or ``fcos``, with its ``local`` files in it.
+
+    Raises `IgnitionError`.
+    """
     from .butane.write import migrate as run
 
-    return run(source, variant, platform=platform)
+    return run(source, variant, platform=platform, files_dir=files_dir)
 
 
 def explain(config: dict[str, Any]) -> str:
@@ -173,18 +177,16 @@ def merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
     Both in one version of spec 2 or 3. Raises `IgnitionError` otherwise. Spec 2's own merging only appends lists;
     here both families merge by key, so that the result has no duplicates.
     """
-    from .spec import v2
-    from .spec.canonical import ordered
-    from .spec.merge import Merger
-    from .spec.v3 import IGNITION, ignition
+    from .layers import lay
 
-    versions = version_of(base), version_of(overlay)
-    if versions[0] != versions[1]:
-        raise IgnitionError(f"cannot merge {versions[1]} into {versions[0]}", fix="translate one of them first")
-    if versions[0] not in (*IGNITION, *v2.VERSIONS):
-        raise IgnitionError(f"cannot merge configs of version {versions[0]}")
-    is_old = versions[0].startswith("2.")
-    struct = v2.ignition(versions[0]) if is_old else ignition(versions[0])
-    merged = Merger().merge(base, overlay, struct)
-    merged["ignition"]["version"] = versions[0]
-    return ordered(merged, struct, keep_empty=False)
+    return lay(base, overlay)[0]
+
+
+def merge_all(parts: Sequence[tuple[str, dict[str, Any]]]) -> Merged:
+    """Configs with their names as one, each laid over those before it, and which of them gave what.
+
+    Of several versions it is the newest. Raises `IgnitionError`.
+    """
+    from .layers import merge_all as run
+
+    return run(parts)

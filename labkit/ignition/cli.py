@@ -1,4 +1,4 @@
-"""``labkit ignition``: thin commands over the package. JSON alone on standard output, reports on standard error."""
+"""``./lab ignition``: thin commands over the package. JSON alone on standard output, reports on standard error."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+from . import terminal
 from .analysis import fixes, pretty, wording
 from .analysis.unit_lint import lint
 from .butane import write
@@ -36,9 +37,8 @@ def main(argv: list[str]) -> int:
         return 1
 
 
-def _say(text: str) -> None:
-    sys.stderr.buffer.write(text.encode("utf-8", "surrogateescape"))
-    sys.stderr.flush()
+def _say(text: str, *, coloured: bool = False) -> None:
+    terminal.write(sys.stderr, text.encode("utf-8", "surrogateescape"), coloured=coloured)
 
 
 def _read(name: str) -> bytes:
@@ -49,8 +49,7 @@ def _write(data: bytes, output: str | None) -> None:
     if output:
         Path(output).write_bytes(data)
     else:
-        sys.stdout.buffer.write(data)
-        sys.stdout.flush()
+        terminal.write(sys.stdout, data)
 
 
 def _transpile(arguments: Namespace) -> int:
@@ -92,7 +91,8 @@ def _report(report: Report, source: bytes, name: str, notation: str, arguments: 
         _say(report.raw())
     else:
         shown = "<stdin>" if name == "-" else name
-        _say(pretty.render(report, source, shown, color=_wants_color(arguments.color)))
+        color = _wants_color(arguments.color)
+        _say(pretty.render(report, source, shown, color=color), coloured=color)
 
 
 def _wants_color(choice: str) -> bool:
@@ -108,7 +108,7 @@ def _validate(arguments: Namespace) -> int:
         if recognise_version(data)[0].startswith("2.") and not arguments.legacy:
             raise Unsupported(
                 "unsupported config version",
-                fix="today's systems read spec 3: see labkit ignition migrate, or --legacy",
+                fix="today's systems read spec 3: see ./lab ignition migrate, or --legacy",
             )
     except Unsupported as error:
         _say(f"couldn't parse config: {clc.garble(error.summary)}\n")
@@ -137,7 +137,8 @@ def _migrate(arguments: Namespace) -> int:
             data = dumps(config, pretty=arguments.pretty) + b"\n"
         else:
             variant = arguments.to or "flatcar"
-            data = write.migrate(source, variant, platform=arguments.platform).encode("utf-8", "surrogateescape")
+            text = write.migrate(source, variant, platform=arguments.platform, files_dir=arguments.files_dir)
+            data = text.encode("utf-8", "surrogateescape")
     except IgnitionError as error:
         _say(f"{error}\n")
         return 1
@@ -147,8 +148,8 @@ def _migrate(arguments: Namespace) -> int:
 
 def _explain(arguments: Namespace) -> int:
     try:
-        config = _config(arguments.file)
-        other = _config(arguments.diff) if arguments.diff else None
+        config = _config(arguments.file, arguments)
+        other = _config(arguments.diff, arguments) if arguments.diff else None
     except IgnitionError as error:
         _say(f"{error}\n")
         return 1
@@ -157,12 +158,13 @@ def _explain(arguments: Namespace) -> int:
     return 0
 
 
-def _config(name: str) -> dict[str, Any]:
+def _config(name: str, arguments: Namespace) -> dict[str, Any]:
     """An Ignition config from a file in any of the notations."""
     from . import transpile
 
     source = _read(name)
     if source.lstrip()[:1] == b"{":
         return parse(source)[0]
-    config: dict[str, Any] = json.loads(transpile(source).config)
+    made = transpile(source, files_dir=arguments.files_dir, platform=arguments.platform)
+    config: dict[str, Any] = json.loads(made.config)
     return config

@@ -1,8 +1,9 @@
-"""The command line of ``labkit ignition``: butane's and ct's flags, with one or two dashes."""
+"""The command line of ``./lab ignition``: butane's and ct's flags, with one or two dashes."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import NoReturn
 
 _CT_FLAGS = ("pretty", "strict", "platform", "files-dir", "in-file", "out-file", "help", "version")
@@ -19,7 +20,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
-    top = _Parser(prog="labkit ignition", description="Write, check and move Ignition configs.")
+    top = _Parser(prog="./lab ignition", description="Write, check and move Ignition configs.")
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
     _transpile(verbs.add_parser("transpile", help="Butane or Container Linux Config to Ignition"))
     check = verbs.add_parser("validate", help="check an Ignition config")
@@ -33,11 +34,13 @@ def parser() -> argparse.ArgumentParser:
     move = verbs.add_parser("migrate", help="spec 2 to spec 3, or a Container Linux Config to Butane")
     move.add_argument("file", nargs="?", default="-", metavar="FILE")
     move.add_argument("--to", default="", help="3.3.0, or flatcar or fcos for a Container Linux Config")
-    move.add_argument("--platform", default="", help="whose metadata a Container Linux Config uses")
     move.add_argument("-p", "--pretty", action="store_true", help="indent the JSON")
     move.add_argument("-o", "--output", metavar="FILE")
     tell = verbs.add_parser("explain", help="say in words what a machine with this config will do")
     tell.add_argument("file", nargs="?", default="-", metavar="FILE")
+    for verb in (move, tell):
+        verb.add_argument("--platform", default="", help="whose metadata a Container Linux Config uses")
+        verb.add_argument("-d", "--files-dir", type=Path, metavar="DIR", help="the folder that local files come from")
     tell.add_argument("--diff", metavar="FILE", help="say how it differs from this config")
     return top
 

@@ -5,7 +5,9 @@
     <cache>/labos/<digest>/      vmlinuz  labos.cpio  tree/  manifest.json
     <cache>/nginx/<digest>/      rootfs.tar  manifest.json
     <cache>/ganesha/<digest>/    tree/  manifest.json
+    <cache>/secure-boot/<digest>/  shimx64.efi  grubx64.efi  manifest.json
     <cache>/container-linux/     what a person put there
+    <cache>/releases/            what was fetched (`labkit.images.releases`)
 
 An image is built in a folder beside its place and renamed when it is whole. Whoever builds holds the cache's lock, and
 so does every program that helps: a folder of a build that is found under the lock is a dead one's.
@@ -34,7 +36,7 @@ TREE = "tree"
 BUILDING = ".building-"
 DIGEST_LENGTH = 16
 
-REBUILD = "labkit images build"
+REBUILD = "./lab images build"
 
 Progress = Callable[[str], None]
 
@@ -55,10 +57,10 @@ def is_built(cache: Path, recipe: Recipe) -> bool:
 
 
 @contextlib.contextmanager
-def locked(cache: Path, progress: Progress) -> Iterator[int]:
+def locked(cache: Path, progress: Progress, *, busy: str = "another build is at work; waiting for it") -> Iterator[int]:
     """Hold the cache for building; waits for another build to end. Yields the lock's descriptor, for helpers to keep.
 
-    Raises MachineError when the cache cannot be written.
+    ``busy`` is what is said while another one has it. Raises MachineError when the cache cannot be written.
     """
     try:
         cache.mkdir(parents=True, exist_ok=True)
@@ -73,7 +75,7 @@ def locked(cache: Path, progress: Progress) -> Iterator[int]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            progress("another build is at work; waiting for it")
+            progress(busy)
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield lock
     finally:
@@ -194,10 +196,10 @@ def broken(folder: Path, what: str) -> ImageError:
     return ImageError(what, where=str(folder), fix=f"rm -rf {folder}, then {REBUILD}")
 
 
-def digest_file(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+def digest_file(path: Path, algorithm: str = "sha256") -> str:
+    """The sum of a file, in hexadecimal. Raises OSError."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def digest_tree(tree: Path) -> str:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from labkit.lab.bmc import Bmc, PowerKind
 from labkit.lab.model import (
     BRIDGE,
     DOCKER_HUB,
+    LOG_LIMITS,
+    PUBLISHED,
     Blade,
-    Bmc,
     BootMethod,
     Chassis,
     ChassisKind,
+    ConfigBy,
+    Custom,
     DhcpMode,
     FirmwareKind,
     Flavour,
     Hardware,
+    ImageSources,
     Lab,
     Network,
     NetworkKind,
@@ -23,6 +28,7 @@ from labkit.lab.model import (
 )
 
 __all__ = [
-    "BRIDGE", "DOCKER_HUB", "Blade", "Bmc", "BootMethod", "Chassis", "ChassisKind", "DhcpMode", "FirmwareKind",
-    "Flavour", "Hardware", "Lab", "Network", "NetworkKind", "Role", "Storage", "SwarmRules",
+    "BRIDGE", "DOCKER_HUB", "LOG_LIMITS", "PUBLISHED", "Blade", "Bmc", "BootMethod", "Chassis", "ChassisKind",
+    "ConfigBy", "Custom", "DhcpMode", "FirmwareKind", "Flavour", "Hardware", "ImageSources", "Lab", "Network",
+    "NetworkKind", "PowerKind", "Role", "Storage", "SwarmRules",
 ]  # fmt: skip

@@ -149,7 +149,7 @@ def _openssl(*words: str | Path, cwd: Path | None = None) -> None:
     finally:
         os.umask(before)
     if done.returncode:
-        fix = "is openssl whole, and is there room on the disk?"
+        fix = "is there room on the disk? what is damaged in the state folder's keys/ may be removed: it is made anew"
         raise MachineError(f"openssl {words[0]} failed: {done.stderr.strip()[-300:]}", fix=fix)
 
 

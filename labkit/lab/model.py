@@ -6,10 +6,13 @@ Values only: no files, no sockets, no clock, no secrets.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+
+from labkit.lab.bmc import Bmc
 
 
 class Role(enum.StrEnum):
@@ -20,30 +23,41 @@ class Role(enum.StrEnum):
 
 
 class Flavour(enum.StrEnum):
-    """The operating system a blade boots."""
+    """The operating system a blade boots (`labkit.boot.systems`)."""
 
     LABOS = "labos"
+    FLATCAR = "flatcar"
+    FEDORA_COREOS = "fedora-coreos"
     CONTAINER_LINUX = "container-linux"
+    CUSTOM = "custom"
+
+    @property
+    def has_releases(self) -> bool:
+        """Whether it is published in releases, of which a blade boots one."""
+        return self in (Flavour.FLATCAR, Flavour.FEDORA_COREOS)
 
 
 class BootMethod(enum.StrEnum):
     """How a blade is brought from its firmware to a kernel.
 
     ``pxelinux``: everything over TFTP, as the article does it. ``lpxelinux``: configuration over TFTP, kernel and
-    initrds over HTTP. ``ipxe``: a script and everything else over HTTP.
+    initrds over HTTP. ``ipxe``: a script and everything else over HTTP. ``grub``: UEFI by a signed shim and GRUB, which
+    Secure Boot lets run, everything over TFTP; BIOS as with ``pxelinux``.
     """
 
     PXELINUX = "pxelinux"
     LPXELINUX = "lpxelinux"
     IPXE = "ipxe"
+    GRUB = "grub"
 
 
 class FirmwareKind(enum.StrEnum):
-    """The firmware of a virtual blade: SeaBIOS, or OVMF that boots by PXE or by UEFI HTTP boot."""
+    """The firmware of a virtual blade: SeaBIOS, or OVMF that boots by PXE, by HTTP, or with Secure Boot on."""
 
     BIOS = "bios"
     UEFI = "uefi"
     UEFI_HTTP = "uefi-http"
+    UEFI_SECURE = "uefi-secure"
 
 
 class DhcpMode(enum.StrEnum):
@@ -61,7 +75,7 @@ class NetworkKind(enum.StrEnum):
 
 
 class ChassisKind(enum.StrEnum):
-    """``virtual``: QEMU machines behind BMCs of our own. ``ipmi``: real slots with real BMCs."""
+    """``virtual``: QEMU machines behind BMCs of our own. ``ipmi``: real machines, whatever switches them."""
 
     VIRTUAL = "virtual"
     IPMI = "ipmi"
@@ -74,6 +88,10 @@ class Hardware(enum.StrEnum):
     RED = "red"
     PC = "pc"
 
+
+LOG_LIMITS: Mapping[str, str] = {"max-size": "8m", "max-file": "2"}
+"""What a container's log may take on an engine of the lab, as options of Docker's log driver ``json-file``: 16 MB. On a
+blade that is memory, and without a limit one talkative replica takes all of it in seconds."""
 
 BRIDGE = "br0"
 """A virtual network's bridge, in a namespace of the lab's own."""
@@ -153,25 +171,37 @@ class Chassis:
     name: str = "chassis1"
 
 
-@dataclass(frozen=True)
-class Bmc:
-    """A slot's management controller, spoken to over IPMI 2.0.
+class ConfigBy(enum.StrEnum):
+    """How a system of a person's own gets an Ignition config: in an archive, by a URL, or not at all."""
 
-    ``password_file`` is a path beside ``lab.yaml``; the password itself is never part of a lab. For a virtual
-    chassis it is None: the supervisor makes one up for each lab.
+    NONE = "none"
+    URL = "url"
+    ARCHIVE = "archive"
+
+
+@dataclass(frozen=True)
+class Custom:
+    """A system of a person's own: a kernel, its archives, and its arguments as they are.
+
+    ``place`` is where in the blade's own archive its Ignition looks, for a config by archive.
     """
 
-    address: str
-    port: int = 623
-    user: str = "labkit"
-    password_file: Path | None = None
+    kernel: Path
+    initrds: tuple[Path, ...] = ()
+    arguments: tuple[str, ...] = ()
+    config: ConfigBy = ConfigBy.NONE
+    place: str = ""
 
 
 @dataclass(frozen=True)
 class Blade:
     """One blade. ``macs`` are lower-case with colons, the booting card first; ``slot`` counts from 1.
 
+    ``labels`` are those of its node in the swarm that the lab's file gives it, beside labkit's own.
     ``hardware`` and ``plugged``, the numbers of the cards that have a cable, are a virtual blade's; cards count from 1.
+    ``config`` are the files whose Ignition is merged for it, in order, a later one over those before it.
+    ``version`` is the release of its system, None for the current one or where there are none; ``custom`` is what a
+    blade with ``os: custom`` boots.
     """
 
     name: str
@@ -185,10 +215,22 @@ class Blade:
     memory_mib: int = 2048
     console: tuple[str, ...] = ("tty0", "ttyS0,115200")
     autologin: bool = True
-    config: Path | None = None
+    config: tuple[Path, ...] = ()
     firmware: FirmwareKind = FirmwareKind.BIOS
     hardware: Hardware = Hardware.VIRTIO
     plugged: tuple[int, ...] = (1,)
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    version: str | None = None
+    custom: Custom | None = None
+
+    @property
+    def is_node(self) -> bool:
+        """Whether it is told how to become a node of the swarm; one without any config tells nobody how far it is."""
+        return self.custom is None or self.custom.config is not ConfigBy.NONE
+
+
+VXLAN_PORT = 4789
+"""The UDP port of VXLAN (RFC 7348, section 8.1), which Docker takes for overlay networks unless told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -197,12 +239,27 @@ class SwarmRules:
 
     ``lost_after_s``: how long a blade that is gone without a word stays on the list, None for ever. ``window_s``: how
     long a boot's ticket is good for a place in the swarm. ``window_on_discover``: whether a boot that we did not cause
-    may join too.
+    may join too. ``drained``: whether the controller of a swarm that labkit made takes no tasks; None leaves it as it
+    is, and one that is made now is drained. ``pool``: what overlay networks of a swarm that is made get their addresses
+    from, None for what is free; ``data_path_port`` the UDP port of their packets, None for Docker's own where a swarm
+    is made and for whatever one has that is there. ``roll_blade_s``: how long one blade may take when the blades are
+    rolled, from the word to leave until every service is whole again. ``autolock``: whether the swarm is locked with a
+    key, which the lab keeps; None leaves one that is there as it is, and one that is made now without.
     """
 
     lost_after_s: float | None = 3600.0
     window_s: float = 900.0
     window_on_discover: bool = True
+    drained: bool | None = None
+    pool: IPv4Network | None = None
+    roll_blade_s: float = 900.0
+    data_path_port: int | None = None
+    autolock: bool | None = None
+
+    @property
+    def vxlan_port(self) -> int:
+        """The UDP port of overlay networks' packets, as far as ``lab.yaml`` says."""
+        return self.data_path_port or VXLAN_PORT
 
 
 DOCKER_HUB = "https://registry-1.docker.io"
@@ -223,6 +280,25 @@ class Storage:
     cache_port: int = 5001
 
 
+PUBLISHED = ("flatcar", "fedora-coreos")
+"""Systems whose releases are fetched from those who publish them."""
+
+
+@dataclass(frozen=True)
+class ImageSources:
+    """Where releases are fetched: ``mirrors`` are pairs of a system and a URL in place of its publisher's.
+
+    ``proxy`` is a URL, empty for what the environment says.
+    """
+
+    mirrors: tuple[tuple[str, str], ...] = ()
+    proxy: str = ""
+
+    def mirror(self, system: str) -> str:
+        """The URL to fetch a system's releases below, empty for its publisher's own."""
+        return dict(self.mirrors).get(system, "")
+
+
 @dataclass(frozen=True)
 class Lab:
     """A whole lab. ``path`` is the file it came from; ``ssh_keys`` are public keys, one line each."""
@@ -235,6 +311,7 @@ class Lab:
     ssh_keys: tuple[str, ...] = ()
     swarm: SwarmRules = SwarmRules()
     storage: Storage = Storage()
+    images: ImageSources = ImageSources()
 
     @property
     def cache_address(self) -> IPv4Address:

@@ -1,4 +1,4 @@
-"""Where a lab keeps what it must remember: one folder, all of which can be deleted after ``labkit down``."""
+"""Where a lab keeps what it must remember: one folder, all of which can be deleted after ``./lab down``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import secrets
 import unicodedata
 from dataclasses import dataclass
@@ -23,9 +24,10 @@ SOCKET_PATH_B = 108
 class State:
     """The folder's layout.
 
-    ``events.jsonl`` the stream; ``keys/`` (mode 0700) what must not be read by others; ``run/`` sockets and process
-    ids; ``logs/`` a log a part and a console a blade; ``share/`` the folder all blades see. All of it is its owner's,
-    who can delete it without root.
+    ``events.jsonl`` the stream; ``wanted.json`` which blades are wanted on; ``saved-BLADE.json`` what chapter 2 has
+    changed for a config of a blade's; ``keys/`` (mode 0700) what must not be read by others; ``run/`` sockets and
+    process ids; ``logs/`` a log a part and a console a blade; ``share/`` the folder all blades see; ``workbook/`` the
+    notebooks that JupyterLab opens. All of it is its owner's, who can delete it without root.
 
     What parts write, each as a user of its own, lies elsewhere, in `data`: ``bootd/`` with ``leases.json`` and
     ``boots.json``, the boot server's memory; ``engine/`` the controller's Docker data; ``registry/`` the images blades
@@ -117,9 +119,19 @@ class State:
         return self.keys / "ca.crt"
 
     @property
+    def unlock_keys(self) -> Path:
+        """The keys of a swarm that is locked (`labkit.swarm.membership.autolock`)."""
+        return self.keys / "swarm-unlock"
+
+    @property
     def trusted(self) -> Path:
         """Notes which file of this machine's own Docker the lab has written, in a real lab."""
         return self.path / "trusted.json"
+
+    @property
+    def wanted(self) -> Path:
+        """The blades that somebody wants on (`labkit.servers.at_boot.wanted`)."""
+        return self.path / "wanted.json"
 
     @property
     def ssh_key(self) -> Path:
@@ -164,7 +176,10 @@ class State:
         return Secret(self.key("bmc").reveal()[:16])
 
     def key(self, name: str) -> Secret:
-        """A secret of this lab's own, made on first use: 32 hexadecimal digits in ``keys/<name>``, mode 0600."""
+        """A secret of this lab's own, made on first use: 32 hexadecimal digits in ``keys/<name>``, mode 0600.
+
+        Raises MachineError for a file that holds none: nobody is to be let in by an empty one.
+        """
         path = self.keys / name
         if not path.exists():
             fresh = path.with_name(f".{name}.{os.getpid()}")
@@ -174,7 +189,11 @@ class State:
             with contextlib.suppress(FileExistsError):  # another was quicker: there is one value for all
                 os.link(fresh, path)
             fresh.unlink()
-        return Secret(path.read_text().strip())
+        text = path.read_bytes().strip()
+        if not re.fullmatch(rb"[0-9a-f]{32}", text):
+            fix = "remove it, with the lab down: the next ./lab up makes another one"
+            raise MachineError("this file is damaged: it holds no secret of labkit's", where=str(path), fix=fix)
+        return Secret(text.decode())
 
 
 def owner_of(path: Path) -> tuple[int, int]:
@@ -186,15 +205,15 @@ def owner_of(path: Path) -> tuple[int, int]:
     return os.getuid(), os.getgid()
 
 
-def write_whole(path: Path, text: str, *, mode: int = 0o644) -> None:
+def write_whole(path: Path, text: str | bytes, *, mode: int = 0o644) -> None:
     """Replace a file so that a reader, or a power cut, sees the old text or the new, never a part (rename(2)).
 
     It belongs to whoever the folder belongs to, also when root writes it.
     """
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
+            file.write(text.encode() if isinstance(text, str) else text)
             if os.geteuid() == 0:
                 os.fchown(file.fileno(), *owner_of(path.parent))
             file.flush()

@@ -1,1 +1,1 @@
-"""The machines: power over IPMI for any chassis, and the virtual chassis that answers it."""
+"""The machines: power of every kind, and the virtual chassis, whose slots answer IPMI."""

@@ -29,6 +29,8 @@ ARP = struct.Struct("!HHBBH6s4s6s4s")
 ETHERNET, REQUEST = 1, 1
 ETH_P_ARP, ETH_P_IP = 0x0806, 0x0800
 EVERYBODY = b"\xff" * 6
+PACKET_OTHERHOST = 3
+"""What was not for us (packet(7)), as what came with the tag of a VLAN that this interface is no member of."""
 AGAIN_S, VERDICT_S = 0.15, 0.3
 """A machine on a wired network answers within a millisecond; twice, because one packet may be lost."""
 MOST_PROBES = 4096
@@ -104,10 +106,11 @@ class Prober:
 
     def _readable(self) -> None:
         try:
-            found = decode_sender(self._sock.recv(ARP.size))
+            data, (_, _, kind, *_) = self._sock.recvfrom(ARP.size)
         except OSError as error:
             raise_lost(error)
             return
+        found = decode_sender(data) if kind != PACKET_OTHERHOST else None
         if found is not None and found[0] in self._waiting:
             self._settle(*found, self._waiting[found[0]])
 

@@ -9,34 +9,38 @@ On the control socket (`labkit.lab.process.rpc`) it answers:
 
 =======================  ===========================================================================
 ``power_on {blade}``     a new boot begins now → ``{"boot": id}``
+``expect {blade}``       as ``power_on``, unless it is booted: then its next boot is ours → ``{"boot": id}``, or empty
 ``admit {blade}``        its current boot may join from now on → ``{"boot": id}``, an empty id without one
-``boots {}``             → ``{"boots": {blade: {"id", "cause", "begun", "kernel", "joined", "opened", …}}}``
+``hold {blade, why}``    it gets no kernel until it is let go → ``{"held": whether that is new}``
+``release {blade}``      it may boot again → ``{"held": whether it was held}``
+``boots {}``             → ``{"boots": {blade: {"id", "cause", "begun", "kernel", "joined", "version", …}}}``
+``versions {}``          what a boot would bring now → ``{"versions": {blade: version}, "wrong": {blade: why not}}``
 ``rehearse {blade}``     this blade's card is answered, and no boot begins, until
 ``rehearsed {blade}``    that is over
 ``answers {answers}``    what the lab's listeners answered the supervisor, for ``/metrics``
+``reload {}``            the blades are those of the `Settings` that it is handed now
 =======================  ===========================================================================
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from aiohttp import web
-
 from labkit import images
 from labkit.boot import BaseConfig
 from labkit.errors import ControlError
-from labkit.events import Emitter, Event
+from labkit.events import Emitter, Event, Held
 from labkit.events.watchdog import Vital
 from labkit.lab import Blade, certificates
 from labkit.lab.process import faults, rpc
@@ -48,10 +52,12 @@ from labkit.netboot.arp import Prober
 from labkit.netboot.boots import BootBook
 from labkit.netboot.clients import ClientBook
 from labkit.netboot.configd import asker
+from labkit.netboot.configs import base_config
 from labkit.netboot.dhcp.server import DhcpServer
+from labkit.netboot.http.door import Doors
 from labkit.netboot.http.phone_home import PhoneHome, swarmd_at
-from labkit.netboot.http.server import Files, application
-from labkit.netboot.http.tls import Handshakes, TlsSite
+from labkit.netboot.http.server import Files, application, runner
+from labkit.netboot.http.tls import BACKLOG, Handshakes, TlsSite
 from labkit.netboot.metrics import Counters
 from labkit.netboot.router_advertisement import Advertiser
 from labkit.netboot.settings import Settings
@@ -62,6 +68,8 @@ HELPERS = 64
 HTTP_DEAD_MS = 60_000
 """How long a connection waits for a blade that lost its power (tcp(7), TCP_USER_TIMEOUT); then the transfer failed."""
 CLOSE_S = 1.0
+NUMBERS_S = 3.0
+"""How long /metrics waits for swarmd, which may wait for a swarm without a leader."""
 
 
 class Bootd:
@@ -79,12 +87,14 @@ class Bootd:
         sockets: Mapping[str, socket.socket],
         catalogue: Mapping[str, Path],
         emit: Callable[[Event], None],
-        config: Callable[[Blade], BaseConfig | None] = plans.base_config,
+        config: Callable[[Blade], BaseConfig | None] | None = None,
     ) -> None:
         lab, self._sockets = given.lab, sockets
 
         def prepare(blade: Blade, boot: str, ticket: Secret) -> plans.Planned:
-            return plans.prepare_with(given.own, config(blade), lab, blade, boot, ticket)
+            now, files = self.clients.lab, images.identities(catalogue)
+            written = config(blade) if config is not None else base_config(now, blade)
+            return plans.prepare_with(given.own, written, now, blade, boot, ticket, files)
 
         boots = BootBook(lab, given.tickets, books / "boots.json", prepare)
         self._counters = counters = Counters()
@@ -93,10 +103,17 @@ class Bootd:
         self._dhcp = DhcpServer(sockets["dhcp"], self.clients, prober, sockets.get("boot"))
         self._advertiser = Advertiser(sockets["icmp6"]) if "icmp6" in sockets else None
         self._tftp = TftpServer(sockets["tftp"], self.clients.lookup, catalogue, self.clients.emit)
-        files = Files(self.clients.lookup, catalogue, self.clients.emit)
-        home = PhoneHome(self.clients, swarmd_at(swarmd))
-        app = application(files, home.handlers(), self.clients.emit, counters)
-        self._http = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_S)
+        self._files = files = Files(self.clients.lookup, catalogue, self.clients.emit)
+        ask = swarmd_at(swarmd)
+        home = PhoneHome(self.clients, ask)
+
+        async def ask_swarm() -> Sequence[Any]:
+            with contextlib.suppress(ControlError):  # who asks for numbers has those that there are
+                return list((await ask("numbers", timeout_s=NUMBERS_S))["numbers"])
+            return ()
+
+        app = application(files, home.handlers(), self.clients.emit, counters, ask_swarm)
+        self._http = runner(app, self.clients.emit, CLOSE_S)
         self._context = certificates.server_context(given.chain) if given.chain is not None else None
         for name in ("http", "https") if lab.network.tls else ("http",):
             sockets[name].setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, HTTP_DEAD_MS)
@@ -110,10 +127,15 @@ class Bootd:
         if self._advertiser is not None:
             self._advertiser.start(loop)
         await self._http.setup()
-        await web.SockSite(self._http, self._sockets["http"]).start()
+        assert self._http.server is not None
+        doors = Doors(self._files, self._http.server)
+        listening = await loop.create_server(doors, sock=self._sockets["http"], backlog=BACKLOG)
         if self._context is not None:
             failed = Handshakes(self.clients).failed
             await TlsSite(self._http, self._sockets["https"], self._context, failed).start()
+        for boot in self.clients.boots.all().values():
+            if boot.held:  # since before this server, or this lab, was started
+                self.clients.emit(Held(blade=boot.blade, state="held", detail=boot.held))
         control = await rpc.serve(self._sockets["control"], self._verbs())
         await until.wait()
         control.close()
@@ -121,16 +143,23 @@ class Bootd:
         if self._advertiser is not None:
             self._advertiser.stop(loop)
         self._tftp.stop()
+        listening.close()
+        doors.close()
         await self._http.cleanup()
 
     def _verbs(self) -> dict[str, rpc.Handler]:
         return {
             "power_on": self._power_on,
+            "expect": self._expect,
             "admit": self._admit,
+            "hold": self._hold,
+            "release": self._release,
             "boots": self._boots,
+            "versions": self._versions,
             "rehearse": self._rehearse,
             "rehearsed": self._rehearsed,
             "answers": self._take_answers,
+            "reload": self._reload,
         }
 
     async def _power_on(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -140,9 +169,31 @@ class Bootd:
         self.clients.begun(boot)
         return {"boot": boot.id}
 
+    async def _expect(self, request: dict[str, Any]) -> dict[str, Any]:
+        blade = self._blade(request)
+        self.clients.end_rehearsal(blade)
+        boot = self.clients.boots.expect(blade.name)
+        if boot is not None:
+            self.clients.begun(boot)
+        return {"boot": boot.id if boot is not None else ""}
+
     async def _admit(self, request: dict[str, Any]) -> dict[str, Any]:
         boot = self.clients.boots.open(self._blade(request).name)
         return {"boot": boot.id if boot is not None else ""}
+
+    async def _hold(self, request: dict[str, Any]) -> dict[str, Any]:
+        blade, why = self._blade(request), str(request["why"])
+        is_new = self.clients.boots.hold(blade.name, why)
+        if is_new:
+            self.clients.emit(Held(blade=blade.name, state="held", detail=why))
+        return {"held": is_new}
+
+    async def _release(self, request: dict[str, Any]) -> dict[str, Any]:
+        blade = self._blade(request)
+        was_held = self.clients.boots.release(blade.name)
+        if was_held:
+            self.clients.emit(Held(blade=blade.name, state="released"))
+        return {"held": was_held}
 
     async def _rehearse(self, request: dict[str, Any]) -> dict[str, Any]:
         self.clients.rehearse(self._blade(request))
@@ -154,6 +205,10 @@ class Bootd:
 
     async def _take_answers(self, request: dict[str, Any]) -> dict[str, Any]:
         self._counters.answers = request["answers"]
+        return {}
+
+    async def _reload(self, request: dict[str, Any]) -> dict[str, Any]:
+        self.clients.take_lab(take(Settings).lab)
         return {}
 
     def _blade(self, request: dict[str, Any]) -> Blade:
@@ -170,6 +225,10 @@ class Bootd:
                 for name, boot in self.clients.boots.all().items()
             }
         }
+
+    async def _versions(self, request: dict[str, Any]) -> dict[str, Any]:
+        versions, wrong = await asyncio.to_thread(self.clients.boots.versions)
+        return {"versions": versions, "wrong": wrong}
 
 
 def main() -> int:

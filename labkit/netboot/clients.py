@@ -11,12 +11,14 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address
 from pathlib import Path
 
 from labkit.boot import Rendered, Resource
-from labkit.events import REHEARSAL, BootStarted, Event, Transfer, Trouble, UnknownMachine
+from labkit.events import REHEARSAL, BootStarted, Dhcp, Event, Note, Ticket, Transfer, Trouble, UnknownMachine
 from labkit.lab import Blade, Lab
+from labkit.lab.process import steady
 from labkit.netboot import arp
 from labkit.netboot.boots import Boot, BootBook
 from labkit.netboot.dhcp import leases as leasebook
@@ -27,8 +29,41 @@ from labkit.netboot.rehearsals import Rehearsals
 FOREIGN_EVENTS = 50
 FOREIGN_WINDOW_S = 10.0
 """So many events about machines that are no blades are kept in so long: a noisy network must not fill the disk."""
+BLADE_EVENTS, BLADE_EVENTS_S = 1000, 1.0
+"""Of a blade so many at once, and one more each second: a boot makes fifty, and what runs on it may ask for ever."""
 UNKNOWN_AGAIN_S = 600.0
 UNKNOWN_KEPT = 1024
+
+parsed = lru_cache(maxsize=1024)(IPv4Address)
+"""An address from its text; those who speak are few, and speak often."""
+
+
+TOO_MANY = "it asks so much that only a part of that is told from here on"
+
+
+@dataclass
+class _Room:
+    """How many events of one blade are told still. ``is_news`` until it was said that some are not."""
+
+    left: float = BLADE_EVENTS
+    at: float = -1.0
+    is_news: bool = True
+
+    def take(self, now: float) -> bool:
+        """Whether there is room for one more at a moment of a clock that goes evenly."""
+        if self.at >= 0:
+            self.left = min(BLADE_EVENTS, self.left + (now - self.at) / BLADE_EVENTS_S)
+        self.at = now
+        if self.left < 1:
+            return False
+        self.left -= 1
+        self.is_news = self.is_news or self.left > BLADE_EVENTS / 2
+        return True
+
+
+def _is_of_any_number(event: Event) -> bool:
+    """Whether a client can have as many of such events as it likes."""
+    return isinstance(event, Transfer | Dhcp) or (isinstance(event, Ticket) and event.state == "refused")
 
 
 @dataclass(frozen=True)
@@ -50,7 +85,19 @@ class ClientBook:
         self._unplanned: deque[Boot] = deque()
         self._lock = threading.Lock()
         self._window_began, self._window_count = 0.0, 0
-        self._unknown: dict[str, float] = {}
+        self._unknown: dict[tuple[str, str, str], float] = {}
+        self._rooms = {blade.name: _Room() for blade in lab.blades}
+
+    def take_lab(self, lab: Lab) -> None:
+        """Know these blades from now on. One that is gone is a stranger: it gets no file, and its boot is over.
+
+        Raises OSError when the boots cannot be written.
+        """
+        with self._lock:
+            self.lab = lab
+            self._rooms = {blade.name: self._rooms.get(blade.name, _Room()) for blade in lab.blades}
+            self._unknown.clear()
+        self.boots.take_lab(lab)
 
     @property
     def leases(self) -> LeaseBook:
@@ -59,13 +106,13 @@ class ClientBook:
     def blade_at(self, address: str) -> Blade | None:
         """The blade that an address is leased to now; behind a proxy, whose card the kernel knows by that address."""
         try:
-            of = IPv4Address(address)
+            of = parsed(address)
         except AddressValueError:
             return None
         if self.lab.network.is_proxy:
             mac = arp.mac_at(of, self.lab.network.interface)
         else:
-            mac = self._leases.holder(of, time.time())
+            mac = self._leases.holder(of, steady.now())
         return self.lab.blade_with_mac(mac) if mac else None
 
     def boot_at(self, address: str) -> Boot | None:
@@ -128,9 +175,11 @@ class ClientBook:
         current = self.boots.current(boot.blade)
         if current is None or current.id != boot.id:
             return
-        error = self.boots.frozen(boot).error
-        if error:
-            self.emit(Trouble(blade=boot.blade, boot=boot.id, part="plan", detail=error))
+        frozen = self.boots.frozen(boot)
+        if frozen.error:
+            self.emit(Trouble(blade=boot.blade, boot=boot.id, part="plan", detail=frozen.error))
+        for note in frozen.plan.notes if frozen.plan is not None else ():
+            self.emit(Note(blade=boot.blade, boot=boot.id, detail=note))
 
     def rehearse(self, blade: Blade) -> None:
         """Begin a rehearsal (see `rehearsal`). Raises ControlError."""
@@ -145,25 +194,33 @@ class ClientBook:
 
     def emit(self, event: Event) -> None:
         """Stamp an event with its blade and boot, and hand it on; too many about strangers are dropped."""
-        if not event.blade and isinstance(event, Transfer) and event.address:
+        name, identity = event.blade, event.boot
+        if not name and isinstance(event, Transfer) and event.address:
             blade = self.blade_at(event.address)
-            event = replace(event, blade=blade.name) if blade is not None else event
-        if event.blade and not event.boot:
-            boot = self.boots.current(event.blade)
-            identity = boot.id if boot is not None else ""
-            is_rehearsed = self._rehearsals.of(event.blade) is not None
-            event = replace(event, boot=REHEARSAL if is_rehearsed else identity, time=event.time or time.time())
+            name = blade.name if blade is not None else ""
+        if name and not identity:
+            boot = self.boots.current(name)
+            is_rehearsed = self._rehearsals.of(name) is not None
+            identity = REHEARSAL if is_rehearsed else boot.id if boot is not None else ""
+            event = replace(event, blade=name, boot=identity, time=event.time or time.time())
         with self._lock:
-            if event.blade or self._has_room(event, time.monotonic()):
+            if (room := self._rooms.get(event.blade)) and _is_of_any_number(event):
+                if room.take(time.monotonic()):
+                    self._emit(event)
+                elif room.is_news:
+                    room.is_news = False
+                    self._emit(Trouble(blade=event.blade, boot=event.boot, part="bootd", detail=TOO_MANY))
+            elif event.blade or self._has_room(event, time.monotonic()):
                 self._emit(event)
 
     def _has_room(self, event: Event, now: float) -> bool:
         if isinstance(event, UnknownMachine):
-            if now - self._unknown.get(event.mac, -UNKNOWN_AGAIN_S) < UNKNOWN_AGAIN_S:
+            told = (event.mac, event.uuid, event.client)  # its firmware may say more than its system did
+            if now - self._unknown.get(told, -UNKNOWN_AGAIN_S) < UNKNOWN_AGAIN_S:
                 return False
             while len(self._unknown) >= UNKNOWN_KEPT:
                 del self._unknown[next(iter(self._unknown))]
-            self._unknown[event.mac] = now
+            self._unknown[told] = now
         if now - self._window_began > FOREIGN_WINDOW_S:
             self._window_began, self._window_count = now, 0
         self._window_count += 1

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from labkit.events import BootStarted, Dhcp, Event, Phoned, Ticket, Transfer, Trouble, UnknownMachine
+from labkit.lab.plain_text import harmless
 
 CONTENT_TYPE = "text/plain; version=0.0.4"
 
@@ -30,6 +31,16 @@ GAUGES = {
     "labkit_http_large_waiting": "large files that wait for their turn",
     "labkit_start_time_seconds": "when the boot server started, in seconds since the epoch",
 }
+
+SWARM = {
+    "labkit_swarm_nodes": "members of the swarm, by role and state",
+    "labkit_swarm_managers": "managers that can be reached, and how many are needed to change anything",
+    "labkit_swarm_services": "services of which every replica runs, and the others",
+    "labkit_swarm_replicas": "replicas that run, and that are wanted",
+    "labkit_swarm_memory_bytes": "memory of the nodes that take tasks, and what services have reserved of it",
+    "labkit_swarm_cpus": "processors of the nodes that take tasks, and what services have reserved of them",
+}
+"""What swarmd tells (`labkit.swarm.observe.numbers`); nothing of it while there is no swarm, or no answer."""
 
 Answers = Mapping[str, Mapping[str, str]]
 """By part and listener: empty where it answers, else why it does not (`labkit.diagnosis.listeners`)."""
@@ -74,6 +85,8 @@ def _counted(event: Event) -> list[tuple[str, Labels, float]]:
     match event:
         case Dhcp():
             return [("labkit_dhcp_messages_total", (("message", event.message), ("reply", event.reply or "none")), 1)]
+        case Transfer(state="moving"):
+            return []  # it is counted when it has ended
         case Transfer():
             protocol = ("protocol", event.protocol)
             counted: list[tuple[str, Labels, float]] = [
@@ -97,9 +110,15 @@ def _counted(event: Event) -> list[tuple[str, Labels, float]]:
 
 
 def render(
-    totals: Mapping[tuple[str, Labels], float], gauges: Mapping[str, float], answers: Answers | None = None
+    totals: Mapping[tuple[str, Labels], float],
+    gauges: Mapping[str, float],
+    answers: Answers | None = None,
+    swarm: Sequence[tuple[str, Mapping[str, str], float]] = (),
 ) -> str:
-    """The page: every counter and gauge with its help and type, its lines in order."""
+    """The page: every counter and gauge with its help and type, its lines in order.
+
+    ``swarm`` has names, labels and values of `SWARM`; of a name that is not in it nothing is told.
+    """
     lines: list[str] = []
     for name, text in HELP.items():
         lines += [f"# HELP {name} {text}", f"# TYPE {name} counter"]
@@ -112,6 +131,9 @@ def render(
     for part, heard in sorted((answers or {}).items()):
         labels = [_shown((("part", part), ("listener", name))) + f" {int(not why)}" for name, why in heard.items()]
         lines += [ANSWERS + one for one in labels]
+    for name, text in SWARM.items() if swarm else ():
+        lines += [f"# HELP {name} {text}", f"# TYPE {name} gauge"]
+        lines += [f"{name}{_shown(tuple(labels.items()))} {value:.10g}" for own, labels, value in swarm if own == name]
     return "\n".join(lines) + "\n"
 
 
@@ -122,4 +144,5 @@ def _shown(labels: Labels) -> str:
 
 
 def _escaped(value: str) -> str:
-    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+    plain = harmless(value).encode("utf-8", "replace").decode()
+    return plain.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

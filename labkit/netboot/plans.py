@@ -3,54 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
-from labkit import ignition
-from labkit.boot import BaseConfig, BootPlan, BootSecrets, Resource, plan, resources
-from labkit.errors import PlanError
+from labkit import images
+from labkit.boot import BaseConfig, BootPlan, BootSecrets, Release, Resource, plan, resources
+from labkit.boot.boot_version import boot_version
+from labkit.errors import MachineError
+from labkit.images.releases.where import release_of
 from labkit.lab import Blade, Lab
 from labkit.lab.secret import Secret
 from labkit.lab.state import State
-
-
-def base_config(blade: Blade) -> BaseConfig | None:
-    """The config a person wrote for this blade, Butane or Container Linux Config, as Ignition; None without one.
-
-    Raises PlanError when the file is not there or does not transpile, with the transpiler's report.
-    """
-    if blade.config is None:
-        return None
-    try:
-        source = blade.config.read_bytes()
-    except OSError as error:
-        raise PlanError(
-            f"the config cannot be read: {error.strerror}",
-            where=f"{blade.config} (for {blade.name})",
-            fix="correct `config` in lab.yaml",
-        ) from None
-    return BaseConfig(str(blade.config), transpile(source, blade.config))
-
-
-def transpile(source: bytes, path: Path) -> Mapping[str, object]:
-    """Ignition JSON of a config file's bytes. Raises PlanError with the transpiler's report."""
-    try:
-        done = ignition.transpile(source, files_dir=path.parent, name=path.name)
-    except ignition.IgnitionError as error:
-        raise PlanError(f"the config does not transpile:\n{error}", where=str(path)) from None
-    config = json.loads(done.config)
-    assert isinstance(config, dict)
-    return config
-
+from labkit.netboot.configs import base_config
 
 Planned = tuple[BootPlan, Mapping[str, Resource]]
 
 
 @dataclass(frozen=True)
 class Own:
-    """What a lab adds to each plan: its public SSH key, so that ``labkit ssh`` always works, and its authority in PEM.
+    """What a lab adds to each plan: its public SSH key, so that ``./lab ssh`` always works, and its authority in PEM.
 
     Both are empty before the lab was ever up.
     """
@@ -69,15 +42,44 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="ascii")
     except OSError:
         return ""
+    except UnicodeDecodeError:
+        fix = "remove it, with the lab down: the next ./lab up makes it anew"
+        raise MachineError("this file is damaged", where=str(path), fix=fix) from None
 
 
-def prepare(lab: Lab, state: State, blade: Blade, boot: str, ticket: Secret) -> Planned:
-    """The plan of one boot and every file it may ask for. Raises PlanError."""
-    return prepare_with(Own.of(state), base_config(blade), lab, blade, boot, ticket)
+TO_LOOK_AT = Secret("‹ticket›")
 
 
-def prepare_with(own: Own, config: BaseConfig | None, lab: Lab, blade: Blade, boot: str, ticket: Secret) -> Planned:
-    """`prepare`, from what was read already."""
+def prepare(
+    lab: Lab,
+    state: State,
+    blade: Blade,
+    boot: str = "‹boot›",
+    ticket: Secret = TO_LOOK_AT,
+    release: Release | None = None,
+) -> Planned:
+    """The plan of one boot and every file it may ask for; a release that the blade does not name is today's current.
+    Without a boot it is one to look at, with placeholders. ``release`` stands for what is here of the blade's.
+
+    Raises PlanError, and ImageError where its release is missing.
+    """
+    found = images.identities(images.catalogue(lab))
+    return prepare_with(Own.of(state), base_config(lab, blade), lab, blade, boot, ticket, found, release)
+
+
+def prepare_with(
+    own: Own,
+    config: BaseConfig | None,
+    lab: Lab,
+    blade: Blade,
+    boot: str,
+    ticket: Secret,
+    files: Mapping[str, str] = MappingProxyType({}),
+    release: Release | None = None,
+) -> Planned:
+    """`prepare`, from what was read already; ``files`` as `labkit.images.identities` tells them."""
     lab = dataclasses.replace(lab, ssh_keys=(*lab.ssh_keys, own.ssh_key)) if own.ssh_key else lab
-    made = plan(lab, blade, boot, BootSecrets(ticket), config, ca=own.ca)
-    return made, resources(lab, blade, made)
+    release = release or release_of(blade)
+    made = plan(lab, blade, boot, BootSecrets(ticket), config, ca=own.ca, release=release)
+    version = boot_version(lab, blade, config, ca=own.ca, release=release, images=files)
+    return dataclasses.replace(made, version=version), resources(lab, blade, made)

@@ -8,12 +8,12 @@ afterwards what it was before.
 from __future__ import annotations
 
 import secrets
-import time
 from dataclasses import dataclass
 
 from labkit.errors import ControlError
 from labkit.events import REHEARSAL
 from labkit.lab import Blade
+from labkit.lab.process import steady
 from labkit.netboot.boots import Boot, BootBook, Frozen
 from labkit.netboot.dhcp.leases import Lease, LeaseBook
 
@@ -39,7 +39,7 @@ class Rehearsals:
 
     def begin(self, blade: Blade, leases: LeaseBook) -> None:
         """Begin one. Raises ControlError while another goes on, or when the blade's boot cannot be planned."""
-        now = time.time()
+        now = steady.now()
         if self.of(blade.name) is not None:
             raise ControlError(f"{blade.name} is being rehearsed already", fix="wait for that to end")
         # An identity of its own, so that not even its ticket is that of a boot.
@@ -60,4 +60,4 @@ class Rehearsals:
     def of(self, blade: str) -> Rehearsed | None:
         """The rehearsal of a blade that goes on."""
         rehearsed = self._rehearsed.get(blade)
-        return rehearsed if rehearsed is not None and time.time() < rehearsed.until else None
+        return rehearsed if rehearsed is not None and steady.now() < rehearsed.until else None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from labkit.events import Event
+from labkit.events.stages import BladeState
 from labkit.pictures.event_text import clock, in_words
 from labkit.pictures.progress import draw_progress
 from labkit.pictures.scene import Scene
-from labkit.pictures.svg import Picture, listing
+from labkit.pictures.svg import DIM, Picture, as_of, listing
 from labkit.pictures.timeline import (
     AXIS_PX,
     CHART_PX,
@@ -43,8 +45,20 @@ def draw_board(names: Sequence[str], scene: Scene, usual: Mapping[str, float], n
     return {"text/html": html, "text/plain": "\n".join([progress.title, progress.text, "", boots.text, "", *lines])}
 
 
+def dated(board: Mapping[str, str], moment: float) -> dict[str, str]:
+    """A board with the time of day at which it was true, in wall-clock seconds."""
+    words = as_of(moment)
+    caption = f'<div class="labkit-as-of" style="font-size:11px;color:{DIM}">{words}</div>'
+    return {"text/html": board["text/html"] + caption, "text/plain": f"{board['text/plain']}\n{words}"}
+
+
+def is_of(event: Event, blade: BladeState) -> bool:
+    """Whether an event belongs to a blade's latest boot, and not to one before."""
+    return event.boot == blade.boot if event.boot and blade.boot else event.time >= blade.began
+
+
 def latest(names: Sequence[str], scene: Scene, most: int = TAIL_LINES) -> list[str]:
-    """The last things heard of any of these blades, in words."""
-    heard = [event for name in names for event in scene.lines.get(name, ())]
+    """The last things heard of any of these blades in its latest boot, in words."""
+    heard = [event for name in names for event in scene.lines.get(name, ()) if is_of(event, scene.stages.blade(name))]
     heard.sort(key=lambda event: (event.time, event.seq))
     return [f"{clock(event.time)}  {event.blade:10} {in_words(event)}" for event in heard[-most:]] or ["nothing yet"]

@@ -20,7 +20,9 @@ def slots_of(lab: Lab) -> int:
 def draw_chassis(
     lab: Lab, state: LabState, *, chosen: Collection[str] | None = None, roles: Mapping[str, Role] | None = None
 ) -> Picture:
-    """A front view. ``chosen`` blades are in full colour (all of them for None); ``roles`` overrides ``lab.yaml``'s."""
+    """A front view. ``chosen`` blades are in full colour and have a tick; for None nobody chooses, and all are in full
+    colour. ``roles`` overrides ``lab.yaml``'s.
+    """
     by_slot = {blade.slot: blade for blade in lab.blades}
     count = slots_of(lab)
     width = count * (SLOT_PX + GAP_PX) - GAP_PX + 2 * EDGE_PX
@@ -34,23 +36,22 @@ def draw_chassis(
             parts.append(text(x + SLOT_PX / 2, HIGH_PX / 2, "empty", anchor="middle", size=11, fill=DIM))
             continue
         role = (roles or {}).get(blade.name, blade.role)
-        is_in = chosen is None or blade.name in chosen
-        words = (
-            f"slot {slot}: {blade.name}, {role}, {state.blade(blade.name).stage}, {'chosen' if is_in else 'left out'}"
-        )
-        lines.append(words)
-        parts.append(_slot(x, slot, blade.name, role, state.blade(blade.name).stage, is_in, words))
+        stage, mark, told = state.blade(blade.name).stage, "", ""
+        if chosen is not None:
+            mark, told = ("✓", ", chosen") if blade.name in chosen else ("–", ", left out")
+        lines.append(f"slot {slot}: {blade.name}, {role}, {stage}{told}")
+        parts.append(_slot(x, slot, blade.name, role, stage, mark, lines[-1]))
     empty = count - len(by_slot)
     lines += [f"{empty} slots are empty"] if empty else []
     return Picture(f"Chassis {lab.chassis.name}", "\n".join(lines), width, HIGH_PX, "".join(parts))
 
 
-def _slot(x: float, slot: int, name: str, role: Role, stage: str, is_in: bool, tip: str) -> str:
+def _slot(x: float, slot: int, name: str, role: Role, stage: str, mark: str, tip: str) -> str:
     middle = x + SLOT_PX / 2
-    fill = SLOT_RED if is_in else SLOT_RED_OUT
+    fill = SLOT_RED_OUT if mark == "–" else SLOT_RED
     words = [(28, str(slot)), (48, "●" if stage not in ("off", "left") else "○")]
     words += [(HIGH_PX - 62, shorten(name, 9)), (HIGH_PX - 46, str(role)), (HIGH_PX - 30, stage)]
-    words += [(72, "✓" if is_in else "–")]
+    words += [(72, mark)] if mark else []
     return rect(x, EDGE_PX, SLOT_PX, HIGH_PX - 2 * EDGE_PX, fill, edge=INK, radius=3, tip=tip) + "".join(
         text(middle, y, said, anchor="middle", size=11, fill=BRIGHT, bold=y == HIGH_PX - 62) for y, said in words
     )

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from datetime import datetime
 
 from labkit import events
 from labkit.events import Event
-from labkit.events.amounts import size
+from labkit.events.amounts import about, size
+from labkit.lab.plain_text import one_line
 
-_CONTROL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_c])")
 _CLIENTS = {"pxe": "the firmware", "ipxe": "iPXE", "http": "the firmware (HTTP boot)", "os": "the operating system"}
 _FILES = (
     ("pxelinux.cfg/", "the loader's configuration"),
+    ("grub.cfg", "the loader's configuration"),
     ("boot.ipxe", "iPXE's script"),
     ("vmlinuz", "the kernel"),
+    ("/kernel/", "the kernel"),
+    ("/initrd/", "the operating system"),
+    ("config.ign", "the blade's own config"),
+    ("live-kernel", "the kernel"),
+    ("live-rootfs", "the root file system"),
+    ("live-initramfs", "the operating system's first part"),
     ("oem.cpio", "the blade's own archive"),
     (".cpio", "the operating system"),
     ("ldlinux.c32", "the loader's library"),
     ("boot.msg", "the greeting"),
     ("linux.0", "the boot loader"),
+    (".lst", "a list of the loader's modules"),
     (".kpxe", "the boot loader"),
     (".efi", "the boot loader"),
     (".c32", "a module of the loader"),
@@ -37,6 +44,15 @@ _SWARM = {
     "removed": "is off the swarm's list", "ghost-removed": "its ghost is off the swarm's list",
     "rotated": "the join token was changed", "drained": "takes no more tasks", "activated": "takes tasks again",
     "promoted": "is a manager now", "demoted": "is a worker now", "init": "the swarm was made",
+    "silent": "nobody can join the swarm", "answers": "the swarm can be joined again",
+}  # fmt: skip
+_ROLL = {
+    "waiting": "waits for its turn to boot the newest", "leaving": "its turn to boot the newest has come: it leaves",
+    "booting": "boots the newest", "settling": "is back with the newest", "done": "runs the newest",
+    "failed": "does not come to run the newest", "begun": "blades boot the newest, one after the other",
+    "over": "the roll is over", "back leaving": "leaves, to boot what it ran before",
+    "back booting": "boots what it ran before", "back settling": "is back with what it ran before",
+    "back done": "runs what it ran before", "back failed": "does not come back with what it ran before either",
 }  # fmt: skip
 _LEAVE = {
     "asked": "says that it wants to leave", "drained": "its tasks have moved", "left": "has left the swarm",
@@ -50,28 +66,39 @@ def file_in_words(path: str) -> str:
 
 
 def in_words(event: Event) -> str:
-    """What an event says, without its time and blade."""
+    """What an event says, without its time and blade, on one line."""
+    return one_line(_in_words(event))
+
+
+def _in_words(event: Event) -> str:
     match event:
         case events.Power():
             told = {"on": "switched on", "off": "switched off", "soft-off": "the power button was pressed"}
             return told.get(event.state, event.state) + (f" ({event.detail})" if event.detail else "")
         case events.BootStarted():
             return "a new boot begins"
+        case events.Held():
+            return f"gets no kernel any more: {event.detail}" if event.state == "held" else "may boot again"
         case events.Dhcp():
             return _dhcp(event)
         case events.Transfer():
             return _transfer(event)
         case events.Phoned():
             told = {"os": "the operating system is up", "joined": "phones home: it is in the swarm"}
-            return told.get(event.stage, event.stage) + (
-                f", {event.uptime_s:.0f} s after its kernel started" if event.uptime_s >= 0 else ""
+            return (
+                told.get(event.stage, event.stage)
+                + (f", {event.uptime_s:.0f} s after its kernel started" if event.uptime_s >= 0 else "")
+                + (f"; its clock was {event.clock} and was set" if event.clock else "")
             )
         case events.Ticket():
             return f"its ticket was {event.state}" + (f": {event.reason}" if event.reason else "")
         case events.Leave():
             return _LEAVE.get(event.step, event.step) + (f" ({event.detail})" if event.detail else "")
         case events.Swarm():
-            return _SWARM.get(event.action, event.action)
+            words = _SWARM.get(event.action, event.action)
+            return f"node {event.node[:12]} {words}" if event.node and not event.blade else words
+        case events.Roll():
+            return _ROLL.get(event.step, event.step) + (f" ({event.detail})" if event.detail else "")
         case events.Service():
             if event.action == "answered":
                 return f"its port answered {event.count} times by {event.detail}"
@@ -79,13 +106,24 @@ def in_words(event: Event) -> str:
                 return f"runs {event.detail}"
             return f"service {event.name}: {event.action}" + (f" ({event.detail})" if event.detail else "")
         case events.UnknownMachine():
-            return f"a machine that is not in lab.yaml asks to boot: {event.mac}"
+            vendor = f" ({event.vendor})" if event.vendor else ""
+            return f"a machine that is not in lab.yaml asks to boot: {event.mac}{vendor}"
         case events.Trouble():
             return f"trouble: {event.detail}"
         case events.Stuck():
             return f"stands still in {event.step} for {event.seconds:.0f} s: {event.what}"
+        case events.Space():
+            return str(event) if event.state == "full" else "there is room again in its memory for Docker"
+        case events.Note():
+            return event.detail
         case events.Part():
             return f"{event.part} {event.state}" + (f": {event.detail}" if event.detail else "")
+        case events.Clock():
+            return f"the clock of the lab's machine was set {about(event.by_s)} {'ahead' if event.by_s > 0 else 'back'}"
+        case events.Blades():
+            came, went = ", ".join(event.added), ", ".join(event.removed)
+            changes = (f"{came} came" if came else "", f"{went} went" if went else "")
+            return f"the lab's blades are others now: {', '.join(filter(None, changes))}"
         case events.LabEvent():
             return f"the lab is {event.state}"
     return event.kind
@@ -111,6 +149,8 @@ def _transfer(event: events.Transfer) -> str:
     match event.state:
         case "started":
             return f"fetches {what}" + (f", {size(event.size_b)}" if event.size_b else "")
+        case "moving":
+            return f"still fetches {what}: {size(event.sent_b)} of {size(event.size_b)}"
         case "done":
             rate = f", {size(event.sent_b / event.seconds)}/s" if event.seconds > 0.05 else ""
             return f"has {what}: {size(event.sent_b)} in {event.seconds:.1f} s{rate}"
@@ -127,9 +167,3 @@ def clock(moment: float) -> str:
 def tail(stream: Iterable[Event], *, most: int = 8) -> list[str]:
     """The latest lines of a stream in words, each with its time of day."""
     return [f"{clock(event.time)}  {in_words(event)}" for event in list(stream)[-most:]]
-
-
-def printable(said: str) -> str:
-    """What a terminal was sent, without its control sequences (ECMA-48) and carriage returns."""
-    text = _CONTROL.sub("", said).replace("\r\n", "\n").replace("\r", "\n")
-    return "".join(letter for letter in text if letter in "\n\t" or letter.isprintable())

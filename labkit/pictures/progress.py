@@ -1,26 +1,21 @@
-"""How far each blade's boot is: five boxes, one a stage, filled as they are passed, with bytes and the time left."""
+"""How far each blade's boot is: a box a stage, filled as they are passed, with bytes and the time left."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 from labkit.events.amounts import size
-from labkit.events.stages import STAGES, STEPS, BladeState
+from labkit.events.stages import STAGES, STEPS, STEPS_OF, BladeState
 from labkit.pictures.event_text import file_in_words, in_words
 from labkit.pictures.scene import Scene
 from labkit.pictures.svg import DIM, FAINT, LINE, RED, Picture, rect, shorten, text
 from labkit.pictures.timeline import COLOURS, is_stuck
 
-LEFT_PX, BOX_PX, GAP_PX, ROW_PX = 96, 94, 4, 44
-WIDTH_PX = LEFT_PX + len(STAGES) * (BOX_PX + GAP_PX) + 140
+LEFT_PX, BOX_PX, GAP_PX, ROW_PX = 96, 88, 4, 44
+WIDTH_PX = LEFT_PX + len(STAGES) * (BOX_PX + GAP_PX) + 128
 DARK = "#111"
-STEPS_OF: Mapping[str, tuple[str, ...]] = {
-    "firmware": ("firmware",),
-    "loader": ("dhcp", "loader", "config"),
-    "kernel": ("kernel", "initrd"),
-    "ignition": ("ignition",),
-    "join": ("os", "join"),
-}
+SLACK_S = 10.0
+"""A step is slow that takes twice its usual time, and this much longer."""
 
 
 def draw_progress(names: Sequence[str], scene: Scene, usual: Mapping[str, float], now: float) -> Picture:
@@ -28,7 +23,7 @@ def draw_progress(names: Sequence[str], scene: Scene, usual: Mapping[str, float]
     rows, lines = [], []
     for number, name in enumerate(names):
         blade = scene.stages.blade(name)
-        waits = blade.step == "join" and not scene.stages.swarm
+        waits = blade.step == "join" and (not scene.stages.swarm or scene.stages.silent)
         words, left = doing(scene, name, now), "waits for a swarm" if waits else time_left(blade, usual, now)
         rows.append(f'<g transform="translate(0 {number * ROW_PX})">{_row(blade, usual, now, words, left)}</g>')
         lines.append(f"{name:10} {_bar(blade)} {blade.stage:9} {words}" + (f"; {left}" if left else ""))
@@ -48,11 +43,11 @@ def _row(blade: BladeState, usual: Mapping[str, float], now: float, words: str, 
             parts.append(rect(x, 19, BOX_PX * part, 5, COLOURS[stage], edge=LINE))
         seconds = f" {took[stage]:.0f} s" if stage in took else ""
         words_in = f"{'✓ ' if part == 1 else ''}{stage}{seconds}"
-        parts.append(text(x + 6, 17, words_in, fill=DARK if part == 1 else "", size=11))
+        parts.append(text(x + 4, 17, words_in, fill=DARK if part == 1 else "", size=10))
     end = LEFT_PX + len(STAGES) * (BOX_PX + GAP_PX) + 6
     total = f"✓ {blade.total_s:.0f} s" if blade.stage == "joined" and blade.total_s else left
     parts.append(text(end, 17, total, bold=blade.stage == "joined"))
-    wrong = is_stuck(blade) or bool(blade.trouble)
+    wrong = is_stuck(blade) or bool(blade.trouble) or blade.full is not None or bool(blade.removed)
     parts.append(text(LEFT_PX, 36, ("⚠ " if wrong else "") + shorten(words, 92), size=11, fill=RED if wrong else DIM))
     return "".join(parts)
 
@@ -77,9 +72,14 @@ def doing(scene: Scene, name: str, now: float) -> str:
         return blade.stuck.what
     if blade.trouble:
         return blade.trouble
+    if blade.removed and blade.stage == "joined":
+        return "put out of the swarm while it ran; joins again once it reaches the lab"
+    if blade.full is not None:
+        return str(blade.full)
     if blade.fetching and blade.step not in ("off", "left", "joined"):
         fetch = list(blade.fetching.values())[-1]
-        of = f", {size(fetch.size_b)}" if fetch.size_b else ""
+        of = f"{size(fetch.sent_b)} of {size(fetch.size_b)}" if fetch.sent_b else size(fetch.size_b)
+        of = f", {of}" if fetch.size_b else ""
         since = f"for {max(0, now - fetch.time):.0f} s; {size(blade.sent_b)} before"
         return f"fetching {file_in_words(fetch.path)}{of}, {since}"
     had = f"{size(blade.sent_b)} fetched" if blade.sent_b else ""
@@ -92,13 +92,17 @@ def time_left(blade: BladeState, usual: Mapping[str, float], now: float) -> str:
     steps = blade.steps()
     if blade.step not in STEPS or not steps:
         return ""
-    ahead = sum(usual.get(step, 0.0) for step in STEPS[STEPS.index(blade.step) + 1 :])
-    here = usual.get(blade.step, 0.0) - (now - steps[-1].began)
-    return f"about {ahead + max(here, 0):.0f} s left" if here > -10 else "slower than usual"
+    at = STEPS.index(blade.step)
+    # A machine that has its files says nothing until its system is up, which ends every step in between.
+    last = STEPS.index("os") if not blade.os and blade.step in ("kernel", "initrd", "ignition") else at
+    here = sum(usual.get(step, 0.0) for step in STEPS[at : last + 1])
+    ahead = sum(usual.get(step, 0.0) for step in STEPS[last + 1 :])
+    left = here - (now - steps[-1].began)
+    return f"about {ahead + max(left, 0):.0f} s left" if left > -max(SLACK_S, here) else "slower than usual"
 
 
 def _bar(blade: BladeState) -> str:
-    """Five letters' room in text: ``■■■▶·``."""
+    """A letter a stage in text: ``■■■▶·``."""
     if blade.stage in STAGES:
         at = STAGES.index(blade.stage)
         return "■" * at + "▶" + "·" * (len(STAGES) - at - 1)

@@ -12,8 +12,10 @@ from typing import Any
 
 from labkit import events
 from labkit.boot.artifacts.units import HELLO_UNIT, JOIN_UNIT, LEAVE_UNIT
+from labkit.boot.systems import ARCHIVE, SYSTEMS
 from labkit.events import Event
 from labkit.events.amounts import size
+from labkit.events.stages import step_of
 from labkit.pictures.event_text import file_in_words
 from labkit.pictures.sequence_diagram import Lifeline, Step, draw_steps
 from labkit.pictures.svg import Picture
@@ -105,7 +107,7 @@ def _config_rows(mine: Sequence[Event], config: Mapping[str, Any]) -> Iterator[t
     heard: set[str] = set()
     for event in mine:
         match event:
-            case events.Transfer(state="done") if ".cpio" in event.path or "vmlinuz" in event.path:
+            case events.Transfer(state="done") if step_of(event.path) in ("kernel", "initrd"):
                 yield event.time, ("server", "initrd", _file(event), "oem" in event.path)
             case events.Phoned(stage="os"):
                 yield event.time, ("system", "server", f"{HELLO_UNIT}: the system is up", False)
@@ -121,13 +123,20 @@ def _config_rows(mine: Sequence[Event], config: Mapping[str, Any]) -> Iterator[t
     if up is None:
         return
     start = up.time - max(up.uptime_s, 0.0)
-    yield start + max(up.init_s, 0.0), ("initrd", "initrd", "finds usr/share/oem/raw.ign in memory", False)
+    yield start + max(up.init_s, 0.0), ("initrd", "initrd", f"finds {_config_place(mine)} in memory", False)
     wrote = start + max(up.ignition_s, 0.0)
     yield from ((wrote, ("initrd", "system", words, False)) for words in _written(config))
     waits = [unit for unit in (JOIN_UNIT, LEAVE_UNIT) if unit not in heard and unit in _units(config)]
     last = max(event.time for event in mine)
     because = {JOIN_UNIT: "waits for a swarm", LEAVE_UNIT: "waits for the shutdown"}
     yield from ((last, ("system", "system", f"{unit} {because[unit]}", False)) for unit in waits)
+
+
+def _config_place(mine: Sequence[Event]) -> str:
+    """Where the system of a boot looks for its config, told by the folder that its archive came from."""
+    places = {system.folder: system.config for system in SYSTEMS.values()}
+    paths = [event.path for event in mine if isinstance(event, events.Transfer) and event.path.endswith(ARCHIVE)]
+    return (places.get(paths[-1].split("/")[0]) if paths else None) or "its config"
 
 
 def _units(config: Mapping[str, Any]) -> list[str]:

@@ -1,7 +1,7 @@
 """What pictures need to know, folded from events: beside the stages of each blade what it last said, the swarm's
 members, the services and who answered.
 
-PURE and total, as `labkit.events.stages.fold`: an event it has no use for changes nothing.
+PURE and total, as `labkit.events.folding.fold`: an event it has no use for changes nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from labkit import events
-from labkit.events import Event, stages
+from labkit.events import Event, folding
 from labkit.events.stages import BladeState, LabState
 
 KEPT_BOOTS = 40
@@ -58,9 +58,9 @@ def fold(scene: Scene, event: Event) -> Scene:
         return scene
     now = max(scene.now, event.time)
     if isinstance(event, events.LabEvent) and event.state == "starting":
-        return Scene(now=now, stages=stages.fold(scene.stages, event), past=scene.past)
+        return Scene(now=now, stages=folding.fold(scene.stages, event), past=scene.past)
     before = scene.stages
-    after = stages.fold(before, event)
+    after = folding.fold(before, event)
     scene = replace(scene, now=now, stages=after)
     if event.blade:
         scene = _fold_blade(scene, before.blade(event.blade), event)
@@ -93,6 +93,8 @@ def _fold_blade(scene: Scene, before: BladeState, event: Event) -> Scene:
 def _fold_swarm(scene: Scene, event: events.Swarm) -> Scene:
     if event.action == "gone":
         return replace(scene, swarm=False, members={})
+    if event.action == "silent":
+        return scene
     members = dict(scene.members)
     key = event.blade or event.node
     nameless = members.pop(event.node, None)  # whose blade it is shows only once its engine's labels are known

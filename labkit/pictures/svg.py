@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from labkit.lab.plain_text import harmless
 
 INK = "var(--jp-ui-font-color1,currentColor)"
 DIM = "var(--jp-ui-font-color2,currentColor)"
@@ -18,6 +21,8 @@ PAPER = "var(--jp-layout-color1,Canvas)"
 RED, GREEN, AMBER, BLUE, GREY = "#c03a44", "#2f8f5b", "#b8730f", "#3577b0", "#7a7f8c"
 BRIGHT = "#ffffff"
 """For words on a fill."""
+AS_OF_PX = 18
+_NO_XML = dict.fromkeys((*range(0xD800, 0xE000), 0xFFFE, 0xFFFF), "\N{REPLACEMENT CHARACTER}")
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,12 @@ class Picture:
             f"<title>{esc(self.title)}</title><desc>{esc(self.text)}</desc>{self.body}</svg>"
         )
 
+    def dated(self, moment: float) -> Picture:
+        """The same with the time of day at which it was true (wall-clock seconds): it stays while things go on."""
+        words = as_of(moment)
+        caption = text(0, self.height + AS_OF_PX - 5, words, fill=DIM, size=11)
+        return replace(self, text=f"{self.text}\n{words}", height=self.height + AS_OF_PX, body=self.body + caption)
+
     @property
     def mimebundle(self) -> dict[str, str]:
         """What a notebook shows: the drawing as HTML, so that it takes the page's colours, and the words."""
@@ -49,9 +60,14 @@ class Picture:
         return self.mimebundle
 
 
+def as_of(moment: float) -> str:
+    """``as of 14:03``, in this machine's zone."""
+    return f"as of {datetime.fromtimestamp(moment):%H:%M}"
+
+
 def esc(words: object) -> str:
-    """Words as they may stand in an element or a double-quoted attribute."""
-    return html.escape(str(words))
+    """Words as they may stand in an element or a double-quoted attribute, with nothing that XML forbids in them."""
+    return html.escape(harmless(str(words)).translate(_NO_XML))
 
 
 def text(

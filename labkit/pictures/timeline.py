@@ -7,16 +7,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 
 from labkit.events.amounts import size
-from labkit.events.stages import STEPS, BladeState, Fetched, Step
+from labkit.events.stages import STAGES, STEPS, STEPS_OF, BladeState, Fetched, Step
+from labkit.pictures.svg import esc
 
-COLOURS: Mapping[str, str] = {
-    "firmware": "#b3b9c4", "dhcp": "#7db8e8", "loader": "#9fd8e6", "config": "#d9a7cf", "kernel": "#63c3a1",
-    "initrd": "#a8dd8a", "ignition": "#f4b860", "os": "#f2e27a", "join": "#f08a6c",
+_STAGE_COLOURS = {
+    "firmware": "#b3b9c4", "loader": "#7db8e8", "kernel": "#63c3a1", "ignition": "#f4b860", "system": "#f2e27a",
+    "join": "#f08a6c",
 }  # fmt: skip
-"""A colour a step, all light enough for black words on them, and told apart by their lightness too."""
+_OF_STEPS = {step: _STAGE_COLOURS[stage] for stage, steps in STEPS_OF.items() for step in steps}
+COLOURS: Mapping[str, str] = _STAGE_COLOURS | _OF_STEPS
+"""A colour a stage, which its steps have too: all light enough for black words, told apart by their lightness too."""
 STUCK_COLOUR = "#c1121f"
 
 LEFT_PX, CHART_PX, RIGHT_PX = 96, 560, 150
@@ -41,8 +43,8 @@ def draw_timeline(boots: Sequence[BladeState], *, usual: Mapping[str, float] | N
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {LEFT_PX + CHART_PX + RIGHT_PX} {height}" role="img" '
         'style="max-width:100%;height:auto;font:12px var(--jp-ui-font-family,sans-serif);'
         'fill:var(--jp-ui-font-color1,currentColor)">'
-        f"<title>Boot timeline of {escape(names)}</title>"
-        f"<desc>{escape(tell_timeline(boots, usual=usual, now=now))}</desc>"
+        f"<title>Boot timeline of {esc(names)}</title>"
+        f"<desc>{esc(tell_timeline(boots, usual=usual, now=now))}</desc>"
         f"{_axis(longest, scale, height)}{rows}{_legend(boots, height)}</svg>"
     )
 
@@ -101,7 +103,7 @@ def _ghost_steps(boot: BladeState, usual: Mapping[str, float]) -> list[tuple[str
 def _row(boot: BladeState, number: int, usual: Mapping[str, float], now: float, scale: float) -> str:
     top = AXIS_PX + number * ROW_PX
     middle = top + ROW_PX / 2
-    parts = [f'<text x="0" y="{middle + 4:.1f}" font-weight="bold">{escape(boot.blade)}</text>']
+    parts = [f'<text x="0" y="{middle + 4:.1f}" font-weight="bold">{esc(boot.blade)}</text>']
     left = float(LEFT_PX)
     for name, seconds in _ghost_steps(boot, usual):
         width = seconds * scale
@@ -110,29 +112,54 @@ def _row(boot: BladeState, number: int, usual: Mapping[str, float], now: float, 
             f'fill="{COLOURS[name]}" fill-opacity="0.3"><title>{name} usually takes {seconds:.1f} s</title></rect>'
         )
         left += width
-    right = float(LEFT_PX)
+    right, spans = float(LEFT_PX), dict[str, tuple[float, float]]()
     for step in boot.steps():
-        begin = LEFT_PX + (step.began - boot.began) * scale
-        width = max(1.0, (_end(boot, step, now) - step.began) * scale)
-        parts.append(_bar(boot, step, begin, middle, width, _step_words(step, _end(boot, step, now), usual)))
-        right = begin + width
+        end = _end(boot, step, now)
+        begin, right = (LEFT_PX + (moment - boot.began) * scale for moment in (step.began, end))
+        sure = LEFT_PX + (_sure_end(boot, step, end) - boot.began) * scale
+        if sure < right:
+            parts.append(_unheard(sure, middle, right - sure))
+        right = max(right, begin + 1)
+        parts.append(_bar(boot, step, begin, middle, max(1.0, sure - begin), _step_words(step, end, usual)))
+        stage = next(stage for stage, steps in STEPS_OF.items() if step.name in steps)
+        spans[stage] = (spans.get(stage, (begin, 0))[0], max(sure, begin + 1))
+    parts += [_label(stage, begin, end - begin, middle) for stage, (begin, end) in spans.items()]
     right = min(max(left, right), LEFT_PX + CHART_PX) + 6
     colour = f' fill="{STUCK_COLOUR}" font-weight="bold"' if is_stuck(boot) else ""
-    return "".join(parts) + f'<text x="{right:.1f}" y="{middle + 4:.1f}"{colour}>{escape(outcome(boot))}</text>'
+    return "".join(parts) + f'<text x="{right:.1f}" y="{middle + 4:.1f}"{colour}>{esc(outcome(boot))}</text>'
+
+
+def _sure_end(boot: BladeState, step: Step, end: float) -> float:
+    """Until when a step is known to have gone on. When its files have arrived a machine says nothing until its system
+    is up, and tells only then where in between the stages ended: a bar that was drawn longer would go back.
+    """
+    if step.name not in ("kernel", "initrd") or boot.init or boot.fetching:
+        return end
+    return min(end, max(boot.got, step.began))
+
+
+def _unheard(left: float, middle: float, width: float) -> str:
+    words = "its files have arrived; it starts, and says nothing until its system is up"
+    return (
+        f'<path d="M {left:.1f} {middle - BAR_PX / 2:.1f} h {width:.1f} v {BAR_PX} h -{width:.1f}" fill="none" '
+        f'stroke="currentColor" stroke-dasharray="3 2"><title>{words}</title></path>'
+    )
 
 
 def _bar(boot: BladeState, step: Step, left: float, middle: float, width: float, words: str) -> str:
     going = not step.ended
     edge = f' stroke="{STUCK_COLOUR if is_stuck(boot) else "currentColor"}" stroke-dasharray="3 2"' if going else ""
-    bar = (
-        f'<rect x="{left:.1f}" y="{middle - BAR_PX / 2:.1f}" width="{width:.1f}" height="{BAR_PX}" '
-        f'fill="{COLOURS[step.name]}"{edge}><title>{escape(boot.blade)}: {escape(words)}</title></rect>'
-    )
-    if width < len(step.name) * LETTER_PX + 4:
-        return bar
     return (
-        bar + f'<text x="{left + 3:.1f}" y="{middle + 4:.1f}" fill="#000" font-size="11" pointer-events="none">'
-        f"{step.name}</text>"
+        f'<rect x="{left:.1f}" y="{middle - BAR_PX / 2:.1f}" width="{width:.1f}" height="{BAR_PX}" '
+        f'fill="{COLOURS[step.name]}"{edge}><title>{esc(boot.blade)}: {esc(words)}</title></rect>'
+    )
+
+
+def _label(stage: str, left: float, width: float, middle: float) -> str:
+    if width < len(stage) * LETTER_PX + 4:
+        return ""
+    return (
+        f'<text x="{left + 3:.1f}" y="{middle + 4:.1f}" fill="#000" font-size="11" pointer-events="none">{stage}</text>'
     )
 
 
@@ -151,8 +178,8 @@ def _axis(longest: float, scale: float, height: int) -> str:
 def _legend(boots: Sequence[BladeState], height: int) -> str:
     seen = {step.name for boot in boots for step in boot.steps()}
     parts, left = [], float(LEFT_PX)
-    for name in STEPS:
-        if name in seen:
+    for name in STAGES:
+        if seen.intersection(STEPS_OF[name]):
             parts.append(
                 f'<rect x="{left:.1f}" y="{height - 16}" width="12" height="12" fill="{COLOURS[name]}"/>'
                 f'<text x="{left + 16:.1f}" y="{height - 6}">{name}</text>'

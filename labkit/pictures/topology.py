@@ -51,7 +51,7 @@ def draw_topology(lab: Lab, scene: Scene) -> Picture:
 
 def _controller(lab: Lab, scene: Scene, middle: float) -> str:
     services = ", ".join(scene.services) or "no service yet"
-    words = f"{lab.network.controller} · {services}" if scene.swarm else f"{lab.network.controller} · no swarm yet"
+    words = f"{lab.network.controller} · {services if scene.swarm else _without(scene)}"
     return (
         rect(middle - 150, 2, 300, TOP_PX - 8, PAPER, edge=INK, radius=6)
         + text(middle, 24, "controller · manager", anchor="middle", bold=True)
@@ -105,7 +105,7 @@ def _chips(scene: Scene, name: str) -> list[str]:
 
 
 def _text(lab: Lab, scene: Scene) -> str:
-    lines = [f"controller {lab.network.controller} (manager)" + ("" if scene.swarm else ", no swarm yet")]
+    lines = [f"controller {lab.network.controller} (manager)" + ("" if scene.swarm else f", {_without(scene)}")]
     for blade in lab.blades:
         member = scene.members.get(blade.name)
         role = member.role if member else blade.role
@@ -124,3 +124,8 @@ def _service(service: Serving) -> str:
     return f"service {service.name}: {len(service.replicas)} replicas" + (
         f"; answered through {answered}" if asked else ""
     )
+
+
+def _without(scene: Scene) -> str:
+    """What there is where no swarm is seen: none yet, or one that nobody can join."""
+    return "no swarm yet" if scene.stages.silent is None else "its swarm lets nobody in"

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from labkit.lab import LOG_LIMITS
 from labkit.lab.state import State
 from labkit.machines.host.sandbox import Sandbox, Tree, User
 
@@ -21,6 +22,8 @@ CACHE = Path(__file__).with_name("cache.sh")
 REGISTRY = "/usr/bin/docker-registry"
 CONFIG = "/etc/registry.yml"
 NFS_CAPABILITIES = ("chown", "dac_override", "dac_read_search", "fowner", "fsetid", "setgid", "setuid", "sys_resource")
+SOCKETS = ("/run/labkit/docker.sock", "/run/docker.sock")
+"""Where the engine listens: for the lab, and where containers bind it (a proxy, a dashboard) as on any other node."""
 
 
 def engine_command(tree: Path, state: State, *, registry: str, mirror: str = "") -> Sandbox:
@@ -29,9 +32,10 @@ def engine_command(tree: Path, state: State, *, registry: str, mirror: str = "")
     It waits until its network card is plugged in.
     """
     hosts = [registry, mirror] if mirror else [registry]
-    dockerd = ("/usr/sbin/dockerd", "--host", "unix:///run/labkit/docker.sock", "--pidfile", "/run/dockerd.pid")
+    dockerd = ("/usr/sbin/dockerd", *(f"--host=unix://{path}" for path in SOCKETS), "--pidfile", "/run/dockerd.pid")
+    limits = [f"--log-opt={key}={value}" for key, value in LOG_LIMITS.items()]
     return Sandbox(
-        (*dockerd, *(("--registry-mirror", f"https://{mirror}") if mirror else ())),
+        (*dockerd, *limits, *(("--registry-mirror", f"https://{mirror}") if mirror else ())),
         everything=True,
         namespaces=("net", "uts"),
         hostname="controller",
@@ -39,7 +43,10 @@ def engine_command(tree: Path, state: State, *, registry: str, mirror: str = "")
         tree=_root(
             tree, state, "engine",
             binds={"/var/lib/docker": state.data / "engine", "/run/labkit": state.run},
-            texts={f"/etc/docker/certs.d/{host}/ca.crt": state.ca.read_text() for host in hosts},
+            texts={
+                "/etc/hostname": "controller\n",  # which containers bind, as on any other node
+                **{f"/etc/docker/certs.d/{host}/ca.crt": state.ca.read_text() for host in hosts},
+            },
         ),
     )  # fmt: skip
 

@@ -1,7 +1,8 @@
 """What notebooks and the command line do to a lab: verbs that can be repeated and say what they found.
 
 Clients are unprivileged. They reach the supervisor and the controller's engine over Unix sockets in the state folder,
-and the BMCs over IPMI. Only bringing a lab up or down needs root, which is asked of ``sudo -n`` where it is not there.
+and the blades' BMCs over the network. Only bringing a lab up or down needs root, which is asked of ``sudo -n`` where it
+is not there.
 """
 
 from __future__ import annotations
@@ -23,20 +24,20 @@ from typing import TYPE_CHECKING, Any
 from labkit import events
 from labkit.diagnosis import early_failure
 from labkit.errors import ControlError, LabkitError, MachineError, ParameterError, PowerError
-from labkit.events import stages
-from labkit.lab import Blade, ChassisKind, Lab, NetworkKind, lab_yaml
+from labkit.events import folding, stages
+from labkit.lab import Blade, Lab, NetworkKind, lab_yaml
 from labkit.lab.process import control, rpc
-from labkit.lab.secret import Secret
 from labkit.lab.state import State
 from labkit.machines import power
-from labkit.servers import lifecycle
+from labkit.machines.power.passwords import bmc_password as bmc_password
+from labkit.servers import blade_power, lifecycle
+from labkit.servers.at_boot import wanted
 
 if TYPE_CHECKING:
     import docker
 
 STATE_FOLDER = ".lab"
 BOOT_S = 420.0
-LONGEST_PASSWORD_B = 20
 
 
 def find_lab(path: Path | None = None) -> Path:
@@ -92,7 +93,7 @@ class RunningLab:
 
     def stages(self) -> stages.LabState:
         """How far each blade is."""
-        return stages.fold_all(self.events())
+        return folding.fold_all(self.events())
 
     def part_check(self, *parts: str) -> Callable[[], None]:
         """What a wait that depends on these parts of the lab calls in each turn, from now on.
@@ -104,7 +105,7 @@ class RunningLab:
         def check() -> None:
             nonlocal state
             while (event := next(feed)) is not None:
-                state = stages.fold(state, event)
+                state = folding.fold(state, event)
             broken = early_failure.dead_part(self.state, state, parts, since=began)
             if broken is not None:
                 raise broken
@@ -119,65 +120,49 @@ class RunningLab:
         with engine(self.state.manager_socket(self.lab)) as client:
             yield client
 
-    def power(self, blade: Blade, state: str) -> None:
-        """Press a blade's button over IPMI (see `labkit.machines.power.set_power`).
+    def power(self, blade: Blade, state: str, say: Callable[[str], None] = print, *, remember: bool = True) -> None:
+        """Press a blade's button (see `labkit.machines.power.set_power`); ``say`` gets what a person has to do for it.
 
-        The boot that follows is ours, and the boot server is told so; a virtual chassis tells that and its power by
-        itself. Of a real slot's power, that the button was pressed is all there is to tell.
+        The boot that follows is ours, and the boot server is told so. Whether the blade is wanted on from now on is
+        remembered for the next start of this machine, unless this is only a step on the way to something else.
         """
-        password = bmc_password(self.lab, self.state, blade)
-        is_real = self.lab.chassis.kind is ChassisKind.IPMI
-        before = power.power_state(blade.name, blade.bmc, password) if is_real else ""
-        if is_real and (state == "reset" or (state == "on" and before == "off")):
-            rpc.call(self.state.bootd, "power_on", blade=blade.name)
-        power.set_power(blade.name, blade.bmc, password, state)
-        if is_real and state != before:
-            self.emit(events.Power(blade=blade.name, state="soft-off" if state == "shutdown" else state))
+        blade_power.press(self.lab, self.state, blade, state, emit=self.emit, say=say)
+        if remember:
+            try:
+                wanted.remember(self.state, blade.name, state)
+            except LabkitError as error:  # the button is pressed all the same
+                say(f"whether {blade.name} is wanted on could not be noted for the next start of this machine: {error}")
 
     def admit(self, blade: Blade) -> bool:
         """Let a blade's current boot join the swarm from now on; False when it has joined, or never booted."""
         return bool(rpc.call(self.state.bootd, "admit", blade=blade.name)["boot"])
 
+    def release(self, blade: Blade) -> bool:
+        """Let a blade boot again that is held since it booted in a circle; False when it is not held."""
+        return bool(rpc.call(self.state.bootd, "release", blade=blade.name)["held"])
+
     def power_state(self, blade: Blade) -> str:
-        """``on`` or ``off``, as the blade's BMC says."""
-        return power.power_state(blade.name, blade.bmc, bmc_password(self.lab, self.state, blade))
+        """``on`` or ``off``, as the blade's BMC says; ``unknown`` where nobody can tell."""
+        return blade_power.power_state(self.lab, self.state, blade)
 
     def wait_power(self, blade: Blade, state: str, *, timeout_s: float) -> float:
-        """Wait for a blade to be ``on`` or ``off``; the seconds it took. Raises PowerError."""
-        password = bmc_password(self.lab, self.state, blade)
-        return power.wait_power(blade.name, blade.bmc, password, state, timeout_s=timeout_s)
+        """Wait for a blade to be ``on`` or ``off``; the seconds it took. Raises PowerError.
 
-
-def bmc_password(lab: Lab, state: State, blade: Blade) -> Secret:
-    """A BMC's password: the lab's own for a virtual slot, else the first line of ``bmc.password_file``.
-
-    Raises PowerError naming the file, also for a password that IPMI 2.0 cannot carry (section 22.30 of its
-    specification: at most 20 bytes).
-    """
-    if lab.chassis.kind is ChassisKind.VIRTUAL:
-        return state.bmc_password
-    path = blade.bmc.password_file
-    if path is None:
-        raise PowerError("no password for its BMC", where=blade.name, fix="set bmc.password_file in lab.yaml")
-    where = f"{blade.name} ({path})"
-    try:
-        password = path.read_text().splitlines()[0]
-    except (OSError, ValueError, IndexError) as error:
-        what = f"the BMC's password cannot be read: {error}"
-        raise PowerError(what, where=where, fix="one line, the password") from None
-    if len(password.encode()) > LONGEST_PASSWORD_B:
-        what = f"a BMC's password has at most {LONGEST_PASSWORD_B} bytes, and this one has {len(password.encode())}"
-        raise PowerError(what, where=where, fix="give the BMC a shorter one, and write that into the file")
-    return Secret(password)
+        Where nobody can tell, what is heard of it decides: it asks for an address, or leaves the swarm.
+        """
+        return blade_power.wait(self.lab, self.state, blade, state, timeout_s=timeout_s)
 
 
 def choose_blades(lab: Lab, names: Sequence[str] | None) -> tuple[Blade, ...]:
     """The blades of those names, in the lab's order; all of them for None or an empty list.
 
     A JSON list in a string is taken too: papermill's ``-p`` passes a list on as text.
-    Raises ParameterError that lists the lab's blades.
+    Raises ParameterError that lists the lab's blades, and for a lab that has none yet.
     """
     known = [blade.name for blade in lab.blades]
+    if not known:
+        fix = "./lab machines shows which have asked to boot, and ./lab adopt makes them blades"
+        raise ParameterError("the lab has no blade yet", where=str(lab.path), fix=fix)
     if isinstance(names, str) and names.startswith("["):
         with contextlib.suppress(ValueError):
             names = json.loads(names)
@@ -236,6 +221,7 @@ def ensure_lab(
     return RunningLab(lab, state, found=False)
 
 
+MOST_HELD = 40
 KEPT = ("LABKIT_CACHE", "LABKIT_DATA", "http_proxy", "https_proxy", "no_proxy")
 """What sudo would take out of the environment, and a lab that comes up needs."""
 
@@ -257,15 +243,21 @@ def _sudo(words: Sequence[str], progress: Callable[[str], None]) -> None:
         text=True, errors="replace",
     ) as process:  # fmt: skip
         assert process.stderr is not None
-        last: deque[str] = deque(maxlen=12)
-        for line in process.stderr:
-            progress(line.rstrip())
-            last.append(line.rstrip())
+        held: deque[str] = deque(maxlen=MOST_HELD)  # what may turn out to be the error, which is told once, by a raise
+        for line in map(str.rstrip, process.stderr):
+            held.append(line)
+            if line.endswith("…") or line.startswith("✓"):
+                _flush(held, progress)
     if process.returncode:
-        what, _, fix = "\n".join(last).rpartition("\n  fix: ")
-        raise MachineError(
-            f"the lab could not be started: {what.rpartition(chr(10))[2] or ' '.join(last)}", fix=fix or "./lab up"
-        )
+        what, _, fix = "\n".join(held).rpartition("\n  fix: ")
+        words = what or fix or f"it ended with status {process.returncode}"
+        raise MachineError(f"the lab could not be started: {words}", fix=fix if what and fix else "./lab up")
+    _flush(held, progress)
+
+
+def _flush(held: deque[str], progress: Callable[[str], None]) -> None:
+    while held:
+        progress(held.popleft())
 
 
 @dataclass(frozen=True)
@@ -291,23 +283,35 @@ def ensure_blades(
 ) -> BladesUp:
     """Switch on the blades that are off and wait until each is as far as ``until``: ``os`` or ``joined``.
 
-    ``show`` is called with the lab's state about twice a second. Raises as `wait_blades` does.
+    ``show`` is called with the lab's state about twice a second. Raises as `wait_blades` does, before anything is
+    switched on where a blade cannot come so far, and PlanError then for a config that is wrong.
     """
+    from labkit.netboot import configs
+
     since, chosen = time.time(), tuple(blades)
+    _check_nodes(chosen, until)
     before = running.stages()
-    off = [blade for blade in chosen if running.power_state(blade) == "off"]
+    off = [blade for blade in chosen if is_off(running, blade, before)]
+    for blade in off:
+        configs.check_config(running.lab, blade)
     for blade in off:
         running.power(blade, "on")
     if until == "joined":  # a blade may have been up, and its window closed, long before there is a swarm
         for blade in chosen:
-            if blade not in off and not _reached(before.blade(blade.name), until):
+            if blade not in off and not _reached(before.blade(blade.name), blade, until):
                 running.admit(blade)
     wait_blades(running, chosen, until=until, timeout_s=timeout_s, show=show, since=since)
-    went = {blade.name for blade in off} | {b.name for b in chosen if not _reached(before.blade(b.name), until)}
+    went = {blade.name for blade in off} | {b.name for b in chosen if not _reached(before.blade(b.name), b, until)}
     return BladesUp(
         found=tuple(b.name for b in chosen if b.name not in went),
         booted=tuple(b.name for b in chosen if b.name in went),
     )
+
+
+def is_off(running: RunningLab, blade: Blade, heard: stages.LabState) -> bool:
+    """Whether a blade has to be switched on; where nobody can tell, by what was heard of it."""
+    state = running.power_state(blade)
+    return state == "off" or (state == power.UNKNOWN and not heard.blade(blade.name).seems_on)
 
 
 def wait_blades(
@@ -320,19 +324,23 @@ def wait_blades(
     since: float | None = None,
 ) -> None:
     """Wait until each blade is as far as ``until``, as the events tell. ``since`` is when the wait began, in wall-clock
-    seconds, where that was before now.
+    seconds, where that was before now. The time for which a blade's files come is beside ``timeout_s``: a slow network
+    is no blade that does not boot.
 
+    A system of a person's own without a config of labkit's tells the lab nothing: it is as far as it will be seen when
+    it has its kernel and its archives, and ParameterError is raised where it is to join.
     Raises PowerError naming each blade that did not get there, its stage and what was last seen of it; also as soon as
     that is known, as MachineError where a part of the lab is the reason (`labkit.diagnosis.early_failure`).
     """
+    _check_nodes(blades, until)
     began = time.time() if since is None else since
     state = stages.LabState()
-    shown = 0.0
-    for event in events.follow(running.state.events, until=time.time() + timeout_s):
+    asked, shown = time.monotonic(), 0.0
+    for event in events.follow(running.state.events):
         if event is not None:
-            state = stages.fold(state, event)
+            state = folding.fold(state, event)
             continue
-        late = [blade.name for blade in blades if not _reached(state.blade(blade.name), until)]
+        late = [blade.name for blade in blades if not _reached(state.blade(blade.name), blade, until)]
         if time.monotonic() - shown > 0.5 or not late:
             show(state)
             shown = time.monotonic()
@@ -346,10 +354,15 @@ def wait_blades(
             raise end
         if control.status(running.state) is None:
             raise ControlError("the lab went down", fix="start it with ./lab up")
+        ways = [state.blade(name) for name in late]
+        fetch_s = max((blade.fetch_s() for blade in ways if blade.power == "on"), default=0.0)
+        if time.monotonic() - asked >= timeout_s + fetch_s:
+            break
     words = [_where(state.blade(name)) for name in late]
+    beside = f" and {fetch_s:.0f} s for its files" if fetch_s >= 1 else ""
     raise PowerError(
-        f"not {until} after {timeout_s:g} s: " + "; ".join(words),
-        fix=f"read its console: labkit console {late[0]} --log, and what it asked for: labkit events {late[0]}",
+        f"not {until} after {timeout_s:g} s{beside}: " + "; ".join(words),
+        fix=f"read its console: ./lab console {late[0]} --log, and what it asked for: ./lab events {late[0]}",
     )
 
 
@@ -359,10 +372,22 @@ def _where(blade: stages.BladeState) -> str:
     return f"{blade.blade} is at stage '{blade.stage}'{seen}{wrong}"
 
 
-def _reached(blade: stages.BladeState, until: str) -> bool:
-    if blade.power == "off" or blade.left:
+def _reached(state: stages.BladeState, blade: Blade, until: str) -> bool:
+    if state.power == "off" or state.left:
         return False
-    return bool(blade.joined) if until == "joined" else bool(blade.os)
+    if not blade.is_node:
+        return stages.is_handed_over(blade, state)
+    return bool(state.joined) if until == "joined" else bool(state.os)
+
+
+def _check_nodes(blades: Iterable[Blade], until: str) -> None:
+    """Raise ParameterError where a blade is to join the swarm that has no config of labkit's to do so by."""
+    strangers = [blade.name for blade in blades if not blade.is_node]
+    if until == "joined" and strangers:
+        raise ParameterError(
+            f"{', '.join(strangers)} will not join the swarm: os: custom, with config: none",
+            fix="leave out such blades, or say how their system takes a config, as with 'config: url' below custom",
+        )
 
 
 def shut_down(running: RunningLab, blade: Blade, *, timeout_s: float = 150.0) -> float:

@@ -1,4 +1,4 @@
-"""Bringing a lab up and down from outside: what ``labkit up``, ``down`` and ``status`` do."""
+"""Bringing a lab up and down from outside: what ``./lab up``, ``down`` and ``status`` do."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import contextlib
 import fcntl
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from labkit import images
 from labkit.errors import ControlError, DeniedError, FaultError, MachineError, NotUpError, on_file
 from labkit.images.build.tools import free_mib
+from labkit.images.needs import ended_advice, least_mib, memory_advice
 from labkit.lab import Lab, NetworkKind, certificates
 from labkit.lab.process import control, rpc
 from labkit.lab.state import State, owner_of, write_json, write_whole
@@ -34,6 +36,7 @@ READY_S = 120.0
 TRUSTED = Path("/etc/docker/certs.d")
 """Where an engine looks for the authority of a registry: a folder for each, by its name."""
 DOWN_S = 30.0
+NOTE_S = 5.0
 
 
 def up(lab: Lab, state: State, progress: Progress) -> bool:
@@ -58,9 +61,11 @@ def up(lab: Lab, state: State, progress: Progress) -> bool:
     os.umask(0o022)  # what belongs to nobody but root is what we say so of, whatever the person's own habit
     programs.check_programs(lab)
     ports.check_stores(lab)
-    short, fix = memory.shortage(lab, memory.available_mib())
+    short, fix = memory.shortage(lab, memory.available_mib(), least_mib(lab))
     if short:
         progress(f"not all blades can be on at once: {short}\n  fix: {fix}")
+    for advice in (*memory_advice(lab), *ended_advice(lab)):
+        progress(f"{advice.what}\n  fix: {advice.fix}")
     images.ensure_images(lab, progress=progress)
     for place, setting in ((state.path, "LABKIT_STATE"), (state.data, "LABKIT_DATA")):
         if free_mib(place) < LEAST_FREE_MIB:
@@ -79,7 +84,7 @@ def up(lab: Lab, state: State, progress: Progress) -> bool:
                 progress(lacking)
             if lab.network.kind is NetworkKind.INTERFACE:
                 _trust_registry(lab, state, progress)
-            progress("starting the lab's servers")
+            progress("starting the lab's servers: network, boot server, engine, registry, chassis …")
             _start(lab, state)
     return True
 
@@ -93,7 +98,7 @@ def down(state: State, progress: Progress) -> bool:
     asked = False
     try:
         if control.status(state) is not None:
-            progress("stopping the lab")
+            progress("stopping the lab …")
             rpc.call(state.control, "down", timeout_s=10)
             asked = True
     except DeniedError:
@@ -112,39 +117,67 @@ def down(state: State, progress: Progress) -> bool:
     return asked or bool(pid) or left
 
 
-def clean(state: State, progress: Progress) -> list[Path]:
+def wait_for_end(state: State) -> bool:
+    """Wait until a lab is down; False where it ended and nobody took it down, which leaves its note of itself."""
+    if pid := _supervisor_pid(state):
+        with contextlib.suppress(ProcessLookupError), os.fdopen(os.pidfd_open(pid)) as ended:
+            select.select([ended], [], [])
+    end = time.monotonic() + NOTE_S
+    while state.pid.exists() and time.monotonic() < end:  # who ended it by force clears up a moment later
+        time.sleep(0.05)
+    return not state.pid.exists()
+
+
+def clean(state: State, progress: Progress, *, keep: Collection[str] = ()) -> list[Path]:
     """Take the lab down and remove all it ever kept: its state and its data, with the swarm and the images in it.
 
-    Returns the folders that were removed. Needs root where there are any. Raises MachineError.
+    ``keep`` names what stays in the state folder. Returns the folders that were removed, or what was removed of them.
+    Needs root where there are any. Raises MachineError.
     """
-    if not state.data.exists() and not state.path.exists():
+    inside = [path for path in state.path.iterdir() if path.name not in keep] if keep and state.path.is_dir() else []
+    going = [path for path in (state.data, *(inside if keep else [state.path])) if path.exists()]
+    if not going:
         return []
     if os.geteuid() != 0:
         raise MachineError("removing what a lab's servers keep needs root", fix="run it with sudo")
     down(state, progress)
-    going = [folder for folder in (state.data, state.path) if folder.exists()]
-    for folder in going:
-        with on_file(folder):
-            shutil.rmtree(folder)
+    for path in (path for path in going if path.exists()):
+        with on_file(path):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     return going
 
 
 def make_ssh_key(state: State) -> None:
-    """The lab's own SSH key, made once."""
+    """The lab's own SSH key, made once. Raises MachineError for one that is damaged."""
+    public = state.ssh_key.with_suffix(".pub")
     if state.ssh_key.exists():
+        if not _text(public).startswith("ssh-"):
+            write_whole(public, _keygen(state.ssh_key, "-y", "-P", ""))
         return
-    subprocess.run(
-        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "labkit", "-f", str(state.ssh_key)],
-        check=True, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
-    for path in (state.ssh_key, state.ssh_key.with_suffix(".pub")):
+    public.unlink(missing_ok=True)
+    _keygen(state.ssh_key, "-q", "-t", "ed25519", "-N", "", "-C", "labkit")
+    for path in (state.ssh_key, public):
         os.chown(path, *owner_of(state.keys))
+
+
+def _keygen(key: Path, *words: str) -> str:
+    command = ["ssh-keygen", *words, "-f", str(key)]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    if done.returncode:
+        fix = "remove it: the next ./lab up makes another one, which blades know from their next boot on"
+        raise MachineError("this key is damaged, or cannot be written", where=str(key), fix=fix)
+    return done.stdout
 
 
 def _make_data(state: State) -> None:
     """Have the folder of what the parts keep. It belongs to this state folder: another of its path is not the same."""
     mark, note = state.path / "id", state.data / "id"
     if state.data.exists() and _text(mark) != _text(note):
+        if mark.exists() or state.events.exists():
+            what = f"this file is damaged, or the swarm and the images in {state.data} are another lab's"
+            good, bad = (note, mark) if note.exists() else (mark, note)
+            fix = f"if they are this lab's: rm -rf {bad}; cp {good} {bad}; if not, ./lab clean removes them"
+            raise MachineError(what, where=str(bad), fix=fix)
         shutil.rmtree(state.data)  # somebody deleted the state folder, and this with it
     state.data.mkdir(parents=True, exist_ok=True)
     if not note.exists():
@@ -154,7 +187,7 @@ def _make_data(state: State) -> None:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text(errors="replace")
     except OSError:
         return ""
 
@@ -172,8 +205,9 @@ def _trust_registry(lab: Lab, state: State, progress: Progress) -> None:
 def _distrust_registry(state: State) -> bool:
     try:
         targets = [Path(name) for name in json.loads(state.trusted.read_text())["files"]]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
+    targets = [target for target in targets if target.parent.parent == TRUSTED]  # the note is its owner's, and we root
     for target in targets:
         target.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # somebody else's file is beside it
@@ -237,8 +271,6 @@ def _start(lab: Lab, state: State) -> None:
 
 
 def _read_word(descriptor: int, log_path: Path) -> dict[str, Any]:
-    import select
-
     with os.fdopen(descriptor) as stream:
         if not select.select([stream], [], [], READY_S)[0]:
             raise MachineError(f"the lab was not up within {READY_S:g} s", where=str(log_path))
@@ -276,9 +308,10 @@ def _supervisor_pid(state: State) -> int:
     """The process id of a supervisor that still runs, 0 otherwise."""
     try:
         noted = json.loads(state.pid.read_text())
-    except (OSError, ValueError):
+        pid, started = int(noted["pid"]), int(noted["started"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return 0
-    return int(noted["pid"]) if _start_time(noted["pid"]) == noted["started"] else 0
+    return pid if pid > 1 and _start_time(pid) == started else 0
 
 
 def _signal(pid: int, number: int) -> None:
@@ -313,7 +346,7 @@ def _remove_leftovers(state: State) -> bool:
         for folder in (state.roots, state.data / "chassis", *state.data.glob("bmc*")):
             shutil.rmtree(folder, ignore_errors=True)
         for log in state.logs.glob("*"):
-            os.chown(log, *owner_of(state.path))
+            os.chown(log, *owner_of(state.path), follow_symlinks=False)
     found = _distrust_registry(state) or found
     if state.run.is_dir():
         for path in state.run.iterdir():
@@ -334,6 +367,6 @@ def _only_one(state: State, progress: Progress) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            progress("another command is bringing this lab up; waiting for it")
+            progress("another command is bringing this lab up; waiting for it …")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield

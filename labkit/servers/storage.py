@@ -148,7 +148,7 @@ async def collect(state: State, user: User) -> int:
         raise SwarmError(
             f"the registry's garbage collection ended with status {status}; every image that is needed is still there",
             where=str(state.logs / "registry-push.log"),
-            fix="labkit swarm gc --yes once more does what is left; the end of that log says why it ended",
+            fix="./lab swarm gc --yes once more does what is left; the end of that log says why it ended",
         )
     return before - size_of(blobs)
 

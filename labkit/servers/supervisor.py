@@ -31,9 +31,11 @@ from labkit.errors import ControlError, LabkitError, PowerError
 from labkit.events import Event, LabEvent, Stream, Trouble
 from labkit.events.watchdog import Vital
 from labkit.lab import Blade, ChassisKind, Lab, NetworkKind, lab_yaml
+from labkit.lab.changes import Changes
 from labkit.lab.hardware import BUILDS
 from labkit.lab.process import faults, rpc
-from labkit.lab.process.handover import VARIABLE, hand
+from labkit.lab.process.handover import VARIABLE
+from labkit.lab.process.steady import Jumps
 from labkit.lab.state import State, owner_of
 from labkit.machines.host import uplink
 from labkit.machines.host.sandbox import Sandbox, User, Users, give, of_python, package_copy, python_paths
@@ -43,7 +45,11 @@ from labkit.machines.virtual.consoles import Consoles
 from labkit.netboot.ports import open_sockets
 from labkit.netboot.settings import Settings
 from labkit.servers import storage
-from labkit.servers.bundled import engine_command
+from labkit.servers.changed_lab import take_in
+from labkit.servers.changed_lab.handed import Handed
+from labkit.servers.controller.lab_engine import LabEngine
+from labkit.servers.controller.lock_keeper import LockKeeper
+from labkit.servers.logs import trim
 from labkit.servers.processes import Part, PartSpec
 from labkit.servers.unresponsive import Silences
 
@@ -54,10 +60,11 @@ ANEW_S = 1.0
 
 
 class Supervisor:
-    """One lab, from network to the last part."""
+    """One lab, from network to the last part; ``lab`` as its file says it."""
 
     def __init__(self, lab: Lab, state: State, users: Users, host_net: int | None = None) -> None:
-        self.lab = lab
+        self._started = self._known = lab
+        self.lab = lab = uplink.completed(lab)
         self.state = state
         self.users = users
         self._host_net = host_net
@@ -68,21 +75,26 @@ class Supervisor:
         past = list(events.read(state.events))
         self._vital = Vital("supervisor", self.emit, leave=None)
         self._listeners = listeners(lab, state)
-        self._consoles = Consoles({blade.name: state.console(blade.name) for blade in lab.blades})
+        self._consoles = Consoles(self._console_files())
         self._silences = Silences()
         self._answers: Answers = {}
+        self._lab_engine = LabEngine(lab, state)
+        self._lock_keeper = LockKeeper(lab, state, self.emit)
         self._seq = max((event.seq for event in past), default=0)
-        self._watch = Watch(lab, past)
+        self._watch, self._jumps = Watch(lab, past), Jumps()
         self._stream = Stream(state.events)
         os.chown(state.events, *self._owner)
         self._events_read, self._events_write = os.pipe()
-        self._handed: list[object] = []
+        self._handed = Handed()
+        self._sockets: list[socket.socket] = []
+        self._reloading = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
 
     # --- events ------------------------------------------------------------------------------------------------
 
     def emit(self, event: Event) -> None:
         """Give an event its number and write it. Nothing else writes the stream."""
+        self._tell_clock()
         self._seq += 1
         event = dataclasses.replace(event, seq=self._seq, time=event.time or time.time())
         lost = self._stream.lost
@@ -90,6 +102,11 @@ class Supervisor:
             self._stream.lost = 0
             self.emit(Trouble(part="supervisor", detail=f"{lost} events could not be written: {self._stream.why}"))
         self._watch.take(event)
+
+    def _tell_clock(self) -> None:
+        """Have an event of it where this machine's clock was set."""
+        if moved := self._jumps.by_s():
+            self.emit(events.Clock(by_s=round(moved, 3)))
 
     async def _forever(self, what: str, loop: Callable[[], Awaitable[None]]) -> None:
         """Do a task of our own, and begin it anew when it dies: if we ended instead, all of the lab would."""
@@ -101,11 +118,18 @@ class Supervisor:
             await asyncio.sleep(ANEW_S)
 
     async def _watch_boots(self) -> None:
-        """Tell of each blade that stands still, once a step of a boot, and of what its console says of itself."""
+        """Tell of each blade that stands still, once a step of a boot, and of what its console says of itself; and have
+        one held that boots in a circle.
+        """
         while True:
             await asyncio.sleep(WATCH_EVERY_S)
+            for name, why in self._watch.circling():
+                with contextlib.suppress(LabkitError):  # the boot server is away: it is asked again
+                    await rpc.acall(self.state.bootd, "hold", timeout_s=10, blade=name, why=why)
+            self._tell_clock()  # before it is asked how long anybody has been standing
             for event in [*self._consoles.read(), *self._watch.due(time.time())]:
                 self.emit(event)
+            trim(self.state.logs)
 
     async def _read_events(self) -> None:
         pipe = os.fdopen(os.dup(self._events_read), "rb", buffering=0)  # a copy: this may have to begin anew
@@ -132,7 +156,7 @@ class Supervisor:
         for event in told:
             self.emit(event)
         for name in ended:
-            if self.parts[name].pid == pids[name]:
+            if name in self.parts and self.parts[name].pid == pids[name]:
                 os.kill(pids[name], signal.SIGKILL)
         with contextlib.suppress(LabkitError):  # then nobody can read its numbers either
             await rpc.acall(self.state.bootd, "answers", timeout_s=ASK_S, answers=self._answers)
@@ -162,9 +186,8 @@ class Supervisor:
         if self.lab.network.kind is NetworkKind.VIRTUAL:
             bmcs = [blade.bmc.address for blade in self.lab.blades] if virtual_chassis else []
             network.make_bridge(self.lab, bmcs)
-        catalogue = images.catalogue(self.lab)
         if virtual_chassis:
-            accelerator = qemu.find_accelerator(catalogue["labos/vmlinuz"])
+            accelerator = qemu.find_accelerator(images.kernel())
             slots = self.users.of("chassis")
             self.chassis = VirtualChassis(self.lab, self.state, slots, accelerator, self.emit, self._new_boot)
             await rpc.serve(self._listen(self.state.slots, "bmc"), self._slot_verbs())
@@ -178,11 +201,13 @@ class Supervisor:
                     network.make_tap(blade.slot, self.users.of("chassis").uid, card)
             specs += [self._bmc(blade) for blade in self.lab.blades]
         await asyncio.gather(*(self._start(spec) for spec in specs))
+        await self._lock_keeper.look()  # who finds the lab up finds its swarm unlocked
         await self._start(self._swarmd())
         await self._ask_round()  # what has answered once and falls silent right after the start is ended like any other
         # Last, since who can ask for the lab's status takes it for one that is up.
         await rpc.serve(rpc.listen(self.state.control, owner=self._owner), self._verbs())
         self._begin("asking the parts", self._ask_parts)
+        self._begin("keeping the swarm's key", self._lock_keeper.keep)
         self.emit(LabEvent(state="up", detail=f"{len(self.parts)} parts"))
 
     def _begin(self, what: str, loop: Callable[[], Awaitable[None]]) -> None:
@@ -198,7 +223,7 @@ class Supervisor:
             with contextlib.suppress(OSError):
                 path.unlink()
         for log in self.state.logs.iterdir():
-            os.chown(log, *self._owner)
+            os.chown(log, *self._owner, follow_symlinks=False)
 
     def _listen(self, path: Path, who: str = "") -> socket.socket:
         """A listening socket of the lab's owner, to which one of the parts' users may speak as well."""
@@ -230,15 +255,15 @@ class Supervisor:
         name: str,
         module: str,
         control: Path,
-        given: object,
+        given: Callable[[], object],
         sandbox: Callable[[str], Sandbox],
         sockets: Mapping[str, socket.socket],
         prepare: Callable[[], object] | None = None,
     ) -> PartSpec:
         """A part of our own. All that it is handed is ours as long as we live: it may die and get it again."""
         descriptors = {name: sock.fileno() for name, sock in sockets.items()}
-        value = hand(given)
-        self._handed += [value, *sockets.values()]
+        value = self._handed.lay(name, control, given)
+        self._sockets += sockets.values()
         return PartSpec(
             name=name,
             sandbox=sandbox(module),
@@ -258,22 +283,23 @@ class Supervisor:
     def _bootd(self) -> PartSpec:
         user, state = self.users.of("bootd"), self.state
         sockets = {**open_sockets(self.lab), "control": self._listen(state.bootd)}
-        given = Settings.of(self.lab, state)
 
         def shut_in(module: str) -> Sandbox:
-            return of_python(module, user=user, shows=(state.run, images.cache_folder()), writes=(state.books,))
+            shows = (state.run, *images.shown_to_servers(self.lab))
+            return of_python(module, user=user, shows=shows, writes=(state.books,))
 
         def prepare() -> None:
             give(state.books, user)
 
-        return self._python("bootd", "labkit.netboot.bootd", state.bootd, given, shut_in, sockets, prepare)
+        return self._python("bootd", "labkit.netboot.bootd", state.bootd, lambda: Settings.of(self.lab, state),
+                            shut_in, sockets, prepare)  # fmt: skip
 
     def _configd(self) -> PartSpec:
         def shut_in(module: str) -> Sandbox:
             return of_python(module, user=User(*self._owner))
 
         sockets = {"control": self._listen(self.state.configd, "bootd")}
-        return self._python("configd", "labkit.netboot.configd", self.state.configd, self.lab, shut_in, sockets)
+        return self._python("configd", "labkit.netboot.configd", self.state.configd, lambda: self.lab, shut_in, sockets)
 
     def _swarmd(self) -> PartSpec:
         """It may speak to the engine: to the lab's own by `_engine`, to this machine's as those of its group may."""
@@ -286,30 +312,10 @@ class Supervisor:
             return of_python(module, user=user, shows=(self.state.run,))
 
         sockets = {"control": self._listen(self.state.swarmd, "bootd")}
-        return self._python("swarmd", "labkit.swarm.swarmd", self.state.swarmd, self.lab, shut_in, sockets)
+        return self._python("swarmd", "labkit.swarm.swarmd", self.state.swarmd, lambda: self.lab, shut_in, sockets)
 
     def _engine(self) -> PartSpec:
-        async def plug_in(pid: int) -> None:
-            await asyncio.to_thread(network.make_engine_link, self.lab, pid)
-
-        async def ready() -> bool:
-            if not await rpc.listens(self.state.docker):
-                return False
-            os.chown(self.state.docker, self._owner[0], self.users.of("swarmd").gid)
-            self.state.docker.chmod(0o660)
-            return True
-
-        return PartSpec(
-            name="engine",
-            sandbox=engine_command(
-                images.tree(), self.state, registry=self.lab.network.registry, mirror=self.lab.mirror
-            ),
-            log=self.state.logs / "engine.log",
-            prepare=lambda: (self.state.data / "engine").mkdir(parents=True, exist_ok=True),
-            plug_in=plug_in,
-            ready=ready,
-            ready_s=60,
-        )
+        return self._lab_engine.spec((self._owner[0], self.users.of("swarmd").gid))
 
     def _bmc(self, blade: Blade) -> PartSpec:
         folder, user = self.state.data / f"bmc{blade.slot}", self.users.of("bmc")
@@ -329,6 +335,51 @@ class Supervisor:
     async def _new_boot(self, blade: Blade) -> None:
         await rpc.acall(self.state.bootd, "power_on", timeout_s=10, blade=blade.name)
 
+    def _console_files(self) -> dict[str, Path]:
+        return {blade.name: self.state.console(blade.name) for blade in self.lab.blades}
+
+    # --- blades that come and go ---------------------------------------------------------------------------------
+
+    async def _reload(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Take in the blades that the lab's file has gained and lost → ``{"added": [name…], "removed": [name…], "on":
+        [name…], "off": [name…], "silent": [part…]}``. Refuses all other changes.
+
+        In a virtual chassis ``on`` are blades that were removed, and whose machine stays on in its slot, ``off`` those
+        that got a machine. ``silent`` are parts that did not answer, and learn of it when they are started anew.
+        """
+        async with self._reloading:
+            new = await asyncio.to_thread(take_in.read, self.lab.path, self._owner)
+            found = take_in.check(self._started, self._known, new)
+            names = {"added": [blade.name for blade in found.added], "removed": [blade.name for blade in found.removed]}
+            if found.added or found.removed:
+                names |= await self._change_slots(found)
+                self._known = new
+                self.lab = self._watch.lab = replace(self.lab, blades=new.blades, chassis=new.chassis)
+                self._listeners = listeners(self.lab, self.state)
+                self._consoles.follow(self._console_files())
+                names["silent"] = await self._handed.anew()
+                self.emit(events.Blades(added=tuple(names["added"]), removed=tuple(names["removed"])))
+            return dict(names)
+
+    async def _change_slots(self, found: Changes) -> dict[str, list[str]]:
+        """Empty the slots of a virtual chassis that lost their blades, and fill those that gained one; ``on`` and
+        ``off`` of `_reload`. Raises PowerError, before anything is changed, and MachineError."""
+        if self.chassis is None:
+            return {}
+        for blade in found.added:
+            self.chassis.check_free(blade)
+        going = [blade for blade in found.removed if self.chassis.take_out(blade)]
+        coming = [blade for blade in found.added if self.chassis.put_in(blade)]
+        for blade in (*going, *coming):
+            if part := self.parts.pop(f"bmc{blade.slot}", None):
+                await part.stop()
+            network.unplug_slot(blade)
+        for blade in coming:
+            network.plug_slot(blade, self.users.of("chassis").uid)
+            await self._start(self._bmc(blade))
+        stay = [blade.name for blade in found.removed if blade not in going]
+        return {"on": stay, "off": [blade.name for blade in coming]}
+
     # --- the control API ---------------------------------------------------------------------------------------
 
     def _verbs(self) -> dict[str, rpc.Handler]:
@@ -336,9 +387,11 @@ class Supervisor:
             "status": self._status,
             "emit": self._emit_verb,
             "down": self._down,
+            "reload": self._reload,
             "collect": self._collect,
             "rehearse": self._rehearse,
             "ask_dhcp": self._ask_dhcp,
+            **self._lab_engine.verbs(self.parts),
         }
 
     def _slot_verbs(self) -> dict[str, rpc.Handler]:
@@ -352,7 +405,9 @@ class Supervisor:
         """
         if request.get("ask"):
             await self._ask()
-        slots = {blade.name: self.chassis.is_on(blade.slot) for blade in self.lab.blades} if self.chassis else {}
+        chassis = self.chassis
+        there = [blade for blade in self.lab.blades if chassis is not None and chassis.has(blade.slot)]
+        slots = {blade.name: chassis.is_on(blade.slot) for blade in there} if chassis is not None else {}
         return {
             "lab": str(self.lab.path),
             "name": self.lab.name,
@@ -360,7 +415,7 @@ class Supervisor:
             "answers": self._answers,
             "unwritten": f"{self._stream.lost} events: {self._stream.why}" if self._stream.lost else "",
             "on": slots,
-            "accelerator": self.chassis.machine(self.lab.blades[0]).accelerator if self.chassis else "",
+            "accelerator": chassis.accelerator if chassis is not None else "",
             "events": self._seq,
         }
 
@@ -394,7 +449,7 @@ class Supervisor:
         """Walk a blade's boot by packets: ``{"blade", "firmware"}`` → ``{"lines": [{"step", …}, …, {"ok", …}]}``."""
         blade = self.lab.blade(str(request["blade"]))
         if self.chassis is not None and self.chassis.is_on(blade.slot):
-            raise ControlError(f"{blade.name} is on", fix=f"labkit why {blade.name} tells of its boot")
+            raise ControlError(f"{blade.name} is on", fix=f"./lab why {blade.name} explains its boot")
         return {"lines": await namespaces.rehearse(self.lab, self.state, blade, str(request["firmware"]), self.users)}
 
     async def _ask_dhcp(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -432,7 +487,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if sys.stdin.readline() != "go\n":
         return 1  # whoever started us is gone, and with it the network we were to get
-    lab, state, users = uplink.completed(lab_yaml.load(options.lab)), State(options.state), Users(options.users)
+    lab, state, users = lab_yaml.load(options.lab), State(options.state), Users(options.users)
     asyncio.run(supervise(lab, state, users, options.ready, options.host_net))
     return 0
 

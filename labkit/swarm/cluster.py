@@ -5,10 +5,11 @@ Every function takes a client of a manager's engine (`labkit.swarm.engine.connec
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -16,122 +17,212 @@ import docker
 import docker.errors
 
 from labkit.errors import SwarmError
-from labkit.lab import Role
-from labkit.swarm.engine import api, engine_errors, said
+from labkit.lab import Lab, NetworkKind, Role
+from labkit.lab.model import VXLAN_PORT
+from labkit.machines.host.routes import reached_networks
+from labkit.swarm.engine import api, engine_errors, need_manager, read_local_swarm
+from labkit.swarm.membership import address_pool, adoption, autolock
+from labkit.swarm.membership.local_state import LocalState
 from labkit.swarm.membership.quorum import why_not
-from labkit.swarm.node import Node, read_node
+from labkit.swarm.node import Node, find_node, read_node, relabel
+from labkit.swarm.recovery import certificate
+from labkit.swarm.spec_changes import change_node, change_swarm, in_sequence
 
-PORT = 2377
-NO_SWARM = "the swarm does not exist yet"
+PORT = certificate.PORT
+TASK_HISTORY = 3
+"""How many tasks of a replica a swarm of labkit's remembers, with their containers and logs: the one that runs and two
+before it. Docker's own five are for disks; on a blade they are memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SwarmState:
     """The swarm as `ensure_swarm` left it.
 
-    ``created`` is False when it was found in place. ``node`` is the controller's node id. ``mesh`` says whether the
-    controller's kernel has ip_vs: without it a port published through the routing mesh does not answer on the
-    controller itself, while the blades, with kernels of their own, are not touched by that.
+    ``created`` is False when it was found in place, ``made`` True when labkit made it, then or before. ``node`` is the
+    controller's node id. ``mesh`` says whether the controller's kernel has ip_vs: without it a port published through
+    the routing mesh does not answer on the controller itself, while the blades, with kernels of their own, are not
+    touched by that. ``lock`` says where the swarm is locked with a key and lab.yaml has it otherwise, and what helps.
     """
 
     id: str
     node: str
     address: str
     created: bool
+    made: bool
     drained: bool
     managers: int
     workers: int
     mesh: bool
+    lock: str = ""
 
     def __str__(self) -> str:
+        found = "found in place" if self.made else "found in place, not of labkit's making"
         return (
-            f"swarm {self.id[:12]} {'made' if self.created else 'found in place'}: "
+            f"swarm {self.id[:12]} {'made' if self.created else found}: "
             f"{self.managers} manager{'s' * (self.managers != 1)}, {self.workers} worker{'s' * (self.workers != 1)}; "
             f"the controller {self.address} {'takes no tasks' if self.drained else 'takes tasks'}"
             + ("" if self.mesh else "; its kernel has no ip_vs, so published ports answer on the blades only")
+            + (f"; {self.lock}" if self.lock else "")
         )
 
 
-def ensure_swarm(client: docker.DockerClient, *, advertise: str, drained: bool = True) -> SwarmState:
+def ensure_swarm_of(client: docker.DockerClient, lab: Lab, *, adopt: bool = False) -> SwarmState:
+    """`ensure_swarm` for a lab, as its ``lab.yaml`` has it; ``adopt`` is the yes to changing a swarm that was found."""
+    return ensure_swarm(
+        client,
+        advertise=str(lab.network.controller),
+        drained=lab.swarm.drained,
+        own_engine=is_own_engine(lab),
+        adopt=adopt,
+        name=lab.name,
+        pool=lab.swarm.pool,
+        data_path_port=lab.swarm.data_path_port,
+        beside=lab.network.subnet,
+        locked=lab.swarm.autolock,
+    )
+
+
+def is_own_engine(lab: Lab) -> bool:
+    """Whether the controller's engine, and with it whatever swarm it has, is the lab's own."""
+    return lab.network.kind is NetworkKind.VIRTUAL
+
+
+def ensure_swarm(
+    client: docker.DockerClient,
+    *,
+    advertise: str,
+    drained: bool | None = None,
+    own_engine: bool = True,
+    adopt: bool = False,
+    name: str = "lab",
+    pool: IPv4Network | None = None,
+    beside: IPv4Network | None = None,
+    data_path_port: int | None = None,
+    locked: bool | None = None,
+) -> SwarmState:
     """Make the engine the first manager of a swarm at address ``advertise``, unless it is that already.
 
-    A drained controller manages and runs no tasks. Raises SwarmError when the engine is in another swarm's hands: as a
-    worker, locked, or at another address.
+    A drained controller manages and runs no tasks. ``drained`` decides that for a swarm that labkit made; without it
+    one that is made now is drained, and any other stays as it is. A swarm that was found is never drained, nor made
+    active (`labkit.swarm.membership.adoption`). Overlay networks of one that is made now are taken from ``pool``,
+    without it from a part of the private networks that this machine has no route to, and that is not ``beside``, the
+    lab's own network; their packets go over UDP ``data_path_port``, without it over Docker's own, 4789. With ``locked``
+    it is locked with a key (`labkit.swarm.membership.autolock`), which the lab's supervisor keeps as soon as it sees
+    the swarm; one that was there keeps what it has.
+
+    Raises SwarmError when a swarm that is there has another such port, when it was found and nobody has said yes to
+    changing it, as ``adopt`` does now and for later, and when the engine is in a swarm that cannot be asked through it
+    (`labkit.swarm.membership.local_state`): as a worker, locked, without a leader, at another address.
     """
+    created = read_local_swarm(client, advertise=advertise).state is LocalState.NONE
     with engine_errors():
-        swarm = client.info()["Swarm"]
-        created = swarm["LocalNodeState"] == "inactive"
         if created:
+            own = beside or IPv4Network(f"{advertise}/24", strict=False)
             api(client).init_swarm(
                 advertise_addr=advertise,
                 listen_addr=f"{advertise}:{PORT}",
-                default_addr_pool=[overlay_pool(advertise)],
-                subnet_size=24,
+                default_addr_pool=[str(pool or address_pool.choose((own, *reached_networks())))],
+                subnet_size=address_pool.SIZE,
+                data_path_port=data_path_port,
+                swarm_spec={
+                    "Name": "default",
+                    "Labels": {adoption.MADE: name},
+                    "Orchestration": {"TaskHistoryRetentionLimit": TASK_HISTORY},
+                },
             )
-            swarm = client.info()["Swarm"]
-        _check_manager(swarm, advertise)
-        want = "drain" if drained else "active"
-        change_node(client, swarm["NodeID"], lambda spec: spec.update(Availability=want))
+            certify_long(client)
+            autolock.switch(client, bool(locked))
+        need_manager(client, advertise=advertise)
+        _check_data_path(client, data_path_port)
+        swarm = client.info()["Swarm"]
+        labels = swarm_labels(client)
+        made = adoption.is_made(labels, own_engine=own_engine)
+        if adopt and not made:
+            agree(client, name)
+        elif not adoption.may_change(labels, own_engine=own_engine):
+            raise adoption.refusal(terms(client))
+        if made and (created or drained is not None):
+            want = "active" if drained is False else "drain"
+            change_node(client, swarm["NodeID"], lambda spec: spec.update(Availability=want))
         members = nodes(client)
+        said, fix = autolock.judge(autolock.is_on(client), locked, kept=True)
     managers = sum(node.role == "manager" for node in members)
     return SwarmState(
         id=swarm["Cluster"]["ID"],
         node=swarm["NodeID"],
         address=swarm["NodeAddr"],
         created=created,
-        drained=drained,
+        made=made,
+        drained=any(node.id == swarm["NodeID"] and node.availability == "drain" for node in members),
         managers=managers,
         workers=len(members) - managers,
         mesh=Path("/proc/net/ip_vs").exists(),
+        lock=f"{said}: {fix}" if fix else "",
     )
 
 
-def overlay_pool(address: str) -> str:
-    """The half of 10.0.0.0/8 that the lab's own network is not in: overlay networks are taken from there.
+def _check_data_path(client: docker.DockerClient, wanted: int | None) -> None:
+    has = int(api(client).inspect_swarm().get("DataPathPort") or VXLAN_PORT)
+    if wanted is not None and wanted != has:
+        what = f"the swarm's overlay networks go over UDP port {has}, and lab.yaml says {wanted}"
+        fix = f"swarm: {{ data_path_port: {has} }} in lab.yaml; a swarm keeps the port that it was made with"
+        raise SwarmError(what, where="data_path_port", fix=fix)
 
-    Left alone the engine starts at 10.0.0.0/24, which would hide a lab that lives there from its containers.
+
+def certify_long(client: docker.DockerClient, *, timeout_s: float = 30.0) -> None:
+    """Let a swarm that was just made certify its nodes for `certificate.EXPIRY_S`, the controller's own among them.
+
+    That one has been certified for Docker's 90 days by then, and a new one comes with a new authority only, as of
+    ``docker swarm ca --rotate --ca-cert … --ca-key …``. The join tokens are others afterwards. When it takes longer, it
+    goes on by itself. Raises SwarmError.
     """
-    lower = IPv4Network("10.0.0.0/9")
-    return "10.128.0.0/9" if IPv4Address(address) in lower else str(lower)
+    # Not by ForceRotate: a forced new cluster sets that back to 0, and would change the authority once more.
+    signing = certificate.new_authority()
+
+    def change(spec: dict[str, Any]) -> None:
+        certificate.ensure_long(spec)
+        spec["CAConfig"] = {**spec["CAConfig"], **signing}
+
+    change_swarm(client, change)
+    deadline = time.monotonic() + timeout_s
+    while api(client).inspect_swarm().get("RootRotationInProgress") and time.monotonic() < deadline:
+        time.sleep(0.2)
 
 
-def _check_manager(swarm: Mapping[str, Any], advertise: str) -> None:
-    state = swarm["LocalNodeState"]
-    if state == "locked":
-        raise SwarmError("the engine's swarm is locked", fix="unlock it with docker swarm unlock")
-    if state != "active":
-        raise SwarmError(
-            f"the engine's swarm is in state '{state}': {swarm.get('Error') or 'no reason given'}",
-            fix="if that lasts, run docker swarm leave --force on this engine: its old swarm is lost then",
-        )
-    if not swarm["ControlAvailable"]:
-        raise SwarmError("this engine is a worker of another swarm", fix="run docker swarm leave on this engine first")
-    if swarm["NodeAddr"] != advertise:
-        raise SwarmError(
-            f"this engine's swarm is at {swarm['NodeAddr']}, the lab wants it at {advertise}",
-            fix="set network.controller in lab.yaml to it, or run docker swarm leave --force on this engine",
-        )
-
-
-def no_swarm() -> SwarmError:
-    """What there is to say while there is no swarm to join."""
-    return SwarmError(NO_SWARM, fix="make it in notebook 03, or with ./lab run")
-
-
-def has_swarm(client: docker.DockerClient) -> bool:
-    """Whether this engine manages a swarm right now."""
+def swarm_labels(client: docker.DockerClient) -> dict[str, str]:
+    """The labels of the swarm itself."""
     with engine_errors():
-        swarm = client.info()["Swarm"]
-    return bool(swarm["LocalNodeState"] == "active" and swarm["ControlAvailable"])
+        return dict(api(client).inspect_swarm()["Spec"].get("Labels") or {})
+
+
+def check_may_change(client: docker.DockerClient, lab: Lab) -> None:
+    """Raise SwarmError where the swarm was there before the lab, and nobody has said yes to changing it."""
+    own_engine = is_own_engine(lab)
+    if not own_engine and not adoption.may_change(swarm_labels(client), own_engine=own_engine):
+        raise adoption.refusal()
+
+
+def agree(client: docker.DockerClient, name: str) -> None:
+    """Remember that the owner of a swarm that was found has said yes to the lab of this name."""
+    change_swarm(client, lambda spec: relabel(spec, {adoption.AGREED: name}))
+
+
+def terms(client: docker.DockerClient) -> str:
+    """What labkit will change of the swarm that was found here, for the person who is to say yes."""
+    own = need_manager(client).node
+    members = nodes(client)
+    with engine_errors():
+        services = len(api(client).services())
+    availability = next((node.availability for node in members if node.id == own), "active")
+    return adoption.terms(services=services, nodes=len(members), availability=availability)
 
 
 def join_body(client: docker.DockerClient, *, role: Role, address: str) -> dict[str, Any]:
     """The body of the ``POST /swarm/join`` that brings the engine at ``address`` in. The token in it is a secret.
 
-    Raises SwarmError(NO_SWARM) while there is no swarm to join.
+    Raises SwarmError that says why, while there is no swarm to join or it does not answer.
     """
-    if not has_swarm(client):
-        raise no_swarm()
+    need_manager(client, settle_s=0)  # a blade waits, and asks again
     with engine_errors():
         tokens = api(client).inspect_swarm()["JoinTokens"]
         managers = sorted((node for node in nodes(client) if node.manager), key=lambda node: node.created)
@@ -146,7 +237,33 @@ def join_body(client: docker.DockerClient, *, role: Role, address: str) -> dict[
 def nodes(client: docker.DockerClient) -> list[Node]:
     """The members, the controller's own node among them, oldest first."""
     with engine_errors():
-        return sorted((read_node(raw) for raw in api(client).nodes()), key=lambda node: (node.created, node.id))
+        return read_nodes(api(client).nodes())
+
+
+def read_nodes(listed: Iterable[Mapping[str, Any]]) -> list[Node]:
+    """The members in the answer to ``GET /nodes``, oldest first."""
+    return sorted((read_node(raw) for raw in listed), key=lambda node: (node.created, node.id))
+
+
+def membership(client: docker.DockerClient, blade: str, boot: str, authority: str) -> str:
+    """Whether a boot that has joined is a member: ``yes``, ``removed`` from the list, or of ``another`` swarm.
+
+    ``authority`` is the certificate, in PEM, by which its engine knows its swarm. Raises SwarmError where this engine
+    manages none, or that has no leader: then nothing is known.
+    """
+    need_manager(client, settle_s=0)
+    members = nodes(client)
+    with engine_errors():
+        root = str((api(client).inspect_swarm().get("TLSInfo") or {}).get("TrustRoot", ""))
+    if find_node(members, blade, boot) is not None:
+        return "yes"
+    return "removed" if _blocks(authority) & _blocks(root) else "another"
+
+
+def _blocks(pem: str) -> frozenset[str]:
+    """The certificates in a text, without their line breaks. While an authority is changed there are two."""
+    found = re.findall(r"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", pem, re.DOTALL)
+    return frozenset("".join(block.split()) for block in found)
 
 
 def wait_nodes(
@@ -174,7 +291,7 @@ def wait_nodes(
         if time.monotonic() >= deadline:
             raise SwarmError(
                 f"not Ready in the swarm within {timeout_s:g} s: {', '.join(missing)}",
-                fix=f"look at the console: labkit console {missing[0]}",
+                fix=f"look at the console: ./lab console {missing[0]}",
             )
         time.sleep(every_s)
 
@@ -199,27 +316,30 @@ def wait_in_order(client: docker.DockerClient, blades: Iterable[str], timeout_s:
             return sorted(found, key=lambda node: names.index(node.blade))
         if time.monotonic() >= deadline:
             listed = ", ".join(f"{node.blade} {node.state}" for node in found) or "none of them"
-            raise SwarmError(f"the list is not in order after {timeout_s:g} s: {listed}", fix="labkit swarm nodes")
+            raise SwarmError(f"the list is not in order after {timeout_s:g} s: {listed}", fix="./lab swarm nodes")
         time.sleep(0.25)
 
 
 def label_nodes(client: docker.DockerClient, node: str, labels: Mapping[str, str], *, drop: Iterable[str] = ()) -> None:
     """Put labels on a node and ``drop`` some; others stay. Services are placed by them (``node.labels.slot==2``)."""
-    gone = frozenset(drop)
-
-    def change(spec: dict[str, Any]) -> None:
-        kept = {key: value for key, value in (spec.get("Labels") or {}).items() if key not in gone}
-        spec["Labels"] = {**kept, **labels}
-
-    change_node(client, node, change)
+    gone = frozenset(drop)  # it is read again where somebody else's write comes between
+    change_node(client, node, lambda spec: relabel(spec, labels, gone))
 
 
 def drain(client: docker.DockerClient, node: str, *, labels: Mapping[str, str] | None = None) -> None:
     """Let a node take no more tasks and give up those it has; ``labels`` go on with the same stroke."""
+    _let(client, node, "drain", labels)
 
+
+def pause(client: docker.DockerClient, node: str, *, labels: Mapping[str, str] | None = None) -> None:
+    """Let a node take no more tasks and keep those it has; ``labels`` go on with the same stroke."""
+    _let(client, node, "pause", labels)
+
+
+def _let(client: docker.DockerClient, node: str, availability: str, labels: Mapping[str, str] | None) -> None:
     def change(spec: dict[str, Any]) -> None:
-        spec["Availability"] = "drain"
-        spec["Labels"] = {**(spec.get("Labels") or {}), **(labels or {})}
+        spec["Availability"] = availability
+        relabel(spec, labels or {})
 
     change_node(client, node, change)
 
@@ -237,8 +357,15 @@ def demote(client: docker.DockerClient, node: str, *, timeout_s: float = 15.0) -
     members = nodes(client)
     if reason := why_not(members, [member for member in members if member.id == node]):
         raise SwarmError(f"not made a worker: {reason}", fix="bring back the managers that are gone, or add one first")
-    change_node(client, node, lambda spec: spec.update(Role="worker"))
     deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            change_node(client, node, lambda spec: spec.update(Role="worker"))
+            break
+        except SwarmError as error:  # one that was just made a manager cannot be demoted before it is one
+            if "memberlist" not in error.what or time.monotonic() > deadline:
+                raise
+        time.sleep(0.2)
     while time.monotonic() < deadline:
         with engine_errors():
             if not api(client).inspect_node(node).get("ManagerStatus"):
@@ -272,42 +399,4 @@ def rotate_token(client: docker.DockerClient, roles: Iterable[Role] = (Role.WORK
             rotate_manager_token=Role.MANAGER in wanted,
         )
 
-    _in_sequence(rotate)
-
-
-def change_swarm(client: docker.DockerClient, change: Callable[[dict[str, Any]], None]) -> None:
-    """Read the swarm's own specification, change it, and write it back if that made a difference."""
-
-    def once() -> None:
-        raw = api(client).inspect_swarm()
-        spec = {**raw["Spec"]}
-        change(spec)
-        if spec != raw["Spec"]:
-            api(client).update_swarm(version=raw["Version"]["Index"], swarm_spec=spec)
-
-    _in_sequence(once)
-
-
-def change_node(client: docker.DockerClient, node: str, change: Callable[[dict[str, Any]], None]) -> None:
-    """Read a node's specification, change it, and write it back if that made a difference."""
-
-    def once() -> None:
-        raw = api(client).inspect_node(node)
-        spec = {**raw["Spec"]}
-        change(spec)
-        if spec != raw["Spec"]:
-            api(client).update_node(node, raw["Version"]["Index"], spec)
-
-    _in_sequence(once)
-
-
-def _in_sequence(update: Callable[[], None]) -> None:
-    """Run a read-change-write, again when somebody else's write came between (the engine compares versions)."""
-    with engine_errors():
-        for attempt in range(10):
-            try:
-                return update()
-            except docker.errors.APIError as error:
-                if "out of sequence" not in said(error) or attempt == 9:
-                    raise
-                time.sleep(0.05)
+    in_sequence(rotate)

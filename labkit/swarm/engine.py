@@ -1,10 +1,12 @@
-"""The way to an engine: the Docker SDK on the engine's Unix socket, with every failure as a SwarmError."""
+"""The way to an engine: the Docker SDK on the engine's Unix socket, with every failure as a SwarmError, and what state
+its swarm is in."""
 
 from __future__ import annotations
 
 import os
 import socket
 import stat
+import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +19,15 @@ import docker.errors
 import requests
 
 from labkit.errors import SwarmError
+from labkit.swarm.membership import local_state
+from labkit.swarm.membership.local_state import LocalSwarm
 
 TIMEOUT_S = 30
+SETTLE_S = 5.0
+"""How long an engine that has just started may take until it leads its swarm alone; with others it takes longer."""
+NO_MANAGER = ("is not a swarm manager", "needs to be unlocked", "certificates have expired")
+"""What an engine that manages no swarm right now answers, whatever the reason (errNoManager in moby's
+daemon/cluster/cluster.go). Its advice is to make one, or to leave the one it has."""
 
 
 def connect(sock: Path, *, timeout_s: int = TIMEOUT_S) -> docker.DockerClient:
@@ -65,11 +74,18 @@ def _client(sock: Path, timeout_s: int) -> docker.DockerClient:
 
 @contextmanager
 def engine(sock: Path, *, timeout_s: int = TIMEOUT_S) -> Iterator[docker.DockerClient]:
-    """`connect` for the length of a ``with``; what the SDK raises inside comes out as a SwarmError."""
+    """`connect` for the length of a ``with``; what the SDK raises inside comes out as a SwarmError.
+
+    Where that only says that this engine is no manager, the error says what state its swarm is in, and what helps.
+    """
     client = connect(sock, timeout_s=timeout_s)
     try:
         with engine_errors():
             yield client
+    except SwarmError as error:
+        if not any(words in error.what for words in NO_MANAGER):
+            raise
+        raise read_local_swarm(client).error() from error
     finally:
         client.close()
 
@@ -80,7 +96,7 @@ def engine_errors() -> Iterator[None]:
     try:
         yield
     except docker.errors.APIError as error:
-        raise SwarmError(said(error), fix=LEADERLESS_FIX if leaderless(error) else "") from error
+        raise SwarmError(said(error), fix=local_state.LEADERLESS_FIX if leaderless(error) else "") from error
     except docker.errors.DockerException as error:
         raise SwarmError(f"the Docker engine cannot be used: {_cause(error)}") from error
     except requests.Timeout as error:
@@ -89,16 +105,43 @@ def engine_errors() -> Iterator[None]:
         raise SwarmError("the connection to the Docker engine broke off", fix="look at the engine's log") from error
 
 
-LEADERLESS_FIX = "bring back managers that are gone; if they are lost for good: labkit swarm recover"
-
-
 def leaderless(error: docker.errors.APIError) -> bool:
-    """Whether the engine says that too few managers are there to agree on anything.
+    """Whether the engine says that too few managers are there (`labkit.swarm.membership.local_state.leaderless`)."""
+    return local_state.leaderless(said(error))
 
-    It notices within half a minute; a request that comes just then gets no answer in time.
+
+def read_local_swarm(client: docker.DockerClient, *, advertise: str = "", settle_s: float = SETTLE_S) -> LocalSwarm:
+    """What state the engine's swarm is in (`labkit.swarm.membership.local_state`), seen from a lab whose controller is
+    ``advertise``; empty for any address.
+
+    An engine that may still be starting is asked again for ``settle_s``. Raises SwarmError when it does not answer.
     """
-    words = said(error)
-    return "does not have a leader" in words or "context deadline exceeded" in words
+    deadline = time.monotonic() + settle_s
+    while True:
+        found, _ = look_at_swarm(client, advertise=advertise)
+        if not found.settling or time.monotonic() >= deadline:
+            return found
+        time.sleep(0.25)
+
+
+def look_at_swarm(client: docker.DockerClient, *, advertise: str = "") -> tuple[LocalSwarm, list[dict[str, Any]]]:
+    """`read_local_swarm`, asked once; with it the nodes as ``GET /nodes`` lists them, none where it does not."""
+    listed, heard = [], ""
+    with engine_errors():
+        swarm = client.info()["Swarm"]
+        try:
+            listed = api(client).nodes()
+        except docker.errors.APIError as error:
+            heard = said(error)
+    return local_state.judge(swarm, heard=heard, wanted=advertise), listed
+
+
+def need_manager(client: docker.DockerClient, *, advertise: str = "", settle_s: float = SETTLE_S) -> LocalSwarm:
+    """The state of a swarm that answers through this engine. Raises SwarmError that says why it does not."""
+    found = read_local_swarm(client, advertise=advertise, settle_s=settle_s)
+    if not found.answers:
+        raise found.error()
+    return found
 
 
 def api(client: docker.DockerClient) -> Any:
@@ -107,10 +150,13 @@ def api(client: docker.DockerClient) -> Any:
 
 
 def said(error: docker.errors.APIError) -> str:
-    """The engine's own sentence, without the address and status the SDK puts around it."""
+    """The engine's own sentence, without the address and status the SDK puts around it, and without advice that would
+    cost a swarm (`labkit.swarm.membership.local_state.harmless`)."""
     text = str(error.explanation or error).removeprefix("rpc error: ")
     if text.startswith("code = ") and " desc = " in text:
         text = text.split(" desc = ", 1)[1]
+    if local_state.harms(text):
+        return local_state.harmless(text) or "the engine refuses that to a member of a swarm"
     return text.strip()
 
 

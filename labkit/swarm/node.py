@@ -19,6 +19,9 @@ LEAVING = "labkit.leaving"
 LOST = "labkit.lost"
 """A node's label once its blade is gone without a word: when that was seen, in seconds since the epoch."""
 
+OWN_LABELS = frozenset({"blade", "chassis", "slot", "mac"})
+"""The node labels that every blade has (`node_labels`)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
@@ -134,8 +137,12 @@ def read_task(raw: Mapping[str, Any]) -> Task:
 
 
 def node_labels(lab: Lab, blade: Blade) -> dict[str, str]:
-    """The labels a blade's node gets, so that services can be placed by what the blade is and where it sits."""
-    return {"blade": blade.name, "chassis": lab.chassis.name, "slot": str(blade.slot), "mac": blade.macs[0]}
+    """The labels a blade's node gets, so that services can be placed by what the blade is and where it sits.
+
+    Those of ``labels:`` in the lab's file are among them.
+    """
+    own = {"blade": blade.name, "chassis": lab.chassis.name, "slot": str(blade.slot), "mac": blade.macs[0]}
+    return {**blade.labels, **own}
 
 
 def find_node(members: Iterable[Node], blade: str, boot: str) -> Node | None:
@@ -158,3 +165,13 @@ def _address(seen: str, advertised: str) -> str:
     if seen in ("", "0.0.0.0") and advertised:
         return advertised.rsplit(":", 1)[0]
     return seen
+
+
+def relabel(spec: dict[str, Any], labels: Mapping[str, str], drop: Iterable[str] = ()) -> None:
+    """Put labels into the specification of a node, a service or the swarm, and ``drop`` some; the others stay.
+
+    The mapping in it is not altered but replaced, so that a shallow copy of a specification can be compared with it.
+    """
+    gone = frozenset(drop)
+    kept = {key: value for key, value in (spec.get("Labels") or {}).items() if key not in gone}
+    spec["Labels"] = {**kept, **labels}

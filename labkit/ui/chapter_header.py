@@ -143,11 +143,11 @@ def takes(name: str) -> str:
     if name not in chapters.CHAPTERS:
         return "a few seconds"
     seconds = usual_durations(runs_folder()).get(name)
-    return f"about {seconds:.0f} seconds here, by the runs before" if seconds else "not run as a whole here yet"
+    return f"about {seconds:.0f} seconds here, going by earlier runs" if seconds else "not measured here yet"
 
 
 def runs_folder() -> Path:
-    """Where ``labkit run`` keeps its runs."""
+    """Where ``./lab run`` keeps its runs."""
     if "LABKIT_RUNS" in os.environ:
         return Path(os.environ["LABKIT_RUNS"])
     try:

@@ -6,6 +6,7 @@ says, its words say too. Without a browser the parameter is the choice, and the 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 import ipywidgets as widgets
@@ -16,7 +17,7 @@ from labkit.events.stages import LabState
 from labkit.lab import Blade, Lab, Role
 from labkit.pictures import Picture
 from labkit.pictures.chassis import draw_chassis, slots_of
-from labkit.pictures.svg import esc
+from labkit.pictures.svg import as_of, esc
 from labkit.servers.client import choose_blades as check_blades
 from labkit.swarm.membership.majority import describe_managers
 from labkit.ui.live_events import present_stages
@@ -35,23 +36,27 @@ STYLE = """<style>
 .labkit-slot.jupyter-button:disabled { opacity: 1 }
 .labkit-empty { border: 1px dashed var(--jp-border-color1); color: var(--jp-ui-font-color2); padding-top: 6px;
   background: var(--jp-layout-color1) }
-.labkit-role.jupyter-button { width: 190px; color: var(--jp-ui-font-color1); background: var(--jp-layout-color2);
+.labkit-roles .jupyter-button { width: 190px; color: var(--jp-ui-font-color1); background: var(--jp-layout-color2);
   border: 1px solid var(--jp-border-color1) }
-.labkit-role.jupyter-button.mod-active { background: #a3242e; color: #fff }
-.labkit-role.jupyter-button:focus-visible { outline: 3px solid var(--jp-brand-color1); outline-offset: 2px }
+.labkit-roles .jupyter-button.mod-active { background: #a3242e; color: #fff }
+.labkit-roles .jupyter-button:focus-visible { outline: 3px solid var(--jp-brand-color1); outline-offset: 2px }
 .labkit-roles { gap: 4px 14px; flex-flow: row wrap; max-width: 700px }
 .labkit-said { border-left: 4px solid var(--jp-border-color1); padding: 2px 10px; margin: 4px 0;
-  color: var(--jp-ui-font-color1); line-height: 1.5 }
+  color: var(--jp-ui-font-color1); line-height: 1.5; white-space: pre-wrap; overflow-wrap: anywhere }
 .labkit-said.labkit-warn { border-color: #b8730f }
 </style>"""
 
 
 def choose_blades(lab: Lab, *, default: Sequence[str] = ()) -> BladeChoice:
-    """Some of a lab's blades; all of them when ``default`` is empty. The choice's value is a tuple of blades.
+    """Some of a lab's blades; all that become nodes of its swarm when ``default`` is empty. The choice's value is a
+    tuple of blades.
 
     Raises ParameterError, listing the lab's blades, for a name that is none of them.
     """
-    choice = BladeChoice(lab, [blade.name for blade in check_blades(lab, default)], present_stages(lab))
+    chosen = check_blades(lab, default)
+    if len(chosen) == len(lab.blades) and not default:
+        chosen = tuple(blade for blade in chosen if blade.is_node) or chosen
+    choice = BladeChoice(lab, [blade.name for blade in chosen], present_stages(lab))
     choice.show()
     return choice
 
@@ -81,9 +86,9 @@ class BladeChoice:
     """Which slot buttons are pressed: what a person chose, or the parameter where nobody did."""
 
     def __init__(self, lab: Lab, chosen: Sequence[str], state: LabState) -> None:
-        self._lab, self._state = lab, state
+        self._lab, self._state, self._seen = lab, state, time.time()
         self._buttons = {blade.name: self._button(blade, blade.name in chosen) for blade in lab.blades}
-        self._said = _Said()
+        self._said = Said()
         for name, button in self._buttons.items():
             button.observe(self._changed(name), names="value")
         self._say()
@@ -98,18 +103,19 @@ class BladeChoice:
 
     def picture(self) -> Picture:
         """The choice as it is now, for a page without widgets."""
-        return draw_chassis(self._lab, self._state, chosen=self._pressed)
+        return draw_chassis(self._lab, self._state, chosen=self._pressed).dated(self._seen)
 
     def show(self) -> None:
-        """Display the chassis, and print what is chosen."""
+        """Print what is chosen, and display the chassis."""
         slots: list[widgets.Widget] = []
         by_slot = {blade.slot: blade for blade in self._lab.blades}
         for slot in range(1, slots_of(self._lab) + 1):
             slots.append(self._buttons[by_slot[slot].name] if slot in by_slot else _empty(slot))
         row = widgets.HBox(slots)
         row.add_class("labkit-chassis")
-        _show([row, self._said.widget], self.picture())
+        # Printed once, so it stands above: below, where one looks after a press, is what follows the choice.
         print("blades: " + ", ".join(f"{blade.name} ({blade.role}, slot {blade.slot})" for blade in self.value))
+        show_parts([row, self._said.widget], self.picture().mimebundle)
 
     @property
     def _pressed(self) -> list[str]:
@@ -117,7 +123,7 @@ class BladeChoice:
 
     def _button(self, blade: Blade, pressed: bool) -> widgets.ToggleButton:
         button = widgets.ToggleButton(value=pressed, description=self._words(blade, pressed))
-        button.tooltip = f"Slot {blade.slot}: {blade.name}, {blade.macs[0]}. Press to choose it or to leave it out."
+        button.tooltip = self._tip(blade, pressed)
         button.add_class("labkit-slot")
         return button
 
@@ -126,11 +132,15 @@ class BladeChoice:
         lamp = "○" if stage in ("off", "left") else "●"
         return f"{blade.slot}\n{lamp}\n{'✓ chosen' if pressed else 'left out'}\n\n{blade.name}\n{blade.role}\n{stage}"
 
+    def _tip(self, blade: Blade, pressed: bool) -> str:
+        press = "chosen, press to leave it out" if pressed else "left out, press to choose it"
+        return f"Slot {blade.slot}: {blade.name}, {blade.macs[0]}: {press}"
+
     def _changed(self, name: str) -> Callable[[object], None]:
         blade, button = self._lab.blade(name), self._buttons[name]
 
         def say(change: object) -> None:
-            button.description = self._words(blade, button.value)
+            button.description, button.tooltip = self._words(blade, button.value), self._tip(blade, button.value)
             self._say()
 
         return say
@@ -138,6 +148,7 @@ class BladeChoice:
     def _say(self) -> None:
         pressed = self._pressed
         words = f"Chosen: {', '.join(pressed)}." if pressed else "No blade is chosen: press at least one slot."
+        words += f" Lamps and stages are {as_of(self._seen)}."
         self._said.say(words, warn=not pressed)
 
 
@@ -150,7 +161,7 @@ class RoleChoice:
     def __init__(self, lab: Lab, roles: Mapping[str, Role], *, said: bool) -> None:
         self._lab, self._chosen = lab, said
         self._buttons = {name: self._button(name, role) for name, role in roles.items()}
-        self._said = _Said()
+        self._said = Said()
         for name, button in self._buttons.items():
             button.observe(self._changed(name), names="value")
         self._say()
@@ -177,15 +188,16 @@ class RoleChoice:
 
     def picture(self) -> Picture:
         """The choice as it is now, for a page without widgets."""
-        return draw_chassis(self._lab, present_stages(self._lab), chosen=list(self._buttons), roles=self.value)
+        stages = present_stages(self._lab)
+        return draw_chassis(self._lab, stages, chosen=list(self._buttons), roles=self.value).dated(time.time())
 
     def show(self) -> None:
-        """Display the buttons, and print what is chosen."""
+        """Print what is chosen, and display the buttons."""
         row = widgets.HBox(list(self._buttons.values()))
         row.add_class("labkit-roles")
-        _show([row, self._said.widget], self.picture())
         print("roles: " + ", ".join(f"{name} {role}" for name, role in self.value.items()))
         print(self.verdict)
+        show_parts([row, self._said.widget], self.picture().mimebundle)
 
     def _button(self, name: str, role: Role) -> widgets.ToggleButton:
         button = widgets.ToggleButton(value=role is Role.MANAGER, description=_role_words(name, role))
@@ -210,7 +222,7 @@ def _role_words(name: str, role: Role) -> str:
     return f"{name}: {'★ manager' if role is Role.MANAGER else 'worker'}"
 
 
-class _Said:
+class Said:
     """A line under a chooser that says what the choice means; screen readers read it out when it changes."""
 
     def __init__(self) -> None:
@@ -227,8 +239,8 @@ def _empty(slot: int) -> widgets.HTML:
     return empty
 
 
-def _show(parts: Sequence[widgets.Widget], twin: Picture) -> None:
-    """Display widgets, with a picture for pages that have none."""
+def show_parts(parts: Sequence[widgets.Widget], twin: Mapping[str, str]) -> None:
+    """Display widgets, with their twin (HTML and words by MIME type) for pages that have none."""
     box = widgets.VBox([widgets.HTML(STYLE), *parts])
     view = {"version_major": 2, "version_minor": 0, "model_id": box.model_id}
-    display({WIDGET: view, **twin.mimebundle}, raw=True)
+    display({WIDGET: view, **twin}, raw=True)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from labkit.ignition import Entry
 from labkit.ignition.analysis.editing import NOTATIONS, Review
+from labkit.pictures.svg import esc
 
 #: what stands before a remark, so that colour is never all there is
 SIGNS = {"error": "✖", "warning": "▲", "info": "●"}
@@ -96,15 +97,15 @@ def draw_remarks(review: Review) -> str:
     items = []
     for entry in review.entries:
         where = f"line {entry.line}" if entry.line else "the whole text"
-        kind, message = f"{SIGNS[entry.kind]} {entry.kind}", html.escape(entry.message)
-        fix = f'<span class="lk-fix">{html.escape(entry.fix)}</span>' if entry.fix else ""
+        kind, message = f"{SIGNS[entry.kind]} {entry.kind}", esc(entry.message)
+        fix = f'<span class="lk-fix">{esc(entry.fix)}</span>' if entry.fix else ""
         items.append(
             f'<li class="lk-remark lk-remark-{entry.kind}"><span class="lk-kind">{kind}</span> '
             f'<span class="lk-where">{where}</span> <span class="lk-message">{message}</span>{fix}</li>'
         )
     state = "refused" if review.config is None else "remarks" if review.entries else "clean"
     return (
-        f'<div class="lk-report lk-is-{state}" role="status"><p class="lk-headline">{html.escape(headline(review))}</p>'
+        f'<div class="lk-report lk-is-{state}" role="status"><p class="lk-headline">{esc(headline(review))}</p>'
         f'<ul class="lk-remarks">{"".join(items)}</ul></div>'
     )
 

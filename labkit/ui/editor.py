@@ -7,7 +7,6 @@ inside it and a mark is always under its word. No script runs in the page: what 
 
 from __future__ import annotations
 
-import html
 import json
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from IPython.display import display
 from labkit import ignition
 from labkit.errors import ParameterError
 from labkit.ignition.analysis.editing import Review
+from labkit.pictures.svg import esc
 from labkit.servers.client import find_lab
 from labkit.ui.config_marks import draw_marks, draw_remarks, marked_text
 from labkit.workbook import find_file, notebooks_folder
@@ -29,10 +29,10 @@ TABS = ("Ignition JSON", "Explanation", "Difference")
 def open_config(path: str | Path) -> ConfigEditor:
     """An editor with the text of a file. Nothing is written back: the notebook shows, the file stays.
 
-    A relative path leads from the working folder, else from the notebooks'. Raises ParameterError when the file is in
-    neither, or cannot be read.
+    A relative path leads from the working folder, else from the notebooks', else from the lab file's. Raises
+    ParameterError when the file is in none of them, or cannot be read.
     """
-    path = find_file(path, notebooks_folder(find_lab()))
+    path = find_file(path, notebooks_folder(find_lab()), find_lab().parent)
     try:
         text = path.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError as error:
@@ -94,7 +94,7 @@ class ConfigEditor:
         return {**bundle, "text/plain": self.text}
 
     def _arrange(self) -> widgets.Widget:
-        head = widgets.HTML(f"<style>{STYLE}</style><p class='lk-name'>{html.escape(self._name)}</p>")
+        head = widgets.HTML(f"<style>{STYLE}</style><p class='lk-name'>{esc(self._name)}</p>")
         sheet = widgets.Box([self._marks, self._area])
         sheet.add_class("lk-sheet")
         left = widgets.VBox([head, sheet, self._remarks])
@@ -113,7 +113,7 @@ class ConfigEditor:
         self._marks.value = draw_marks(self.review)
         self._remarks.value = draw_remarks(self.review)
         for tab, body in zip(self._tabs, self._told(), strict=True):
-            tab.value = f'<pre class="lk-told" tabindex="0">{html.escape(body)}</pre>'
+            tab.value = f'<pre class="lk-told" tabindex="0">{esc(body)}</pre>'
 
     def _told(self) -> tuple[str, str, str]:
         """The three panes in words: the JSON, the explanation, the difference from what was opened."""

@@ -1,7 +1,7 @@
 """A failing cell ends in one box: what happened, where, why, what to do, where it is explained; the traceback folded.
 
 `install` puts it in place of IPython's traceback. The cell still fails: a few plain lines go with the box as an
-``error`` output, so that papermill, ``labkit run`` and "Run All" stop as they always do.
+``error`` output, so that papermill, ``./lab run`` and "Run All" stop as they always do.
 """
 
 from __future__ import annotations

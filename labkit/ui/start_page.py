@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
+
 from IPython.display import display
 
 from labkit.diagnosis.doctor.examination import look
 from labkit.diagnosis.doctor.findings import Finding, examine
-from labkit.events.stages import grid
+from labkit.events.tables import grid
 from labkit.lab import Lab
 from labkit.pictures.chassis import draw_chassis
 from labkit.pictures.svg import AMBER, GREEN, GREY, RED, esc
 from labkit.servers.client import find_state
+from labkit.servers.controller.seen_swarm import see_swarm
 from labkit.ui.chapter_header import takes
 from labkit.ui.live_events import present_stages
 from labkit.workbook import BOOK
@@ -24,28 +27,28 @@ _TABLE = (
 )
 
 
-_SIGNS = {"ok": ("✓", "well", GREEN), "warning": ("!", "to know", AMBER), "bad": ("✕", "to mend", RED)}
+_SIGNS = {"ok": ("✓", "fine", GREEN), "warning": ("!", "note", AMBER), "bad": ("✕", "fix this", RED)}
 
 
 def show_machine(lab: Lab) -> tuple[Finding, ...]:
     """Let the doctor look at this machine and show what is found, with what to do about it; nothing is changed."""
-    found = examine(lab, look(lab, find_state(lab.path), print))
+    found = examine(lab, look(lab, find_state(lab.path), print, see_swarm))
     rows, lines = [], []
     for one in found:
-        sign, word, colour = _SIGNS.get(one.state, ("–", "not looked at", GREY))
+        sign, word, colour = _SIGNS.get(one.state, ("–", "not checked", GREY))
         mark = f'<b style="color:{colour}">{sign}</b> {word}'
         fix = f"<br>{esc(one.fix)}" if one.fix else ""
         rows.append(f"<tr><td>{mark}</td><td>{esc(one.check)}</td><td>{esc(one.what)}{fix}</td></tr>")
         lines.append([sign, one.check, one.what + (f" ({one.fix})" if one.fix else "")])
-    head = '<thead><tr><th scope="col">Is it?</th><th scope="col">What</th><th scope="col">Found</th></tr></thead>'
+    head = '<thead><tr><th scope="col">Result</th><th scope="col">Checked</th><th scope="col">Found</th></tr></thead>'
     html = f'{_TABLE}<table class="labkit-table">{head}<tbody>{"".join(rows)}</tbody></table>'
-    display({"text/html": html, "text/plain": grid(["", "what", "found"], lines)}, raw=True)
+    display({"text/html": html, "text/plain": grid(["", "checked", "found"], lines)}, raw=True)
     return tuple(found)
 
 
 def show_lab(lab: Lab) -> None:
     """The chassis as it is now: which slots have a blade, its role, and how far it is."""
-    display(draw_chassis(lab, present_stages(lab)))
+    display(draw_chassis(lab, present_stages(lab)).dated(time.time()))
 
 
 def show_chapters() -> None:

@@ -6,14 +6,15 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from IPython.display import display
 
 from labkit import events
 from labkit.diagnosis.stuck import usual_times
-from labkit.events import stages
+from labkit.events import stages, tables
 from labkit.lab import Blade, Lab, lab_yaml
+from labkit.lab.plain_text import printable
 from labkit.pictures import boot_board, event_text
 from labkit.pictures.protocols import draw_absence, draw_config, draw_join, draw_sequence
 from labkit.pictures.request_bars import draw_request_bars
@@ -27,6 +28,10 @@ from labkit.ui.live_events import LiveEvents
 
 REDRAW_S = 0.4
 SETTLED = ("joined", "left", "off")
+
+
+def _is_settled(blade: Blade, state: stages.BladeState) -> bool:
+    return state.stage in SETTLED or stages.is_handed_over(blade, state)
 
 
 class Live:
@@ -47,21 +52,37 @@ class Live:
             self._handle.update(bundle, raw=True)
 
 
+class Shows(Protocol):
+    """What a picture can be shown in, again and again."""
+
+    def show(self, bundle: dict[str, str]) -> object:
+        """Show a picture, in place of the one before."""
+
+
 class BootView:
     """Blades on their way up: progress, timeline, and what was heard last. `show` redraws."""
 
-    def __init__(self, blades: Sequence[Blade], *, lab: Lab | None = None, path: Path | None = None) -> None:
+    def __init__(
+        self, blades: Sequence[Blade], *, lab: Lab | None = None, path: Path | None = None, live: Shows | None = None
+    ) -> None:
         self._names = [blade.name for blade in blades]
         self._lab = lab or lab_yaml.load(client.find_lab())
         self._feed = LiveEvents(path or client.find_state(self._lab.path).events)
-        self._live = Live()
+        self._live: Shows = live or Live()
+        self._drawn: dict[str, str] = {}
 
     def show(self, state: stages.LabState | None = None) -> None:
-        """Draw the lab as its events tell it now. Meant to be called again and again, as by `ensure_blades`."""
+        """Draw the lab as its events tell it now. Meant to be called again and again, as by `ensure_blades`.
+
+        When the cell has ended nobody draws any more: so the board says when that was.
+        """
         scene = self._feed.poll()
         usual = usual_times(scene.past, self._lab)
-        settled = all(scene.stages.blade(name).stage in SETTLED for name in self._names)
-        self._live.show(boot_board.draw_board(self._names, scene, usual, scene.now if settled else time.time()))
+        settled = all(_is_settled(self._lab.blade(name), scene.stages.blade(name)) for name in self._names)
+        board = boot_board.draw_board(self._names, scene, usual, scene.now if settled else time.time())
+        if board != self._drawn:
+            self._drawn = board
+            self._live.show(boot_board.dated(board, time.time()))
 
 
 def watch(blades: Sequence[Blade] = (), *, until: str = "joined", timeout_s: float = 420.0) -> None:
@@ -76,7 +97,10 @@ def watch(blades: Sequence[Blade] = (), *, until: str = "joined", timeout_s: flo
     while time.monotonic() < end:
         view.show()
         now = running.stages()
-        if all(now.blade(name).stage in SETTLED or (until == "os" and now.blade(name).os) for name in names):
+        if all(
+            _is_settled(running.lab.blade(name), now.blade(name)) or (until == "os" and now.blade(name).os)
+            for name in names
+        ):
             break
         time.sleep(REDRAW_S)
     view.show()
@@ -84,12 +108,12 @@ def watch(blades: Sequence[Blade] = (), *, until: str = "joined", timeout_s: flo
 
 def show_table(lab: Lab, state: stages.LabState, extra: Any = None) -> None:
     """The table of a run, in text."""
-    print(stages.table(lab, state, extra))
+    print(tables.table(lab, state, extra))
 
 
 def show_topology(running: client.RunningLab) -> None:
     """Who is in the swarm, what runs where, and which ports answered."""
-    display(draw_topology(running.lab, fold_all(running.events())))
+    display(draw_topology(running.lab, fold_all(running.events())).dated(time.time()))
 
 
 def show_spread(answers: Iterable[Answer], *, title: str = "Requests by replica") -> None:
@@ -127,8 +151,10 @@ def _boot(running: client.RunningLab, blade: Blade) -> str:
 
 
 def show_tail(running: client.RunningLab, blade: Blade, *, most: int = 12) -> None:
-    """The latest DHCP, TFTP, HTTP and swarm lines of a blade, in words."""
-    mine = [event for event in running.events() if event.blade == blade.name and event.boot != events.REHEARSAL]
+    """The latest DHCP, TFTP, HTTP and swarm lines of a blade in its latest boot, in words."""
+    now, heard = running.stages().blade(blade.name), running.events()
+    mine = [one for one in heard if one.blade == blade.name and one.boot != events.REHEARSAL]
+    mine = [one for one in mine if boot_board.is_of(one, now)]
     _show_lines(f"What was heard of {blade.name}", event_text.tail(mine, most=most))
 
 
@@ -136,7 +162,7 @@ def show_console(running: client.RunningLab, blade: Blade, *, most: int = 20) ->
     """The last lines of a virtual blade's serial port."""
     path = running.state.console(blade.name)
     said = path.read_bytes()[-65536:] if path.exists() else b""
-    lines = [line for line in event_text.printable(said.decode(errors="replace")).splitlines() if line.strip()]
+    lines = [line for line in printable(said.decode(errors="replace")).splitlines() if line.strip()]
     _show_lines(f"The serial port of {blade.name}", lines[-most:])
 
 

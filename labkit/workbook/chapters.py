@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,19 +31,19 @@ class Chapter:
 START = Chapter(
     "00-start",
     "Start",
-    "Looks whether this machine is ready, and shows the lab.",
+    "Checks whether this machine is ready, and shows the lab.",
     "Nothing.",
     "There is nothing to undo.",
 )
 HELP = Chapter(
-    "99-help", "Help", "What goes wrong and what to do about it; the words of this workbook.", "Nothing.",
+    "99-help", "Help", "What can go wrong and what to do about it; a glossary.", "Nothing.",
     "There is nothing to undo.",
 )  # fmt: skip
 WORK = (
     Chapter(
         "01-pxe-setup", "PXE", "Switches blades on and watches how a machine without a disk finds its system.",
-        "The lab comes up and the chosen blades are switched on.",
-        "./lab power off switches the blades off; ./lab down ends the lab.",
+        "The lab comes up and the chosen blades are switched on; lab.yaml gets the machines that you adopt.",
+        "./lab power off switches the blades off; ./lab down ends the lab; ./lab forget takes a blade out of lab.yaml.",
     ),
     Chapter(
         "02-ignition-authoring", "Ignition", "Writes the config that tells a bare machine who it is.",
@@ -55,9 +56,9 @@ WORK = (
         "./lab power shutdown makes the blades leave in order; ./lab down ends the lab and its swarm.",
     ),
     Chapter(
-        "04-nginx-service", "A service", "Runs nginx on the blades and asks each of them for its page.",
+        "04-nginx-service", "nginx", "Runs nginx on the blades, asks each of them for its page, and opens it.",
         "The swarm runs a service named web, and a port is open on every blade.",
-        "docker service rm web on the controller; ./lab down ends everything.",
+        "./lab docker service rm web; ./lab down ends everything.",
     ),
     Chapter(
         "05-day-two", "Day two", "Reboots a blade, pulls the plug on another, drains, updates and rolls back.",
@@ -69,7 +70,7 @@ WORK = (
 CHAPTERS = tuple(chapter.name for chapter in WORK)
 """Those that do something, in order."""
 BRING_UP = CHAPTERS[:4]
-"""What ``labkit run`` goes through, unless it is to reboot blades and pull plugs as well."""
+"""What ``./lab run`` goes through, unless it is to reboot blades and pull plugs as well."""
 BOOK = (START, *WORK, HELP)
 """Every notebook, in the order a person reads them."""
 
@@ -80,6 +81,23 @@ def chapter(name: str) -> Chapter:
         if one.name == name:
             return one
     raise ParameterError(f"no chapter '{name}'", fix=f"one of {', '.join(one.name for one in BOOK)}")
+
+
+def choose_chapters(words: Sequence[str], among: Sequence[str] = CHAPTERS) -> tuple[str, ...]:
+    """The chapters that these words name, in the book's order: each a number (``4``, ``04``), a name or its file.
+
+    Raises ParameterError naming those there are.
+    """
+    chosen = set()
+    for word in words:
+        name = Path(word).name.removesuffix(".ipynb")
+        found = [one for one in among if name == one or (name.isdecimal() and int(name) == int(one[:2]))]
+        if not found:
+            near = difflib.get_close_matches(name, among, n=1)
+            fix = f"did you mean {near[0]}?" if near else f"one of {', '.join(among)}; its number is enough"
+            raise ParameterError(f"no chapter '{word}'{' to run' if among is CHAPTERS else ''}", fix=fix)
+        chosen.update(found)
+    return tuple(one for one in among if one in chosen)
 
 
 def notebooks_folder(lab_path: Path) -> Path:
@@ -102,14 +120,15 @@ def folder_of(name: str, lab_path: Path) -> Path:
     return here if (here / chapter(name).file).is_file() else notebooks_folder(lab_path)
 
 
-def find_file(path: str | Path, beside: Path) -> Path:
-    """The file that a parameter names: from the working folder, else from ``beside``, the notebook's; absolute.
+def find_file(path: str | Path, *beside: Path) -> Path:
+    """The file that a parameter names: from the working folder, else from those ``beside``, the notebook's and the lab
+    file's; absolute.
 
     Raises ParameterError that names every place looked at.
     """
     with contextlib.suppress(RuntimeError):  # ~nobody: then it is a name like another
         path = Path(path).expanduser()
-    places = list(dict.fromkeys((Path.cwd() / path, beside.absolute() / path)))
+    places = list(dict.fromkeys((Path.cwd() / path, *(folder.absolute() / path for folder in beside))))
     for place in places:
         with contextlib.suppress(OSError, ValueError):  # a name too long, or with a null in it, is no file's
             if place.exists() and not place.is_dir():

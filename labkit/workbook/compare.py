@@ -9,7 +9,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from labkit.events.stages import STAGES, grid
+from labkit.events.stages import STAGES
+from labkit.events.tables import grid
 
 SIGNIFICANT_S = 0.05
 

@@ -32,11 +32,11 @@ button, input[type=range] { font: inherit; vertical-align: middle } input[type=r
 """
 
 
-def render_page(title: str, body: str, *, script: str = "") -> str:
-    """A whole page. ``body`` is HTML."""
+def render_page(title: str, body: str, *, script: str = "", style: str = "") -> str:
+    """A whole page. ``body`` is HTML; ``style`` comes after the page's own."""
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{esc(title)}</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}{style}</style></head>\n'
         f"<body><main>{body}</main>{f'<script>{script}</script>' if script else ''}</body></html>\n"
     )
 

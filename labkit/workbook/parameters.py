@@ -7,18 +7,21 @@ A parameter is one line, which papermill lists with ``--help-notebook``::
 The annotation is its type. The comment's last parentheses may say which values are allowed::
 
     (1 to 65535)                       and ", none of the lab's own" for a port that a service publishes
-    (one of flatcar, fcos)
+    (one of flatcar, fcos)             and ", or empty" at the end where no word is one too
     (blades of the lab)                for a list of their names; maybe ", at least 2", or ", among blades"
                                        where another parameter says which take part
-    (a file, here or beside this)      from the working folder, else from the notebook's
+    (a release of os)                  of the system that the parameter os names, else of the first blade's
+    (a file, here or beside this)      from the working folder, else the notebook's or the lab file's
+    (MAC addresses)                    for a list of them
 
-``labkit run`` checks all chapters with `check_parameters` before it starts, each notebook itself with `check_given`.
+``./lab run`` checks all chapters with `check_parameters` before it starts, each notebook itself with `check_given`.
 """
 
 from __future__ import annotations
 
 import ast
 import contextlib
+import difflib
 import json
 import math
 import re
@@ -29,16 +32,20 @@ from typing import Any
 
 from labkit.errors import LabkitError, ParameterError
 from labkit.lab import Lab
+from labkit.lab.lab_yaml.adopt import mac_address
 from labkit.servers import client
 from labkit.swarm.services.ports import check_port, taken_ports
 from labkit.workbook.chapters import CHAPTERS, find_file, folder_of, source_of
+from labkit.workbook.systems import check_version
 
 TYPES: Mapping[str, type] = {"int": int, "float": float, "str": str, "bool": bool, "list[str]": list, "dict": dict}
 _RANGE = re.compile(r"\((-?\d+(?:\.\d+)?) to (-?\d+(?:\.\d+)?)(?:, none of the lab's own)?\)$")
 _CHOICES = re.compile(r"\(one of ([^()]+)\)$")
 _BLADES = re.compile(r"\(blades of the lab(?:, at least (\d+))?(?:, among (\w+))?\)$")
+_RELEASE = re.compile(r"\(a release of (\w+)\)$")
 _PORT = "none of the lab's own)"
 _FILE = "(a file, here or beside this)"
+_MACS = "(MAC addresses)"
 _INJECTED = "# Parameters"
 """The first line of the cell that papermill adds (``papermill.parameterize.parameterize_notebook``)."""
 MOST_CHARACTERS = 80
@@ -63,7 +70,8 @@ class Parameter:
     def choices(self) -> tuple[str, ...]:
         """The values that may be given, where the description lists them."""
         found = _CHOICES.search(self.words)
-        return tuple(word.strip() for word in found[1].split(",")) if found else ()
+        words = [word.strip() for word in found[1].split(",")] if found else []
+        return tuple("" if word == "or empty" else word for word in words)
 
     def check(self, value: Any, chapter: str, lab: Lab | None, beside: Path | None = None) -> Any:
         """The value as the notebook works with it: a list that came as JSON text is one, and a file's path is whole.
@@ -79,13 +87,15 @@ class Parameter:
             )
         if self.choices and value not in self.choices:
             what = f"{self.name} of {chapter} is {_brief(repr(value))}"
-            raise ParameterError(what, fix=f"one of {', '.join(self.choices)}")
+            raise ParameterError(what, fix=f"one of {', '.join(word or 'or empty' for word in self.choices)}")
         if lab is not None and self.words.endswith(_PORT):
             check_port(value, taken_ports(lab), what=f"{self.name} of {chapter}")
         if lab is not None and _BLADES.search(self.words):
             self._check_blades(value, chapter, lab)
+        if self.words.endswith(_MACS):
+            return [self._mac(text, chapter) for text in value]
         if beside is not None and self.words.endswith(_FILE):
-            return str(find_file(value, beside))
+            return str(find_file(value, beside, *([lab.path.parent] if lab is not None else [])))
         return value
 
     def _typed(self, value: Any, chapter: str, lab: Lab | None) -> Any:
@@ -97,14 +107,25 @@ class Parameter:
         right = type(value) is wanted or (wanted is float and type(value) is int)
         if not right or (self.kind == "list[str]" and not all(isinstance(one, str) for one in value)):
             what = f"{self.name} of {chapter} is a {self.kind}, not {_brief(repr(value))}"
-            example = json.dumps([lab.blades[0].name]) if lab and _BLADES.search(self.words) else repr(self.default)
-            raise ParameterError(what, fix=f"for example {example}")
+            fix = f"for example {self.default!r}"
+            if lab is not None and _BLADES.search(self.words):
+                known = [blade.name for blade in lab.blades]
+                fix = f"a list, for example {json.dumps(known[:1])}; the lab's blades are {', '.join(known)}"
+            raise ParameterError(what, fix=fix)
         if wanted is float and not math.isfinite(value):
             raise ParameterError(f"{self.name} of {chapter} is {value}", fix=f"a number, for example {self.default!r}")
         return value
 
+    def _mac(self, text: str, chapter: str) -> str:
+        try:
+            return mac_address(text)
+        except ParameterError as error:
+            raise ParameterError(f"{self.name} of {chapter}: {error.what}", fix=error.fix) from None
+
     def _check_blades(self, names: Sequence[str], chapter: str, lab: Lab) -> None:
-        chosen = client.choose_blades(lab, names)
+        if not lab.blades and not names:
+            return  # chapter 1 can adopt the first ones; who chooses among none is told so
+        chosen = [blade for blade in client.choose_blades(lab, names) if names or blade.is_node]
         found = _BLADES.search(self.words)
         least = int(found[1] or 0) if found else 0
         if len(chosen) < least:
@@ -193,6 +214,9 @@ def _check_all(
             if outside:
                 what = f"{name} of {chapter} has {', '.join(outside)}, and {found[2]} has not"
                 raise ParameterError(what, fix=f"some of {', '.join(there)}")
+        if system := _RELEASE.search(one.words):
+            what = f"{name} of {chapter} is {_brief(repr(checked[name]))}"
+            check_version(lab, checked.get("blades", ()), checked[system[1]], checked[name], what=what)
     return checked
 
 
@@ -204,9 +228,11 @@ def _injected(cells: Sequence[str]) -> list[str]:
 
 
 def _refuse_unknown(given: Iterable[str], known: Iterable[str], head: str, they_have: str) -> None:
-    unknown = sorted(set(given) - set(known))
+    names = sorted(known)
+    unknown = sorted(set(given) - set(names))
     if unknown:
-        fix = f"{they_have} {', '.join(sorted(known))}"
+        near = [name for word in unknown for name in difflib.get_close_matches(word, names, n=1)]
+        fix = (f"did you mean {' and '.join(near)}? " if near else "") + f"{they_have} {', '.join(names)}"
         raise ParameterError(f"{head} parameter {', '.join(unknown)}", fix=fix)
 
 

@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from labkit import __version__, events, images
-from labkit.boot import BootSecrets, Rendered, plan, resources
+from labkit.boot import BootSecrets, Release, Rendered, plan, resources
 from labkit.errors import LabkitError, ParameterError
 from labkit.events import Event, stages
+from labkit.images.releases.where import release_of
 from labkit.lab import Blade, Lab
 from labkit.lab.secret import Secret
 from labkit.lab.state import write_json
-from labkit.netboot.plans import base_config
+from labkit.netboot.configs import base_config
 
 SCHEMA = 1
 FILE, EVENTS = "run.json", "events.jsonl"
@@ -34,12 +35,17 @@ PACKAGES = ("papermill", "jupyterlab", "ipykernel", "docker", "aiohttp", "pyghmi
 PROGRAMS = {"qemu": ("qemu-system-x86_64", "--version"), "ipmitool": ("ipmitool", "-V")}
 
 
-def artifact_digests(lab: Lab, blades: Iterable[Blade]) -> dict[str, dict[str, str]]:
-    """The SHA-256 of every file each blade may fetch, secrets replaced by a placeholder. Raises PlanError."""
+def artifact_digests(lab: Lab, blades: Iterable[Blade], release: Release | None = None) -> dict[str, dict[str, str]]:
+    """The SHA-256 of every file each blade may fetch, secrets replaced by a placeholder.
+
+    ``release`` stands for what is here of the blades'.
+
+    Raises PlanError, and ImageError where a release is missing.
+    """
     lab = dataclasses.replace(lab, ssh_keys=(*lab.ssh_keys, f"ssh-ed25519 {PLACEHOLDER} labkit"))
-    found = {}
+    found, secrets = {}, BootSecrets(Secret(PLACEHOLDER))
     for blade in blades:
-        made = plan(lab, blade, PLACEHOLDER, BootSecrets(Secret(PLACEHOLDER)), base_config(blade))
+        made = plan(lab, blade, PLACEHOLDER, secrets, base_config(lab, blade), release=release or release_of(blade))
         files = resources(lab, blade, made)
         found[blade.name] = {
             name: hashlib.sha256(one.content).hexdigest() for name, one in files.items() if isinstance(one, Rendered)

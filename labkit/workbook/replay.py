@@ -15,6 +15,7 @@ from labkit.pictures.boot_board import draw_boots
 from labkit.pictures.event_text import in_words
 from labkit.pictures.progress import draw_progress
 from labkit.pictures.scene import Scene, fold, fold_all
+from labkit.pictures.svg import esc
 from labkit.pictures.topology import draw_topology
 from labkit.workbook import record
 from labkit.workbook.page import render_page
@@ -58,10 +59,10 @@ def replay_page(lab: Lab, stream: Sequence[Event], title: str) -> str:
         for began, at, scene in _moments(stream)
     ]
     last = frames[-1][1]
-    # "</" would end the script element.
-    data = json.dumps(frames, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
+    # In a script element "</" ends it, and "<!--" changes what does.
+    data = json.dumps(frames, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     body = (
-        f"<h1>{title}</h1><p><button id='play' type='button'>Play</button> <label>seconds "
+        f"<h1>{esc(title)}</h1><p><button id='play' type='button'>Play</button> <label>seconds "
         f"<input id='at' type='range' min='0' max='{len(frames) - 1}' value='{len(frames) - 1}'></label> "
         f"<output id='now'>{frames[-1][0]} s</output></p><div id='frame'>{last}</div>"
     )

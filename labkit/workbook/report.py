@@ -12,8 +12,8 @@ from labkit.diagnosis.stuck import usual_times
 from labkit.events import Event
 from labkit.events.stages import STAGES
 from labkit.lab import Lab
+from labkit.lab.plain_text import printable
 from labkit.pictures.boot_board import draw_boots
-from labkit.pictures.event_text import printable
 from labkit.pictures.scene import Scene, fold_all
 from labkit.pictures.svg import esc
 from labkit.pictures.topology import draw_topology
@@ -41,7 +41,10 @@ def _head(lab: Lab, body: Mapping[str, Any]) -> str:
     if "answered" in body:
         told += f" nginx {'answered' if body['answered'] else 'did not answer'} through every chosen blade."
     error = f'<pre class="failed">{esc(body["error"])}</pre>' if "error" in body else ""
-    return f"<h1>Run of '{esc(lab.name)}'</h1><p>{when}, {body['seconds']:.0f} seconds. {told}</p>{error}"
+    pages = body.get("pages", {})
+    links = ", ".join(f'<a href="{esc(url)}">{esc(url)}</a> ({esc(name)})' for name, url in pages.items())
+    page = f"<p>The page, while the lab is up: {links}</p>" if links else ""
+    return f"<h1>Run of '{esc(lab.name)}'</h1><p>{when}, {body['seconds']:.0f} seconds. {told}</p>{page}{error}"
 
 
 def _pictures(lab: Lab, body: Mapping[str, Any], scene: Scene) -> str:

@@ -1,4 +1,5 @@
-"""Runs the notebooks in order, headless, through papermill, and ends with the table of what became of each blade."""
+"""Runs the notebooks in order, headless, through papermill, and ends with the table of what became of each blade, where
+its page is, and what to do next."""
 
 from __future__ import annotations
 
@@ -13,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from labkit import events
 from labkit.errors import LabkitError
-from labkit.events import stages
+from labkit.events import folding, tables
 from labkit.lab import Blade, Lab, lab_yaml
 from labkit.lab.process import control
 from labkit.lab.state import State
 from labkit.servers import client, lifecycle
-from labkit.workbook import record
+from labkit.workbook import next_steps, record
 from labkit.workbook.chapters import BRING_UP, notebooks_folder, plain
 from labkit.workbook.kernels import kernels_over_sockets, own_sockets
 from labkit.workbook.parameters import check_parameters, effective
@@ -39,9 +40,11 @@ def run(
     runs: Path | None,
     progress: Progress,
     chapters: Sequence[str] = BRING_UP,
+    width: int | None = None,
 ) -> int:
     """The workbook, chapter by chapter. What is kept of it goes to ``runs/<time>/``. Returns the exit status: 0 when
-    nginx answered through every chosen blade.
+    nginx answered through every chosen blade, or when no chapter that ran has a service. The table is ``width`` letters
+    wide, or as wide as it needs.
 
     Raises LabkitError before anything starts when a parameter is wrong or the lab cannot come up; a notebook that fails
     raises one too, with the place of its executed copy. A lab that an interrupted run has brought up is taken down.
@@ -71,8 +74,10 @@ def run(
             for name in chapters:
                 body["chapters"].append(_run_chapter(folder, name, parameters[name], running, out, progress))
         body["status"] = "done"
-        status, table = _last_table(running, chosen, effective(folder, BRING_UP[-1], given)["port"])
-        body["answered"] = status == 0
+        served = [effective(folder, name, parameters[name]).get("port") for name in chapters]
+        ports = [port for port in served if port is not None]
+        status, table, links = _last_table(running, chosen, ports[-1] if ports else None, width)
+        body |= {"answered": status == 0, "pages": links} if ports else {}
         print(table)
     except KeyboardInterrupt:
         raise
@@ -82,13 +87,14 @@ def run(
     finally:
         body["seconds"] = round(time.monotonic() - ticks, 3)
         kept = record.this_life(running.events())
-        body["blades"] = record.blade_rows(lab, stages.fold_all(kept))
+        body["blades"] = record.blade_rows(lab, folding.fold_all(kept))
         record.write_record(out, body, kept)
         if body["status"] == "interrupted" and made:
             lifecycle.down(state, progress)
         else:
             page = write_report(out, lab, body, kept)
-    print(f"\n{body['seconds']:.0f} s. Executed notebooks, run.json and {page.name}: {out}")
+    print(f"\n{body['seconds']:.0f} s. Executed notebooks, run.json and {page.name}: {out}\n")
+    print(next_steps.after_run(links))
     return status
 
 
@@ -117,7 +123,7 @@ def _run_chapter(
             fix=f"the executed notebook shows it: {target}",
         ) from None
     seconds = time.monotonic() - began
-    progress(f"{name} done in {seconds:.0f} s")
+    progress(f"✓ {name}: {seconds:.0f} s")
     return {"name": name, "seconds": round(seconds, 3), "status": "done"}
 
 
@@ -128,13 +134,13 @@ def telling(state: State, lab: Lab, progress: Progress) -> Iterator[None]:
     after = max((event.seq for event in events.read(state.events)), default=0)
 
     def tell() -> None:
-        now = stages.fold_all(events.read(state.events))
+        now = folding.fold_all(events.read(state.events))
         for event in events.follow(state.events, after=after, every_s=0.5):
             if over.is_set():
                 return
             if event is None or not event.blade:
                 continue
-            before, now = now, stages.fold(now, event)
+            before, now = now, folding.fold(now, event)
             blade = now.blade(event.blade)
             if blade.stage != before.blade(event.blade).stage:
                 took = f" after {blade.total_s:.0f} s" if blade.stage == "joined" else ""
@@ -165,21 +171,30 @@ def _ask(blades: Mapping[str, str], port: int, chosen: Sequence[Blade]) -> Mappi
         time.sleep(1)
 
 
-def _last_table(running: client.RunningLab, chosen: Sequence[Blade], port: int) -> tuple[int, str]:
-    """Per blade its stages, its node, and what nginx said through it; 0 when the chosen ones did, and the table."""
+def _last_table(
+    running: client.RunningLab, chosen: Sequence[Blade], port: int | None, width: int | None = None
+) -> tuple[int, str, dict[str, str]]:
+    """Per blade its stages, and with a ``port`` its node, its page's address and what nginx said there.
+
+    The status is 0 when the chosen ones answered, or nobody was to; the addresses are those that did, by blade.
+    """
     from labkit.swarm import cluster
 
+    if port is None:
+        return 0, tables.table(running.lab, running.stages(), width=width), {}
     blades = {blade.name: str(blade.address) for blade in running.lab.blades}
     with running.engine() as engine:
         nodes = {node.blade: node for node in cluster.nodes(engine) if node.ready}
     answers = _ask(blades, port, chosen)
+    links = next_steps.pages(running.lab, port, [name for name, answer in answers.items() if answer.ok])
     extra = {
         name: {
             "node": nodes[name].id[:12] if name in nodes else "-",
             "state": nodes[name].state if name in nodes else "-",
+            "page": links.get(name, "-"),
             "nginx": answers[name].error or str(answers[name].status),
         }
         for name in blades
     }
-    table = stages.table(running.lab, running.stages(), extra)
-    return 0 if all(extra[blade.name]["nginx"] == "200" for blade in chosen) else 1, table
+    table = tables.table(running.lab, running.stages(), extra, width)
+    return 0 if all(extra[blade.name]["nginx"] == "200" for blade in chosen) else 1, table, links

@@ -39,6 +39,19 @@ def boot(lab: Lab, blade: str = "blade1", base: BaseConfig | None = None, ticket
     return plan(lab, lab.blade(blade), "boot-1", BootSecrets(Secret(ticket)), base)
 
 
+def test_a_plan_in_words_has_no_secret(lab: Lab) -> None:
+    said = str(boot(lab))
+    assert [line.split()[0] for line in said.splitlines()] == [
+        "blade",
+        "boot",
+        "loader",
+        "kernel",
+        "archives",
+        "arguments",
+    ]
+    assert "labos/vmlinuz" in said and TICKET not in said
+
+
 def written(source: str) -> BaseConfig:
     return BaseConfig("own.yaml", json.loads(ignition.transpile(source).config))
 
@@ -138,6 +151,9 @@ FIRST_FILES = [
     ("uefi", "pxelinux", "syslinux.efi", "syslinux.efi"),
     ("uefi", "lpxelinux", "snponly.efi", "snponly.efi"),
     ("uefi", "ipxe", "snponly.efi", "snponly.efi"),
+    ("bios", "grub", "pxelinux.0", "pxelinux.0"),
+    ("uefi", "grub", "shimx64.efi", "shimx64.efi"),
+    ("uefi-secure", "grub", "shimx64.efi", "shimx64.efi"),
     ("uefi-http", "lpxelinux", "http://10.0.40.2/snponly.efi", "http://10.0.40.2/snponly.efi"),
     ("uefi-http", "ipxe", "http://10.0.40.2/snponly.efi", "http://10.0.40.2/snponly.efi"),
 ]
@@ -170,6 +186,9 @@ SYSTEM = {"labos/vmlinuz", "labos/labos.cpio", "labos/oem.cpio.gz"}
         ("boot: lpxelinux, firmware: uefi", {"snponly.efi", "boot.ipxe"}),
         ("boot: ipxe, firmware: uefi", {"snponly.efi", "boot.ipxe"}),
         ("boot: ipxe, firmware: uefi-http", {"snponly.efi", "boot.ipxe"}),
+        ("boot: grub", {"pxelinux.0", "ldlinux.c32", "boot.msg", "pxelinux.cfg/default"}),
+        ("boot: grub, firmware: uefi", {"shimx64.efi", "grubx64.efi", "grub/grub.cfg"}),
+        ("boot: grub, firmware: uefi-secure", {"shimx64.efi", "grubx64.efi", "grub/grub.cfg"}),
     ],
 )
 def test_a_tree_has_the_loader_of_the_blades_firmware(keys: str, names: set[str]) -> None:
@@ -238,7 +257,91 @@ def test_container_linux_cannot_read_version_3(lab: Lab) -> None:
     assert "Container Linux Config" in caught.value.fix
 
 
-@pytest.mark.parametrize("path", ["/etc/docker/daemon.json", "/etc/hostname", "/etc/labkit/ticket"])
+def daemon_of(made: BootPlan) -> dict[str, Any]:
+    source = files_of(config_of(made))["/etc/docker/daemon.json"]["contents"]["source"]
+    said = json.loads(unquote(source.removeprefix("data:,")))
+    assert isinstance(said, dict)
+    return said
+
+
+def writing(daemon: str, head: str = HEAD) -> BaseConfig:
+    where = "      filesystem: root\n" if head == "" else ""
+    return written(
+        f"{head}storage:\n  files:\n    - path: /etc/docker/daemon.json\n{where}      contents:\n"
+        f"        inline: {json.dumps(daemon)}\n    - path: /etc/motd\n{where}      contents: {{inline: hello}}\n"
+    )
+
+
+def test_logs_are_limited(lab: Lab) -> None:
+    for blade in ("blade1", "blade2"):
+        said = daemon_of(boot(lab, blade))
+        assert said == {
+            "labels": [f"blade={blade}", "boot=boot-1"],
+            "log-driver": "json-file",
+            "log-opts": {"max-size": "8m", "max-file": "2"},
+        }
+
+
+def test_a_persons_engine_config_is_put_together_with_ours(lab: Lab) -> None:
+    theirs = {"debug": True, "labels": ["gpu=no", "blade=x"], "log-opts": {"max-size": "1g"}, "hosts": ["tcp://0"],
+              "live-restore": True}  # fmt: skip
+    for blade, head in (("blade1", HEAD), ("blade2", "")):
+        made = boot(lab, blade, writing(json.dumps(theirs), head))
+        assert daemon_of(made) == {
+            "debug": True,
+            "labels": ["gpu=no", f"blade={blade}", "boot=boot-1"],
+            "log-driver": "json-file",
+            "log-opts": {"max-size": "1g", "max-file": "2"},
+        }
+        assert "/etc/motd" in files_of(config_of(made))
+        assert len([file for file in config_of(made)["storage"]["files"] if "daemon.json" in file["path"]]) == 1
+        label, hosts, live = made.notes
+        assert "the label blade=x does not count" in label
+        assert "'hosts' does not count" in hosts and "'live-restore' does not count" in live
+        assert not ignition.validate(json.dumps(config_of(made))).is_fatal
+
+
+def test_mirrors_are_asked_after_the_labs(lab: Lab) -> None:
+    cached = dataclasses.replace(lab, storage=Storage(cache="https://registry-1.docker.io"))
+    base = writing('{"registry-mirrors": ["https://mine"]}')
+    made = plan(cached, cached.blades[0], "b", BootSecrets(Secret(TICKET)), base)
+    assert daemon_of(made)["registry-mirrors"] == [f"https://{cached.mirror}", "https://mine"] and made.notes == ()
+
+
+@pytest.mark.parametrize("driver", ["journald", "none"])
+def test_another_log_driver_keeps_its_own_options(lab: Lab, driver: str) -> None:
+    said = daemon_of(boot(lab, base=writing(json.dumps({"log-driver": driver, "log-opts": {"tag": "x"}}))))
+    assert (said["log-driver"], said["log-opts"]) == (driver, {"tag": "x"})
+    assert "log-opts" not in daemon_of(boot(lab, base=writing(json.dumps({"log-driver": driver}))))
+
+
+@pytest.mark.parametrize(
+    ("daemon", "what"),
+    [("{", "is no JSON"), ("[]", "is no JSON object"), ('{"labels": "a=b"}', "must be a list"),
+     ('{"log-opts": []}', "must be an object")],
+)  # fmt: skip
+def test_an_engine_config_that_is_none_is_told(lab: Lab, daemon: str, what: str) -> None:
+    with pytest.raises(PlanError, match=what) as caught:
+        boot(lab, base=writing(daemon))
+    assert caught.value.where == "own.yaml (for blade1)" and caught.value.fix
+
+
+def test_an_engine_config_from_elsewhere_is_refused(lab: Lab) -> None:
+    source = "https://example.org/daemon.json"
+    base = written(
+        f"{HEAD}storage:\n  files:\n    - path: /etc/docker/daemon.json\n      contents: {{source: {source}}}\n"
+    )
+    with pytest.raises(PlanError, match="takes /etc/docker/daemon.json from elsewhere"):
+        boot(lab, base=base)
+
+
+def test_a_long_engine_config_is_read_through_its_compression(lab: Lab) -> None:
+    base = writing(json.dumps({"dns": ["10.0.0.1"] * 200}))
+    assert "compression" in str(base.config)
+    assert len(daemon_of(boot(lab, base=base))["dns"]) == 200
+
+
+@pytest.mark.parametrize("path", ["/etc/hostname", "/etc/labkit/ticket"])
 def test_a_file_of_ours_is_refused(lab: Lab, path: str) -> None:
     with pytest.raises(PlanError, match=f"this config writes {path}") as caught:
         boot(lab, base=written(HEAD + MOTD.replace("/etc/motd", path)))

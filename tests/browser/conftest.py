@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
 
 from tests.rig.front_door import FRONT_DOOR, FrontDoor, new_lab
 from tests.rig.jupyter import SHOTS, workbook
 from tests.rig.person import Person
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 LAB = """\
 name: browser
@@ -78,6 +80,8 @@ def what_failed(request: pytest.FixtureRequest, browser: Browser) -> Iterator[No
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
+    from playwright.sync_api import sync_playwright
+
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"),

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Browser, expect
 
 from labkit.lab import lab_yaml
 from labkit.workbook.chapters import BRING_UP, source_of
 from labkit.workbook.record import artifact_digests
 from tests.rig.executed import ARTIFACTS, DIGESTS, Executed, asserts, read_executed, run_headless, shown_digests
 from tests.rig.front_door import FRONT_DOOR, FrontDoor
-from tests.rig.jupyter import DARK, LIGHT, Book, open_book
+from tests.rig.jupyter import DARK, LIGHT, Book, bring_to_view, expect, open_book
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 pytestmark = pytest.mark.browser
 NOTEBOOKS = FRONT_DOOR.parent / "notebooks"
@@ -53,9 +56,11 @@ def test_the_start_page_opens_by_itself(browser: Browser, address: str, door: Fr
     expect(page.locator("svg", has_text="slot 2: blade2, worker, off")).to_be_visible()
     in_both_themes(book, "start")
     book.name = "00-start.ipynb"
-    by_hand = read_executed(book.save(door.folder / "notebooks"), "00-start")
+    by_hand = read_executed(book.save(door.copies), "00-start")
     assert by_hand == read_executed(run_headless(door, "00-start"), "00-start")
     check_is_whole(by_hand, "00-start")
+    mine, original = door.copies / book.name, door.folder / "notebooks" / book.name
+    assert mine.read_bytes() != original.read_bytes() == (NOTEBOOKS / book.name).read_bytes(), "an original was changed"
     page.locator(".labkit-table a", has_text="01 · PXE").click()
     expect(page.locator(".lm-TabBar-tab.lm-mod-current", has_text="01-pxe-setup")).to_be_visible()
     page.close()
@@ -69,7 +74,7 @@ def test_blades_boot_before_ones_eyes_and_a_restart_disturbs_nothing(
     book.run_all()
     board = page.locator(".labkit-board")
     expect(board).to_contain_text("dhcp", timeout=60_000)
-    board.scroll_into_view_if_needed()
+    bring_to_view(board)
     before = board.inner_html()
     page.wait_for_timeout(2000)
     assert board.inner_html() != before, "the time line stands still"
@@ -80,28 +85,38 @@ def test_blades_boot_before_ones_eyes_and_a_restart_disturbs_nothing(
     book.wait_ran()
     assert "blade1" in page.locator(".jp-OutputArea", has_text="booted:").last.inner_text()
     expect(page.locator("svg title", has_text=ALL_RAN)).to_be_attached()
-    board.scroll_into_view_if_needed()
+    bring_to_view(board)
     in_both_themes(book, "booted")
-    page.locator("svg", has_text="said to each other").scroll_into_view_if_needed()
+    bring_to_view(page.locator("svg", has_text="said to each other"))
     book.shoot("sequence-light")
-    leave_a_blade_out(book, door)
+    leave_a_blade_out_and_choose_a_system(book, door)
     page.close()
 
 
-def leave_a_blade_out(book: Book, door: FrontDoor) -> None:
-    """Click a slot: its words change, and so does what the next cell works on, as by a headless run's parameter."""
+def leave_a_blade_out_and_choose_a_system(book: Book, door: FrontDoor) -> None:
+    """Click a slot, and a system with the keyboard: their words change, and so does what the next cells work on, as by
+    a headless run's parameters. The lab file does not change."""
+    lab_file = (door.folder / "lab.yaml").read_bytes()
     page = book.page
     first = page.locator("button.labkit-slot", has_text="blade1")
-    first.scroll_into_view_if_needed()
+    bring_to_view(first)
     expect(first).to_have_class(re.compile("mod-active"))
     first.click()
     expect(first).to_contain_text("left out")
-    expect(page.locator(".labkit-said")).to_contain_text("Chosen: blade2.")
+    expect(page.locator(".labkit-said").first).to_contain_text("Chosen: blade2.")
     in_both_themes(book, "chosen")
-    expect(book.run_cell(2)).to_contain_text("BootPlan(blade='blade2'")
-    by_click = read_executed(book.save(door.folder / "notebooks"), "01-pxe-setup")
-    by_parameter = read_executed(run_headless(door, "01-pxe-setup", blades=["blade2"]), "01-pxe-setup")
+    for os in ("flatcar", "flatcar", "fedora-coreos", "flatcar"):
+        page.locator("button.labkit-system", has_text=os).focus()
+        page.keyboard.press("Space")
+        expect(page.locator("button.labkit-system.mod-active")).to_have_text([f"✓ {os}"])
+        expect(page.locator(".labkit-said").last).to_contain_text(f"./lab images fetch {os} fetches them")
+    bring_to_view(page.locator(".labkit-said").last)
+    in_both_themes(book, "system")
+    expect(book.run_cell(3)).to_contain_text(re.compile(r"blade\s+blade2\s+boot\s+ipxe, flatcar"))
+    by_click = read_executed(book.save(door.copies), "01-pxe-setup")
+    by_parameter = read_executed(run_headless(door, "01-pxe-setup", blades=["blade2"], os="flatcar"), "01-pxe-setup")
     assert by_click.artifacts["fadd58b9"] == by_parameter.artifacts["fadd58b9"]
+    assert (door.folder / "lab.yaml").read_bytes() == lab_file
 
 
 def test_a_role_is_changed_with_the_keyboard_alone(browser: Browser, address: str) -> None:
@@ -155,18 +170,17 @@ def test_every_chapter_does_the_same_by_hand_and_headless(
     browser: Browser, address: str, door: FrontDoor, chapter: str
 ) -> None:
     """The same choices, the same artifacts, and every check held, in the order of the page."""
-    shutil.copy(NOTEBOOKS / f"{chapter}.ipynb", door.folder / "notebooks")
-    door.own("notebooks")
+    shutil.copy(NOTEBOOKS / f"{chapter}.ipynb", door.copies)
     book = open_book(browser, address, f"{chapter}.ipynb")
     book.run_all()
     book.wait_ran(timeout_s=900 if chapter not in BRING_UP else 300)
     expect(book.page.locator("svg title", has_text=ALL_RAN)).to_be_attached()
-    book.page.locator("svg", has_text=PROTOCOLS[chapter]).first.scroll_into_view_if_needed()
+    bring_to_view(book.page.locator("svg", has_text=PROTOCOLS[chapter]).first)
     in_both_themes(book, chapter)
     for sheet in book.page.locator(".lk-sheet").all():  # an editor's marks lie under its text
         text, marks = sheet.locator("textarea").bounding_box(), sheet.locator(".lk-marks").bounding_box()
         assert text is not None and marks is not None and abs(text["y"] - marks["y"]) < 2
-    saved = book.save(door.folder / "notebooks")
+    saved = book.save(door.copies)
     book.page.close()
     by_hand = read_executed(saved, chapter)
     assert by_hand == read_executed(run_headless(door, chapter), chapter)

@@ -16,17 +16,21 @@ from pathlib import Path
 import pytest
 
 from labkit import events
-from labkit.cli import commands
+from labkit.cli import commands, diagnosis
 from labkit.errors import ControlError, DeniedError, FaultError, FileError, NotUpError, on_file
 from labkit.lab.process import faults, rpc
 from labkit.servers import client
 
 LAB = "blades: [{name: blade1}, {name: blade2}]\n"
 VERBS = (
-    "up", "down", "status", "status --json", "run", "replay", "explain blade1", "power status", "power on blade1",
+    "up", "up --enable",
+    "down", "status", "status --json", "run", "replay", "explain blade1", "power status", "power on blade1",
     "console blade1", "console blade1 --log", "ssh blade1", "events", "events blade1 --json", "doctor",
     "rehearse blade1", "why blade1", "boot-report", "swarm", "swarm nodes", "swarm prune", "swarm managers",
-    "swarm admit blade1", "swarm recover", "swarm backup b", "swarm restore b", "swarm gc", "swarm export web out",
+    "swarm admit blade1", "swarm roll", "swarm roll --dry-run --json", "swarm logs web", "swarm top", "docker ps",
+    "docker-env", "swarm deploy stack.yaml",
+    "forget blade1 --dry-run",
+    "swarm recover", "swarm move", "swarm backup b", "swarm restore b", "swarm gc", "swarm export web out",
     "images", "workbook", "clean --yes",
 )  # fmt: skip
 
@@ -115,13 +119,26 @@ MISTAKES = (
     "replay --speed 1e-300", "replay --speed x", "replay nope", "replay /", "replay --runs /nope",
     "replay --runs lab.yaml",
     "run -p x", "run -p port=abc", "run -p port=99999999999999999999", "run -p nothing=1", "run -p blades=[\"blade9\"]",
-    "run --compare a b", "run --compare a", "images burn", "power", "power fly", "power on blade9", "console", "ssh",
+    "run --compare a b", "run --compare a", "images burn", "power", "power fly", "power on blade9",
+    "power on --json", "power status --json --dry-run", "console", "ssh",
     "rehearse", "rehearse blade1 --firmware x", "swarm burn", "swarm backup", "swarm backup /nope/x",
     "swarm restore /nope",
-    "swarm restore /", "swarm export web", "swarm admit", "swarm managers --none blade1", "up --port", "ignition",
+    "swarm restore /", "swarm export web", "swarm admit", "swarm roll --parallel 0",
+    "swarm roll --parallel x", "swarm roll blade9", "swarm logs", "swarm logs web --tail x",
+    "swarm logs web --replica 0",
+    "swarm top blade1", "swarm deploy", "swarm deploy --name x",
+    "swarm managers --none blade1", "up --port", "ignition",
+    "up --dry-run", "up --enable --disable", "up --at-boot --dry-run",
     "ignition burn", "ignition transpile /nope", "ignition validate /", "ignition explain /proc/self/mem",
     "ignition migrate /nope/x", "ignition explain --diff /nope lab.yaml", "ignition transpile -o /nope/x good.bu",
     "clean", "clean --no",
+    "adopt", "adopt --all 52:54:00:12:34:56", "adopt x", "adopt ff:ff:ff:ff:ff:ff", "adopt 52:54:00:12:34:56 --slot 0",
+    "adopt 52:54:00:12:34:56 --slot 1", "adopt 52:54:00:12:34:56 --slot 51", "adopt 52:54:00:12:34:56 --name blade1",
+    "adopt 52:54:00:12:34:56 --name B", "adopt 52:54:00:12:34:56 --bmc 10.77.0.11", "adopt --all --name x",
+    "adopt --all --slot 1", "adopt --all --bmc 10.77.0.201", "adopt 52:54:00:12:34:56 --name a --prefix b",
+    "adopt 52:54:4d:00:01", "forget", "forget blade9", "machines blade1",
+    "export", "export bind9", "export matchbox", "export matchbox --to lab.yaml", "export nginx --to /proc/x",
+    "export dnsmasq --files srv", "export nginx --files /srv/$x", "explain blade1 --every-firmware",
 )  # fmt: skip
 
 
@@ -168,7 +185,7 @@ STATES = {
 @pytest.mark.parametrize("kind", STATES)
 def test_a_state_folder_that_is_none_ends_in_a_sentence(place: Place, kind: str) -> None:
     subprocess.run(["sh", "-c", STATES[kind]], cwd=place.folder, check=True)
-    for verb in VERBS:
+    for verb in (*VERBS, "machines", "adopt --all", "adopt 52:54:00:12:34:56 --dry-run"):
         if verb.split()[0] in ("up", "run", "workbook", "doctor", "clean"):  # these would go on and start something
             continue
         status, out, err = place(*verb.split())
@@ -186,7 +203,7 @@ def fail(*_: object) -> int:
 
 @pytest.mark.parametrize("there", [True, False])
 def test_a_fault_of_ours_is_a_sentence_and_a_file(place: Place, monkeypatch: pytest.MonkeyPatch, there: bool) -> None:
-    monkeypatch.setattr(commands, "_events", fail)
+    monkeypatch.setattr(diagnosis, "tell_events", fail)
     monkeypatch.setattr(tempfile, "tempdir", str(place.folder))
     if there:
         (place.state / "logs").mkdir(parents=True)
@@ -204,7 +221,7 @@ def test_a_fault_of_ours_is_a_sentence_and_a_file(place: Place, monkeypatch: pyt
 def test_a_fault_that_cannot_be_written_down_is_told_all_the_same(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commands, "_events", fail)
+    monkeypatch.setattr(diagnosis, "tell_events", fail)
     monkeypatch.setattr(tempfile, "tempdir", "/nope")
     assert "details could not be written down" in place("events")[2]
 
@@ -231,7 +248,7 @@ def test_a_fault_in_a_thread_is_told_too(place: Place, monkeypatch: pytest.Monke
         thread.join()
         return 0
 
-    monkeypatch.setattr(commands, "_events", begin)
+    monkeypatch.setattr(diagnosis, "tell_events", begin)
     monkeypatch.setattr(tempfile, "tempdir", str(place.folder))
     assert place("events")[2].startswith("labkit has a fault of its own: RuntimeError")
 

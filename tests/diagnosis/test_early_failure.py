@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,8 +28,10 @@ from labkit.events import (
     encode,
     part_deaths,
 )
-from labkit.events.stages import LabState, fold_all
+from labkit.events.folding import fold_all
+from labkit.events.stages import LabState
 from labkit.lab import lab_yaml
+from labkit.lab.process import control
 from labkit.lab.state import State
 from labkit.servers import client
 
@@ -71,7 +75,7 @@ def test_the_third_boot_in_a_row_ends_the_wait() -> None:
         "boot 2 came to step 'initrd' in 60 s (http done: labos/labos.cpio); now boot 3 has begun; the last time"
         in words
     )
-    assert "the kernel does not start or stopped" in words and words.endswith("fix: labkit why blade1 tells more")
+    assert "the kernel does not start or stopped" in words and words.endswith("fix: ./lab why blade1 tells more")
     assert "boot 3 came" in said([*two, *boot(2), *boot(3)])
 
 
@@ -123,7 +127,7 @@ def test_why_tells_of_the_boots_before() -> None:
 def test_a_blade_that_goes_off_by_itself_ends_the_wait_at_once() -> None:
     off = Power(blade="blade1", time=50, state="off", detail="shut itself down")
     words = said([*FIRST, off], now=50)
-    assert "blade1 is off: it went off (shut itself down) at " in words and "labkit power on blade1" in words
+    assert "blade1 is off: it went off (shut itself down) at " in words and "./lab power on blade1" in words
     assert said([*FIRST, off], since=51) == ""  # it was off before, and somebody may switch it on
     assert said([*FIRST, off, *boot(1, cause="power"), Power(blade="blade1", time=61, state="on")]) == ""
 
@@ -137,7 +141,7 @@ def test_a_plug_that_is_pulled_may_be_put_in_again() -> None:
 def test_a_boot_without_a_plan_ends_the_wait() -> None:
     mistake = Trouble(blade="blade1", boot="b0", time=1, part="plan", detail="own.bu does not transpile", fix="mend it")
     words = said([FIRST[0], mistake])
-    assert "blade1 has nothing to boot: own.bu does not transpile" in words and "fix: mend it; labkit why" in words
+    assert "blade1 has nothing to boot: own.bu does not transpile" in words and "fix: mend it; ./lab why" in words
     assert said([FIRST[0], mistake, *boot(1, cause="power")]) == ""
     assert said([*FIRST, replace(mistake, part="dhcp", detail="declined")]) == ""
 
@@ -230,3 +234,28 @@ def test_a_wait_ends_with_it(tmp_path: Path) -> None:
     state.events.write_text("".join(encode(replace(event, seq=n)) + "\n" for n, event in enumerate(stream, 1)))
     with pytest.raises(PowerError, match="boots again and again"):
         client.wait_blades(client.RunningLab(LAB, state), [LAB.blades[0]], since=0)
+
+
+def test_a_wait_has_time_for_what_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A blade whose files still come is late by nothing of its own; one that is off fetches nothing any more."""
+    monkeypatch.setattr(control, "status", lambda state: {})
+    state = State(tmp_path)
+    told: list[Event] = []
+
+    def tell(*more: Event) -> None:
+        told.extend(replace(event, blade="blade1", boot="b1") for event in more)
+        state.events.write_text("".join(encode(replace(event, seq=n)) + "\n" for n, event in enumerate(told, 1)))
+
+    def wait(show: Callable[[LabState], None] = lambda state: None) -> None:
+        client.wait_blades(client.RunningLab(LAB, state), [LAB.blades[0]], timeout_s=0, show=show)
+
+    moving = Transfer(protocol="tftp", path="labos/labos.cpio", state="moving", sent_b=10, size_b=20, seconds=9000)
+    now = time.time()
+    tell(BootStarted(time=now, cause="power"), Power(time=now, state="on"), replace(moving, time=now))
+    wait(lambda state: tell(Phoned(time=now, stage="joined")) if not state.blade("blade1").joined else None)
+    tell(BootStarted(time=now, cause="power"), replace(moving, time=now), Power(time=now, state="off"))
+    with pytest.raises(PowerError, match="not joined after 0 s: blade1 is at stage 'off'"):
+        wait()
+    tell(BootStarted(time=now, cause="pxe"), replace(moving, time=now, seconds=0.01))
+    with pytest.raises(PowerError, match="not joined after 0 s: blade1 is at stage 'firmware'"):
+        wait()

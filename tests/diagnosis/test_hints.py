@@ -13,7 +13,8 @@ import pytest
 
 from labkit.diagnosis import hints
 from labkit.errors import LabkitError, SwarmError
-from labkit.events.stages import LabState, fold_all
+from labkit.events.folding import fold_all
+from labkit.events.stages import LabState
 from labkit.servers import client
 from tests.rig import failures_machine, failures_swarm
 from tests.rig.failures import CASES, LAB, Patch

@@ -145,11 +145,11 @@ def test_nfs(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("changed", "status", "shown"),
     [
-        ({}, 0, "parts: bootd 7, swarmd 8\n\n"),
+        ({}, 0, "parts: bootd, swarmd\n"),
         ({"answers": {"bootd": {"HTTP": "", "TFTP": "nothing within 3 s"}, "swarmd": {"control": ""}}}, 1,
-         "parts: bootd 7, swarmd 8\nbootd: TFTP does not answer (nothing within 3 s)\n\n"),
-        ({"parts": {"bootd": 7, "swarmd": 0}}, 1, "parts: bootd 7, swarmd DOWN\n\n"),
-        ({"unwritten": "2 events: No space left on device"}, 1, "\nunwritten: 2 events: No space left on device\n\n"),
+         "parts: bootd, swarmd\nbootd: TFTP does not answer (nothing within 3 s)\n"),
+        ({"parts": {"bootd": 7, "swarmd": 0}}, 1, "parts: bootd, swarmd DOWN\n"),
+        ({"unwritten": "2 events: No space left on device"}, 1, "\nunwritten: 2 events: No space left on device\n"),
     ],
 )  # fmt: skip
 def test_status_tells_and_has_a_status_for_scripts(
@@ -164,6 +164,7 @@ def test_status_tells_and_has_a_status_for_scripts(
     monkeypatch.setattr(control, "status", lambda state, ask=False: {**well, **changed})
     words = ["--lab", str(tmp_path / "lab.yaml"), "--state", str(tmp_path / "state"), "status"]
     assert main(words) == status
-    assert shown in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert shown in said and "\nswarm: not looked at" in said
     assert main([*words, "--json"]) == status
     assert json.loads(capsys.readouterr().out)["parts"] == {**well, **changed}["parts"]

@@ -34,8 +34,8 @@ from labkit.events import (
     Trouble,
     UnknownMachine,
 )
-from labkit.events.stages import fold_all
-from labkit.lab import ChassisKind, DhcpMode, Lab, lab_yaml
+from labkit.events.folding import fold_all
+from labkit.lab import ChassisKind, DhcpMode, FirmwareKind, Lab, lab_yaml
 from labkit.netboot.http import tls
 
 MAC = "52:54:00:4d:00:01"
@@ -75,13 +75,13 @@ FETCHED = [*KERNEL, file("labos/labos.cpio"), file("labos/oem.cpio.gz")]
 STARTED = [*FETCHED, replace(dhcp(client="os", file=""), time=110)]
 UP = [*STARTED, Phoned(blade="blade1", boot="b1", time=115, stage="os", uptime_s=7, init_s=2, ignition_s=4)]
 SWARM = [*UP, Swarm(time=116, action="init")]
-STRANGER = UnknownMachine(time=101, mac="00:00:5e:00:53:01", adopt="- {name: blade3}")
+STRANGER = UnknownMachine(time=101, mac="00:00:5e:00:53:01", adopt="./lab adopt 00:00:5e:00:53:01", vendor="Intel")
 REDEEMED = Ticket(blade="blade1", boot="b1", time=117, state="redeemed")
 REFUSED = Ticket(blade="blade1", boot="b1", time=117, state="refused", reason="not the ticket of this boot")
 
 CASES: list[tuple[str, list[Event], str, str]] = [
     ("firmware", ON, "has not asked for an address", "does not boot from the network"),
-    ("firmware", [*ON, STRANGER], "has not asked for an address", "not in lab.yaml asks to boot: 00:00:5e:00:53:01"),
+    ("firmware", [*ON, STRANGER], "has not asked for an address", "asks to boot: 00:00:5e:00:53:01 (Intel)"),
     ("dhcp", [*ON, dhcp("DISCOVER", "OFFER")], "DHCP DISCOVER, got OFFER", "another DHCP server"),
     ("dhcp", [*ON, dhcp("DISCOVER", "", reason="relayed from afar")], "got no answer", "relayed from afar"),
     ("dhcp", [*ON, dhcp("REQUEST", "", reason="chose the server 10.0.0.9")], "no answer", "chose the server 10.0.0.9"),
@@ -137,9 +137,49 @@ def test_the_boot_method_has_its_own_causes() -> None:
         return [cause.what for cause in explain(lab, lab.blades[0], fold_all(stream))[1]]
 
     assert "over HTTP does not arrive" in causes("ipxe", CONFIGURED)[0]
-    assert not any("HTTP" in cause for cause in causes("pxelinux", CONFIGURED))
+    for all_over_tftp in ("pxelinux", "grub"):
+        assert not any("HTTP" in cause for cause in causes(all_over_tftp, CONFIGURED))
     assert "lpxelinux is known" in causes("lpxelinux", FETCHED)[1]
     assert not any("lpxelinux" in cause for cause in causes("ipxe", FETCHED))
+
+
+SIGNED = [
+    *ON, dhcp("DISCOVER", "OFFER", file="shimx64.efi"), dhcp(file="shimx64.efi"), file("shimx64.efi"),
+    *(file(f"{name}.efi", "missing", reason="no such file") for name in ("revocations_sbat", "shim_certificate_0")),
+    file("grubx64.efi"), file("grub/x86_64-efi/command.lst", "missing", reason="no such file"),
+    file("grub/x86_64-efi/grub.cfg", "missing", reason="no such file"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("again", [[], ["started"], ["started", "done"]])
+@pytest.mark.parametrize("firmware", ["uefi-secure", "uefi", "real"])
+def test_a_kernel_that_secure_boot_refuses(firmware: str, again: list[str]) -> None:
+    virtual = "uefi" if firmware == "uefi" else "uefi-secure"
+    lab = lab_yaml.parse(f"blades: [{{name: blade1, boot: grub, firmware: {virtual}}}]\n", Path("lab.yaml"))
+    if firmware == "real":
+        blade = replace(lab.blades[0], firmware=FirmwareKind.BIOS)
+        lab = replace(lab, chassis=replace(lab.chassis, kind=ChassisKind.IPMI), blades=(blade,))
+    kernel = [*SIGNED, file("grub/grub.cfg"), file("labos/vmlinuz"), *(file("labos/vmlinuz", how) for how in again)]
+    _, causes = explain(lab, lab.blades[0], fold_all(kernel))
+    assert ("Secure Boot refuses this kernel" in causes[0].what) == (firmware != "uefi")
+    assert "damaged" in causes[0].what or firmware == "uefi"
+    booted = [*kernel, file("labos/labos.cpio"), file("labos/oem.cpio.gz")]
+    _, causes = explain(lab, lab.blades[0], fold_all(booted))
+    assert not any("Secure Boot" in cause.what for cause in causes), "shim let it run"
+    _, causes = explain(
+        lab, lab.blades[0], fold_all([*SIGNED, file("grub/grub.cfg"), file("labos/vmlinuz", "started")])
+    )
+    assert not any("Secure Boot" in cause.what for cause in causes), "nobody has looked at it yet"
+
+
+def test_what_shim_and_grub_only_try_is_no_trouble() -> None:
+    state = fold_all(SIGNED).blade("blade1")
+    assert (state.step, state.refused, state.heard) == ("loader", (), 104)
+    missing = fold_all([*SIGNED[:4], file("grubx64.efi", "missing", reason="it is not installed")])
+    lab = lab_of("grub")
+    _, causes = explain(lab, lab.blades[0], missing)
+    assert causes[0].what == "grubx64.efi is not there: it is not installed"
+    assert "grub has signed loaders" in explain(LAB, LAB.blades[0], fold_all(LOADED))[1][0].fix
 
 
 def test_over_tls_a_blade_may_not_believe_the_lab() -> None:
@@ -147,7 +187,7 @@ def test_over_tls_a_blade_may_not_believe_the_lab() -> None:
     for its, is_told in ((LAB, False), (lab, True)):
         _, causes = explain(its, its.blades[0], fold_all(STARTED))
         told = [cause for cause in causes if "does not believe the certificate of https://10.77.0.1" in cause.what]
-        assert bool(told) == is_told and all("labkit console blade1" in cause.fix for cause in told)
+        assert bool(told) == is_told and all("./lab console blade1" in cause.fix for cause in told)
 
 
 def test_a_blade_that_hung_up_on_the_lab_is_told_first_until_it_is_heard() -> None:
@@ -183,6 +223,27 @@ def test_a_step_may_take_its_time() -> None:
     assert find_stuck(LAB, "blade1", state, 103.1 + limit, VIRTUAL_S) is not None
     large = fold_all([*CONFIGURED, file("labos/vmlinuz", "started", size_b=200 << 20)])
     assert limit_s(large.blade("blade1"), VIRTUAL_S) == 30 + 200
+
+
+@pytest.mark.parametrize("protocol", ["tftp", "http"])
+def test_what_still_arrives_is_not_stuck_however_slowly(protocol: str) -> None:
+    """A fetch of 100 MiB at 200 kB a second: it stands still once nothing has moved for the time of its step."""
+    begun = file("labos/labos.cpio", "started", protocol=protocol, size_b=100 << 20)
+    moved = [
+        replace(begun, state="moving", time=104 + at, sent_b=at * 200_000, seconds=at) for at in range(10, 401, 10)
+    ]
+    limit = max(PATIENCE * VIRTUAL_S["initrd"], SHORTEST_LIMIT_S)
+    for told in (moved[20:21], moved):
+        stream = [*KERNEL, begun, *told]
+        last = told[-1]
+        assert find_stuck(LAB, "blade1", fold_all(stream), last.time + limit, VIRTUAL_S) is None
+        stuck = find_stuck(LAB, "blade1", fold_all(stream), last.time + limit + 0.1, VIRTUAL_S)
+        assert stuck is not None and stuck.step == "initrd"
+        assert stuck.what.startswith(f"it has {last.sent_b:,} bytes of labos/labos.cpio (104,857,600 bytes over")
+    whole = replace(begun, state="done", time=509, sent_b=begun.size_b, seconds=405)
+    assert find_stuck(LAB, "blade1", fold_all([*KERNEL, begun, *moved, whole]), 509 + limit, VIRTUAL_S) is None
+    small = [replace(file("labos/oem.cpio.gz", how), time=at) for at in range(105, 510) for how in ("started", "done")]
+    assert find_stuck(LAB, "blade1", fold_all([*KERNEL, *small]), 510, VIRTUAL_S) is not None, "that goes in a circle"
 
 
 @pytest.mark.parametrize(
@@ -238,3 +299,10 @@ def test_a_watch_tells_each_blade_once() -> None:
     watch.take(BootStarted(blade="blade2", boot="b2", time=500, cause="pxe"))
     watch.take(Dhcp(blade="blade2", boot="b2", time=501, mac=MAC, message="DISCOVER", reply="OFFER"))
     assert [event.blade for event in watch.due(900)] == ["blade2"]
+
+
+def test_waiting_for_a_swarm_that_does_not_answer_does_not_count() -> None:
+    state = fold_all([*UP, Swarm(time=300, action="init"), Swarm(time=1000, action="silent", detail="locked")])
+    assert standing_s(state.blade("blade1"), state, 1010) == 0 and state.swarm == 300
+    state = fold_all([*UP, Swarm(time=1000, action="silent", detail="locked"), Swarm(time=1005, action="answers")])
+    assert standing_s(state.blade("blade1"), state, 1010) == 5

@@ -14,11 +14,13 @@ from labkit.cli.commands import main
 from labkit.diagnosis.stuck import VIRTUAL_S, find_stuck
 from labkit.diagnosis.why import Why, why
 from labkit.events import REHEARSAL, BootStarted, Dhcp, Event, LabEvent, Leave, Phoned, Power, Swarm, Transfer, Trouble
-from labkit.events.stages import fold_all
+from labkit.events.folding import fold_all
+from labkit.events.tables import table
 from labkit.lab import ChassisKind, lab_yaml
 from labkit.lab.process import rpc
 from labkit.lab.state import State
 from labkit.machines import power
+from labkit.machines.virtual.consoles import heard
 from labkit.pictures.timeline import outcome
 from labkit.servers import client
 
@@ -52,6 +54,64 @@ def ask(stream: list[Event], *, now: float = 1200, up: bool = True) -> Why:
     return told
 
 
+def test_a_blade_that_ran_full_says_with_what() -> None:
+    full = events.Space(
+        blade="blade1",
+        boot="b1",
+        time=1100,
+        state="full",
+        used_b=950_000_000,
+        size_b=1_000_000_000,
+        detail="logs 900 MB",
+    )
+    told = ask([*BOOT, full])
+    assert not told.well and "its memory for Docker is full, 950.0 MB of 1.0 GB: logs 900 MB" in told.where
+    assert "docker ps --size" in told.next and "prune" not in told.next
+    assert ask([*BOOT, full, replace(full, time=1150, state="room")]).well
+
+
+def test_a_kernel_that_is_fetched_again_and_again_is_told_at_once() -> None:
+    text = "blades: [{name: blade1, boot: grub, firmware: uefi-secure}]\n"
+    lab = lab_yaml.parse(text, Path("lab.yaml"))
+    stream: list[Event] = [BootStarted(time=1000, cause="power"), Power(time=1000, state="on")]
+    mac = lab.blades[0].macs[0]
+    stream += [Dhcp(time=1003, mac=mac, message="REQUEST", reply="ACK", client="pxe", file="shimx64.efi")]
+    for second, path in enumerate(("grubx64.efi", "grub/grub.cfg", *["labos/vmlinuz"] * 3), 1004):
+        stream += [Transfer(time=second, protocol="tftp", path=path, state="done", sent_b=12_000_000, seconds=0.1)]
+    stream = [replace(event, blade="blade1", boot="b1") for event in stream]
+    for count, well in ((1, True), (0, False)):
+        seen = stream[: len(stream) - count]
+        told = why(lab, lab.blades[0], fold_all(seen), seen, VIRTUAL_S, 1009, up=True)
+        assert told.well == well
+    assert "Secure Boot refuses this kernel" in told.causes[0].what and "./lab images verify" in told.next
+
+
+def test_a_wrong_clock_is_told_with_how_wrong_it_was() -> None:
+    late = [replace(event, clock_off_s=-8e8) if isinstance(event, Phoned) else event for event in BOOT]
+    told = ask(late)
+    assert told.well and "its clock was 25 years behind and was set: if it is so at each boot" in told.where
+    waits = ask([*late[:-1], Swarm(time=1000, action="init")], now=9999)
+    assert not waits.well and "its clock was 25 years behind" in str(waits)
+    unset = ask([*BOOT[:-1], Swarm(time=1000, action="init")], now=9999)
+    assert "its clock is wrong" in str(unset) and "journalctl -u labkit-clock" in str(unset)
+    assert "clock" not in ask(BOOT).where
+
+
+def test_a_blade_that_was_put_out_says_that_it_comes_back() -> None:
+    out = Swarm(blade="blade1", boot="b1", time=1100, action="lost-removed", node="n1")
+    told = ask([*BOOT, out])
+    assert not told.well and "was put out of it at" in told.where and "joins anew" in told.where
+    assert "journalctl -u labkit-member" in told.next and "force" not in str(told)
+    assert "put out" in table(LAB, fold_all([*BOOT, out]))
+    for back in (replace(out, time=1110, action="joined", node="n2"), replace(out, time=1110, action="ready"),
+                 replace(BOOT[-1], time=1110)):  # fmt: skip
+        assert ask([*BOOT, out, back]).well
+    assert ask([*BOOT, replace(out, boot="b0")]).well, "the node of the boot before"
+    assert ask([*BOOT, replace(out, action="ghost-removed")]).well
+    leaves = Leave(blade="blade1", boot="b1", time=1090, step="asked")
+    assert fold_all([*BOOT, leaves, replace(out, action="removed")]).blade("blade1").removed == 0
+
+
 def test_all_is_well() -> None:
     told = ask(BOOT)
     assert told.well and told.step == "joined" and "60.0 s after power-on" in told.where
@@ -69,17 +129,19 @@ def test_a_blade_of_several_cards_is_told_with_the_one_it_uses() -> None:
 
 
 def test_what_a_console_says_is_a_cause() -> None:
-    fix = "another system"
-    said = Trouble(blade="blade1", boot="b1", part="console", detail="its system has no driver", fix=fix, time=1030)
-    told = ask([*BOOT[:6], said], now=1200)
-    assert told.causes[0].what == "its system has no driver" and told.causes[0].fix == fix
+    said = heard("blade1", "network: NO CARD THAT THIS SYSTEM HAS A DRIVER FOR; PCI ids without driver: 1022:2000")
+    assert said is not None
+    for now in (1040, 1200):
+        told = ask([*BOOT[:6], replace(said, boot="b1", time=1030)], now=now)
+        assert not told.well and "its system has no driver for its network card: 1022:2000 (PCI ids)" in str(told)
+        assert (told.causes[0].what, told.next) == (said.detail, said.fix)
 
 
 @pytest.mark.parametrize(
     ("stream", "well", "step", "where", "following"),
     [
-        ([], True, "off", "was not switched on", "labkit power on blade1"),
-        ([*BOOT, OFF], True, "off", "it is off (power cut)", "labkit rehearse blade1"),
+        ([], True, "off", "was not switched on", "./lab power on blade1"),
+        ([*BOOT, OFF], True, "off", "it is off (power cut)", "./lab rehearse blade1"),
         ([*BOOT, Leave(blade="blade1", boot="b1", time=1090, step="left")], True, "left", "left the swarm", "boots it"),
         (BOOT[:7], True, "join", "there is no swarm yet", "./lab run"),
     ],
@@ -226,3 +288,13 @@ def test_a_real_slots_button_is_in_the_record(
     (tmp_path / "keys").mkdir()
     client.RunningLab(LAB, State(tmp_path)).power(LAB.blades[0], press)
     assert len(pressed) == 2 and len(emitted) == (1 if told else 0)
+
+
+def test_a_swarm_that_does_not_answer_is_named_with_what_helps() -> None:
+    silent = Swarm(time=1060, action="silent", detail="the swarm does not have a leader", fix="./lab swarm recover")
+    told = ask([*BOOT[:7], silent], now=1200)
+    assert (told.well, told.step, told.next) == (False, "join", "./lab swarm recover")
+    assert told.where.endswith("and waits: the swarm does not have a leader")
+    assert "there is no swarm" not in str(told)
+    again = ask([*BOOT[:7], silent, Swarm(time=1090, action="answers")], now=1100)
+    assert "waits:" not in again.where and "step 'join'" in again.where

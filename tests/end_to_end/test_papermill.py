@@ -66,7 +66,7 @@ def test_from_anywhere_the_lab_has_to_be_named(
 def test_a_wrong_value_ends_at_the_second_cell(
     tmp_path: Path, chapter: str, name: str, text: str, value: object
 ) -> None:
-    """In the box, with the words of ``labkit run``, and nothing is brought up for it."""
+    """In the box, with the words of ``./lab run``, and nothing is brought up for it."""
     door = FrontDoor(tmp_path)
     (tmp_path / "lab.yaml").write_text("blades: [{name: blade1}, {name: blade2}]\n")
     done = door.papermill(chapter, tmp_path, str(NOTEBOOKS), f"{name}={text}", timeout_s=120)

@@ -42,7 +42,9 @@ def test_the_first_run_ends_with_nginx_on_every_blade(first_run: Done, front_doo
     for name in ("blade1", "blade2", "blade3"):
         assert rows[name][-1] == "200"
         assert "ready" in rows[name]
-    for stage in ("firmware", "loader", "kernel", "ignition", "join"):
+        assert f"http://10.79.0.1{name[-1]}:8080" in rows[name], "a terminal makes a link of it"
+    assert "Next:\n  http://10.79.0.11:8080 " in first_run.stdout and "./lab down" in first_run.stdout
+    for stage in STAGES:
         assert stage in first_run.stdout
     executed = sorted((front_door.folder / "runs").glob("*/*.ipynb"))
     assert len(executed) == 4
@@ -60,6 +62,10 @@ def test_a_run_is_kept_and_can_be_told_again(first_run: Done, front_door: FrontD
     assert all(set(row["seconds"]) == set(STAGES) for row in kept["blades"].values())
     report = (folder / "report.html").read_text()
     assert "Boot timeline" in report and "answered through" in report
+    assert kept["pages"]["blade2"] == "http://10.79.0.12:8080" and f'href="{kept["pages"]["blade2"]}"' in report
+    assert "It works, from a blade without a disk.&lt;/h1&gt;" in report, "the page itself, as chapter 4 shows it"
+    status = front_door("status", timeout_s=60).stdout
+    assert re.search(r"^  http://10\.79\.0\.11:8080 +the page of 'web'$", status, re.M), status
     told = front_door("replay", str(folder), "--runs", str(front_door.folder / "runs"), timeout_s=60)
     assert "joined after" in told.stdout and "service web: 2 replicas" in told.stdout
 

@@ -23,7 +23,9 @@ from labkit.events import (
     Transfer,
     UnknownMachine,
 )  # fmt: skip
-from labkit.events.stages import STEPS, Fetched, LabState, fold, fold_all, grid, step_of, summary, table
+from labkit.events.folding import fold, fold_all
+from labkit.events.stages import STEPS, Fetched, LabState, step_of
+from labkit.events.tables import grid, summary, table
 from labkit.lab import lab_yaml
 
 MAC = "52:54:00:4d:00:01"
@@ -71,7 +73,9 @@ def test_the_seconds_of_a_boot() -> None:
     state = fold_all(BOOT)
     blade = state.blade("blade1")
     assert state.up
-    assert blade.seconds() == pytest.approx({"firmware": 3, "loader": 2, "kernel": 5, "ignition": 3.5, "join": 7.5})
+    assert blade.seconds() == pytest.approx(
+        {"firmware": 3, "loader": 2, "kernel": 5, "ignition": 3.5, "system": 1.5, "join": 6}
+    )
     assert blade.total_s == pytest.approx(21)
     assert sum(blade.seconds().values()) == pytest.approx(blade.total_s)
     assert (blade.stage, blade.power, blade.boot, blade.mac, blade.address) == (
@@ -91,7 +95,7 @@ def test_the_stage_on_the_way() -> None:
 def test_a_blade_that_says_no_times() -> None:
     silent = [*BOOT[:-2], Phoned(blade="blade1", boot="b1", time=121, stage="joined")]
     seconds = fold_all(silent).blade("blade1").seconds()
-    assert seconds == pytest.approx({"firmware": 3, "loader": 2, "join": 16}), "counted in the stage after"
+    assert seconds == pytest.approx({"firmware": 3, "loader": 2, "system": 16, "join": 0}), "counted in the stage after"
 
 
 def test_a_question_for_the_size_loads_nothing() -> None:
@@ -162,6 +166,8 @@ def test_the_step_on_the_way() -> None:
         ("pxelinux.0", "loader"), ("ldlinux.c32", "loader"), ("undionly.kpxe", "loader"), ("snponly.efi", "loader"),
         ("grub/x86_64-efi/linux.mod", "loader"), ("pxelinux.cfg/01-52-54-00-4d-00-01", "config"),
         ("pxelinux.cfg/default", "config"), ("boot.msg", "config"), ("boot.ipxe", "config"),
+        ("shimx64.efi", "loader"), ("grubx64.efi", "loader"), ("grub/x86_64-efi/command.lst", "loader"),
+        ("grub/grub.cfg-01-52-54-00-4d-00-01", "config"), ("grub/grub.cfg-0A4D000B", "config"),
         ("grub/grub.cfg", "config"), ("labos/vmlinuz", "kernel"), ("coreos/coreos_production_pxe.vmlinuz", "kernel"),
         ("fedora-coreos-40-live-kernel-x86_64", "kernel"), ("labos/labos.cpio", "initrd"),
         ("labos/oem.cpio.gz", "initrd"), ("coreos/coreos_production_pxe_image.cpio.gz", "initrd"),
@@ -250,12 +256,24 @@ def test_grid() -> None:
     )
 
 
+def test_a_grid_goes_on_below_where_it_is_too_wide() -> None:
+    head, row = ["blade", "MAC", "page", "nginx"], ["b1", "52:54", "http://b1", "200"]
+    assert grid(head, [row], 20) == (
+        "blade  MAC\n─────  ─────\nb1     52:54\n\n"
+        "blade  page\n─────  ─────────\nb1     http://b1\n\n"
+        "blade  nginx\n─────  ─────\nb1     200"
+    )
+    assert grid(head, [row], 23).count("blade") == 2
+    assert grid(head, [row], 1).count("blade") == 3, "a column is never cut"
+    assert grid(head, [row], 30) == grid(head, [row])
+
+
 def test_table() -> None:
     lab = lab_yaml.parse("name: lab\nblades:\n  - name: blade1\n  - name: blade2\n", Path("lab.yaml"))
     head, _, first, second = table(lab, fold_all(BOOT), {"blade1": {"nginx": "200"}}).splitlines()
-    titles = "blade MAC address firmware s loader s kernel s ignition s join s total s stage nginx"
+    titles = "blade MAC address firmware s loader s kernel s ignition s system s join s total s stage nginx"
     assert head.split() == titles.split()
     assert first.split()[0] == "blade1" and first.split()[2:] == (
-        ["10.77.0.11", "3.0", "2.0", "5.0", "3.5", "7.5", "21.0", "joined", "200"]
+        ["10.77.0.11", "3.0", "2.0", "5.0", "3.5", "1.5", "6.0", "21.0", "joined", "200"]
     )
-    assert second.split() == ["blade2", lab.blades[1].macs[0], str(lab.blades[1].address), *"------", "off", "-"]
+    assert second.split() == ["blade2", lab.blades[1].macs[0], str(lab.blades[1].address), *"-------", "off", "-"]

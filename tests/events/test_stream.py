@@ -25,7 +25,8 @@ VALUES: dict[object, st.SearchStrategy[Any]] = {
 
 
 def any_event(cls: type[Event]) -> st.SearchStrategy[Event]:
-    return st.builds(cls, **{field.name: VALUES[field.type] for field in dataclasses.fields(cls)})
+    values = {field.name: VALUES[field.type] for field in dataclasses.fields(cls)}
+    return st.builds(cls, **{**values, "time": st.floats(0, 2e11)})
 
 
 def write(path: Path, *lines: str) -> None:

@@ -114,3 +114,20 @@ def test_wrong_usage_and_missing_files(monkeypatch: pytest.MonkeyPatch, tmp_path
         assert main(["transpile", "--no-such-flag"]) == 2
     status, _, err = run(monkeypatch, "transpile", str(tmp_path / "none"))
     assert status == 1 and "No such file" in err
+
+
+@pytest.mark.parametrize("verb", ["explain", "migrate"])
+def test_local_files_and_metadata_are_found_by_every_verb_that_reads_a_config(
+    verb: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "motd").write_text("hello from a file\n")
+    source = b"storage: {files: [{path: /etc/motd, filesystem: root, mode: 0644, contents: {local: motd}}]}\n"
+    source += b"etcd: {name: '{HOSTNAME}'}\n"
+    status, _, err = run(monkeypatch, verb, "-d", str(tmp_path), stdin=source)
+    assert status == 1 and "--platform" in err
+    status, _, err = run(monkeypatch, verb, "--platform", "ec2", stdin=source)
+    assert status == 1 and "--files-dir" in err
+    status, out, _ = run(monkeypatch, verb, "-d", str(tmp_path), "--platform", "ec2", stdin=source)
+    assert status == 0
+    assert b"/etc/motd" in out and b"etcd-member.service" in out
+    assert verb == "explain" or b"hello from a file" in out

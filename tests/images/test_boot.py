@@ -10,10 +10,14 @@ from typing import Any
 import pytest
 
 from labkit import images
+from labkit.boot import SYSTEMS, BootSecrets, archive, plan
 from labkit.boot.artifacts import cpio
 from labkit.events import Trouble
 from labkit.images import labos, store
+from labkit.lab import lab_yaml
+from labkit.lab.secret import Secret
 from labkit.machines.virtual.consoles import Consoles
+from tests.boot.artifacts.test_golden_systems import RELEASES
 from tests.images.test_catalogue import LAB
 from tests.rig.machine import Console
 
@@ -83,6 +87,29 @@ def test_a_config_is_applied(kernel: Path, tmp_path: Path) -> None:
         assert console.run("systemctl --failed --plain --no-legend") == ""
         assert "provisioningDate" in console.run("sudo cat /etc/.ignition-result.json")
         assert console.run("sudo ls -A /run/ignition") == "ls: cannot access '/run/ignition': No such file or directory"
+
+
+@pytest.mark.parametrize("os", ["flatcar", "fedora-coreos"])
+def test_the_plans_of_other_systems_are_obeyed(kernel: Path, tmp_path: Path, os: str) -> None:
+    """Their arguments and their places, under this image's kernel and Ignition."""
+    text = f"blades: [{{name: blade7, os: {os}, boot: ipxe, console: [ttyS0]}}]\n"
+    lab = lab_yaml.parse(text, Path("lab.yaml"))
+    made = plan(lab, lab.blades[0], "b1", BootSecrets(Secret("a ticket")), release=RELEASES[os])
+    assert made.ignition is not None
+    initrd = tmp_path / "initrd"
+    base = images.catalogue(LAB)["labos/labos.cpio"].read_bytes()
+    initrd.write_bytes(base + archive(made.ignition, SYSTEMS[made.os].config))
+    with Console(kernel, initrd, [*made.arguments, "apparmor=0"]) as console:
+        console.wait_for(r"labos: ignition: finished", timeout_s=120)
+        console.wait_for(r"labos: docker: ready", timeout_s=400)
+        console.take_shell(timeout_s=200)
+        assert console.run("whoami; hostname") == "core\nblade7"
+        scripts = SYSTEMS[made.os].scripts
+        assert console.run(f"test -x {scripts}/join && echo there") == "there"
+        assert f"path={scripts}/join " in console.run("systemctl show -P ExecStart docker-swarm-join")
+        assert console.run("systemctl is-enabled docker.service docker-swarm-join docker-swarm-leave labkit-hello") == (
+            "\n".join(["enabled"] * 4)
+        )
 
 
 UNDISTURBED = ("systemd.mask=docker.service", "systemd.mask=containerd.service")

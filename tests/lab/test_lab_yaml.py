@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import pwd
 import re
@@ -28,45 +27,15 @@ from labkit.lab import (
     lab_yaml,
 )
 from labkit.lab.lab_yaml import TOP, blades, network, swarm
+from labkit.lab.lab_yaml.images import IMAGES, MIRROR
 from labkit.lab.lab_yaml.storage import STORAGE
+from tests.rig.lab_files import LAB, mistakes, public_key, real
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def public_key(kind: str = "ssh-ed25519", comment: str = "you@home") -> str:
-    blob = len(kind).to_bytes(4) + kind.encode() + (32).to_bytes(4) + bytes(range(32))
-    return f"{kind} {base64.b64encode(blob).decode()} {comment}"
-
-
-def real(extra: str = "") -> str:
-    """A lab of real blades: the least it has to say, on lines 1 to 12."""
-    return f"""\
-network:
-  kind: interface
-  interface: eth1
-  subnet: 10.0.40.0/24
-  server: 10.0.40.2
-bmc:
-  password_file: secret
-blades:
-  - name: red1
-    macs: [00:00:5e:00:53:10]
-    bmc:
-      address: 10.0.40.201
-{extra}"""
-
-
 def read(text: str) -> Lab:
     return lab_yaml.parse(text, Path("lab.yaml"))
-
-
-def mistakes(text: str | bytes, tmp_path: Path) -> list[tuple[int, int, str, str]]:
-    path = tmp_path / "lab.yaml"
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(LabFileError) as caught:
-        lab_yaml.load(path)
-    assert all(mistake.fix for mistake in caught.value.mistakes)
-    return [(m.line, m.column, m.what, m.fix) for m in caught.value.mistakes]
 
 
 # --- what it means ---------------------------------------------------------------------------------------------------
@@ -152,10 +121,33 @@ def test_a_blade_overrides_what_all_share(tmp_path: Path) -> None:
     text = f"{shared}config: all.yaml\nblades:\n  - name: a\n  - {{name: b, {own}}}\n"
     a, b = lab_yaml.parse(text, tmp_path / "lab.yaml").blades
     assert (a.role, a.os, a.boot, a.memory_mib) == (Role.MANAGER, Flavour.CONTAINER_LINUX, BootMethod.PXELINUX, 4096)
-    assert (a.console, a.autologin, a.config) == (("tty0",), False, tmp_path / "all.yaml")
+    assert (a.console, a.autologin, a.config) == (("tty0",), False, (tmp_path / "all.yaml",))
     assert (b.role, b.os, b.boot, b.memory_mib) == (Role.WORKER, Flavour.LABOS, BootMethod.IPXE, 1024)
     assert (a.firmware, b.firmware) == (FirmwareKind.UEFI, FirmwareKind.UEFI_HTTP)
-    assert (b.console, b.autologin, b.config) == ((), True, tmp_path / "one.yaml")
+    assert (b.console, b.autologin, b.config) == ((), True, (tmp_path / "one.yaml",))
+
+
+def test_labels_of_all_and_of_one_are_put_together() -> None:
+    a, b, c = read(
+        "labels: {disk: hdd, power: 40 W}\nblades:\n  - name: a\n  - {name: b, labels: {disk: ssd, no: 3}}\n"
+        "  - {name: c, labels: }\n"
+    ).blades
+    assert dict(a.labels) == dict(c.labels) == {"disk": "hdd", "power": "40 W"}
+    assert dict(b.labels) == {"disk": "ssd", "power": "40 W", "no": "3"}
+    assert len({a, b, c}) == 3  # they can be told apart as members of a set
+
+
+def test_a_version_belongs_to_the_system_it_is_written_with() -> None:
+    text = "os: flatcar\nversion: 4593.2.5\nblades:\n  - name: a\n  - {name: b, version: 4459.1.0}\n"
+    text += (
+        "  - {name: c, os: labos}\n  - {name: d, os: fedora-coreos}\n  - {name: e, os: fedora-coreos, version: 43.1}\n"
+    )
+    blades = read(text).blades
+    assert [(blade.os, blade.version) for blade in blades] == [
+        ("flatcar", "4593.2.5"), ("flatcar", "4459.1.0"), ("labos", None), ("fedora-coreos", None),
+        ("fedora-coreos", "43.1"),
+    ]  # fmt: skip
+    assert [blade.version for blade in read("os: flatcar\nblades: [{name: a}]\n").blades] == [None]
 
 
 def test_a_real_lab_serves_and_controls_from_one_machine() -> None:
@@ -191,155 +183,6 @@ def test_home_is_that_of_the_files_owner(tmp_path: Path, monkeypatch: pytest.Mon
     assert what == f"there is no file {pwd.getpwuid(os.getuid()).pw_dir}/labkit-test/missing.yaml"
 
 
-# --- what is said about mistakes -------------------------------------------------------------------------------------
-
-LAB = "blades:\n  - name: a\n"
-TWO = "blades:\n  - name: a\n  - name: b\n"
-
-
-@pytest.mark.parametrize(
-    ("text", "line", "column", "what", "fix"),
-    [
-        # the YAML itself
-        ("", 1, 1, "the file is empty", "list of blades"),
-        ("# nothing\n", 1, 1, "the file is empty", "list of blades"),
-        ("blades:\n\t- name: a\n", 2, 1, "a tab cannot indent", "spaces"),
-        ("name: a: b\n", 1, 8, "':' cannot stand here", "quote"),
-        (LAB + "---\n" + LAB, 3, 1, "one document", "'---'"),
-        ("blades: [a\n", 2, 1, "expected ',' or ']'", "brackets"),
-        ("blades: *all\n", 1, 9, "undefined alias 'all'", "check"),
-        ("name: \x07\n", 1, 7, "U+0007", "remove it"),
-        (b"# caf\xe9\n", 1, 6, "0xe9 is not UTF-8", "UTF-8"),
-        ("[" * 1000, 1, 1, "nested too deeply", "docs/lab-yaml.md"),
-        ("- name: a\n", 1, 1, "a lab must be a mapping", "name:"),
-        (LAB + "name: x\nname: y\n", 4, 1, "'name' is given twice, first on line 3", "keep one"),
-        (LAB + "[a]: b\n", 3, 1, "a key must be a word", "plain word"),
-        # keys
-        (LAB + "netwrok: {}\n", 3, 1, "no key 'netwrok'", "did you mean 'network'?"),
-        (LAB + "subnet: 10.0.0.0/24\n", 3, 1, "no key 'subnet'", "under 'network:'"),
-        ("name: x\n", 1, 1, "the lab has no blades", "- name: blade1"),
-        ("blades:\n  - slot: 3\n", 2, 5, "a blade has no 'name'", "name: blade3"),
-        ("blades:\n  - blade1\n", 2, 5, "a blade must be a mapping", "name:"),
-        ("blades:\n  a: {}\n", 2, 3, "'blades' must be a list, this is a mapping", "'- '"),
-        # values
-        (LAB + "boot: pxelinus\n", 3, 7, "none of pxelinux, lpxelinux, ipxe", "did you mean 'pxelinux'?"),
-        (LAB + "os: windows\n", 3, 5, "none of labos, container-linux", "write one of"),
-        (LAB + "    role: boss\n", 3, 11, "none of manager, worker", "write one of"),
-        (LAB + "name: My Lab\n", 3, 7, "cannot be a name", "letters"),
-        (LAB + "name:\n", 3, 6, "name has no value", "remove the line"),
-        (LAB + "name: [a]\n", 3, 7, "must be one value, this is a list", "alone"),
-        (LAB + 'name: "a\\x07"\n', 3, 7, "cannot be printed", "plain text"),
-        (LAB + "memory: lots\n", 3, 9, "not an amount of memory", "2G"),
-        (LAB + "memory: 64\n", 3, 9, "no size for a blade", "512"),
-        (LAB + "autologin: maybe\n", 3, 12, "neither true nor false", "true or false"),
-        (LAB + "console: tty0\n", 3, 10, "'console' must be a list", "brackets"),
-        (LAB + "console: [tty0 init=/bin/sh]\n", 3, 11, "not a console", "ttyS1,115200"),
-        (LAB + "config: none.yaml\n", 3, 9, "there is no file", "folder of the lab file"),
-        (LAB + "ssh_keys: [none.pub]\n", 3, 12, "cannot be read: No such file", "ssh-keygen"),
-        (LAB + "ssh_keys: [ecdsa-sha2-nistp256 ...]\n", 3, 12, "not a public key", "whole line"),
-        (LAB + "ssh_keys: ['-----BEGIN OPENSSH PRIVATE KEY-----']\n", 3, 12, "this is a private key", ".pub"),
-        (LAB + f"ssh_keys:\n- {public_key()}\n- {public_key()}\n", 5, 3, "already given on line 4", "remove one"),
-        # the network and the chassis
-        (LAB + "network: {kind: virtuall}\n", 3, 17, "none of virtual, interface", "'virtual'"),
-        (LAB + "network: {interface: eth1}\n", 3, 22, "a virtual network has no interface", "kind: interface"),
-        (LAB + "network: {subnet: 10.0.0.1/24}\n", 3, 19, "an address inside a subnet", "10.0.0.0/24"),
-        (LAB + "network: {subnet: 10.0.0.0}\n", 3, 19, "no prefix length", "10.77.0.0/24"),
-        (LAB + "network: {subnet: 10.0.0.0/31}\n", 3, 19, "cannot live in a /31", "8 to 29"),
-        (LAB + "network: {subnet: 127.0.0.0/24}\n", 3, 19, "not for machines", "private"),
-        (LAB + "network: {subnet: ten/24}\n", 3, 19, "not an IPv4 subnet", "10.77.0.0/24"),
-        (LAB + "network: {server: 10.78.0.1}\n", 3, 19, "10.78.0.1 is outside 10.77.0.0/24", "10.77.0.1 to"),
-        (LAB + "network: {server: 10.77.0.255}\n", 3, 19, "stands for all of", "to 10.77.0.254"),
-        (LAB + "network: {controller: 10.77.0.1}\n", 3, 23, "already the address of the server", "another"),
-        (LAB + "network: {server: 10.77.0.300}\n", 3, 19, "not an IPv4 address", "10.77.0.11"),
-        (LAB + "network: {http_port: 0}\n", 3, 22, "'0' cannot be a port", "1 to 65535"),
-        (LAB + "swarm: {lost_after: 5}\n", 3, 21, "'5' is not a length of time", "15 min"),
-        (LAB + "swarm: {window: never}\n", 3, 17, "'never' is not a length of time", "15 min"),
-        (LAB + "swarm: {window: 366 d}\n", 3, 17, "366 d is no sensible length of time", "365 d"),
-        (LAB + "swarm: {window_on_discover: maybe}\n", 3, 29, "maybe", "true"),
-        (LAB + "lost_after: 5 min\n", 3, 1, "a lab has no key 'lost_after'", "under 'swarm:'"),
-        (LAB + "storage: {share: nowhere}\n", 3, 18, "there is no folder", "share: true"),
-        (LAB + "storage: {cache: hub}\n", 3, 18, "not the address of a registry", "cache: true"),
-        (LAB + "storage: {cache_port: 5001}\n", 3, 23, "of no use", "cache: true"),
-        (LAB + "cache: true\n", 3, 1, "a lab has no key 'cache'", "under 'storage:'"),
-        (LAB + "network: {registry_port: 80}\n", 3, 26, "80 is already http_port", "different"),
-        (LAB + "network: {tls: maybe}\n", 3, 16, "maybe", "true or false"),
-        (LAB + "network: {https_port: 8443}\n", 3, 23, "without TLS there is no HTTPS", "tls: true"),
-        (LAB + "network: {tls: true, https_port: 80}\n", 3, 34, "80 is already http_port", "different"),
-        (LAB + "network: {tls: true, http_port: 443}\n", 3, 33, "443 is already https_port", "different"),
-        (LAB + "network: {tls: true, registry_port: 443}\n", 3, 37, "443 is already https_port", "different"),
-        (LAB + "tls: true\n", 3, 1, "a lab has no key 'tls'", "under 'network:'"),
-        (LAB + "network: {dhcp: proxy}\n", 3, 17, "no other DHCP server to stand beside", "dhcp: server"),
-        (LAB + "network: {dhcp: both}\n", 3, 17, "none of server, proxy", "write one of"),
-        (real().replace("server:", "dhcp: proxy\n  pool: [10.0.40.50, 10.0.40.60]\n  server:"), 6, 9,
-         "a pool is of no use", "remove this line"),
-        (LAB + "boot: pxelinux\nfirmware: uefi-http\n", 2, 5, "no loader for boot: pxelinux", "boot: ipxe"),
-        (LAB + "network: {pool: [10.77.0.9]}\n", 3, 17, "first and its last", "pool:"),
-        (LAB + "network: {pool: [10.77.0.9, 10.77.0.20]}\n", 3, 17, "holds the address of a (10.77.0.11)", "move"),
-        (LAB + "network: {pool: [10.77.0.90, 10.77.1.20]}\n", 3, 17, "leaves the subnet", "inside"),
-        (LAB + "chassis: {kind: ipmi}\n", 3, 17, "cannot be on a network of kind virtual", "kind: interface"),
-        (TWO + "chassis: {slots: 1}\n", 3, 5, "b is in slot 2, and the chassis has 1", "slots: 2"),
-        (LAB + "bmc: {password_file: x}\n", 3, 22, "virtual chassis take no password_file", "remove"),
-        (LAB + "bmc: {address: 10.0.0.1}\n", 3, 7, "bmc has no key 'address'", "to each blade"),
-        (LAB + "bmc: {user: an-all-too-long-name}\n", 3, 13, "cannot be a BMC's user", "16 bytes"),
-        # one blade against another
-        ("blades:\n  - name: a\n  - name: a\n", 3, 11, "name a is already that of the blade on line 2", "its own"),
-        (TWO + "    slot: 1\n", 4, 11, "slot 1 is already that of a", "its own"),
-        (TWO + "    slot: 51\n", 4, 11, "'51' cannot be a slot", "1 to 50"),
-        (TWO + "    address: 10.77.0.11\n", 4, 14, "already the address of a", "another"),
-        (TWO + "    address: 10.77.0.201\n", 4, 14, "already the address of the BMC of a", "another"),
-        (TWO + "    macs: [52:54:00:4d:00:01]\n", 4, 12, "already that of a", "its own"),
-        (LAB + "    macs: [52:54:00:00:00:01, 52:54:00:00:00:01]\n", 3, 31, "already that of a", "its own"),
-        (LAB + "    macs: [52:54:00:00:00]\n", 3, 12, "not a MAC address", "six pairs"),
-        (LAB + "    macs: [01:00:5e:00:00:01]\n", 3, 12, "not the address of one network card", "label"),
-        (LAB + "    macs: []\n", 3, 11, "an empty list of macs", "boots from first"),
-    ],
-)  # fmt: skip
-def test_one_mistake_is_said_once(text: str, line: int, column: int, what: str, fix: str, tmp_path: Path) -> None:
-    [mistake] = mistakes(text, tmp_path)
-    assert mistake[:2] == (line, column)
-    assert what in mistake[2]
-    assert fix in mistake[3]
-
-
-@pytest.mark.parametrize(
-    ("remove", "line", "what"),
-    [
-        ("  interface: eth1\n", 2, "network has no 'interface'"),
-        ("  subnet: 10.0.40.0/24\n", 2, "network has no 'subnet'"),
-        ("  server: 10.0.40.2\n", 2, "network has no 'server'"),
-        ("bmc:\n  password_file: secret\n", 10, "nothing says the password of red1's BMC"),
-        ("    macs: [00:00:5e:00:53:10]\n", 9, "red1 has no macs"),
-        ("    bmc:\n      address: 10.0.40.201\n", 9, "bmc has no 'address'"),
-    ],
-)
-def test_a_real_lab_must_say_what_nobody_can_guess(remove: str, line: int, what: str, tmp_path: Path) -> None:
-    text = real()
-    assert remove in text
-    [mistake] = mistakes(text.replace(remove, ""), tmp_path)
-    assert (mistake[0], mistake[2]) == (line, what)
-
-
-def test_real_bmcs_are_told_apart_by_port_too(tmp_path: Path) -> None:
-    second = "  - name: red2\n    macs: [00:00:5e:00:53:20]\n    bmc: {{address: {}}}\n"
-    assert read(real(second.format("chassis.example"))).blades[1].bmc.address == "chassis.example"
-    [mistake] = mistakes(real(second.format("10.0.40.201")), tmp_path)
-    assert mistake[2] == "BMC address 10.0.40.201:623 is already that of red1"
-    [mistake] = mistakes(real(second.format("10.0.40.11")), tmp_path)
-    assert mistake[2] == "the address of the BMC of red2, 10.0.40.11 is already the address of red1"
-
-
-def test_a_small_subnet_says_which_addresses_to_give(tmp_path: Path) -> None:
-    [mistake] = mistakes("network:\n  subnet: 10.9.0.0/25\n" + LAB, tmp_path)
-    assert mistake[:3] == (4, 5, "the address of the BMC of a, 10.9.0.201 as it was not given, is outside 10.9.0.0/25")
-    assert mistake[3] == "give address an address from 10.9.0.1 to 10.9.0.126"
-
-
-def test_all_mistakes_come_at_once_and_in_order(tmp_path: Path) -> None:
-    text = "nmae: x\nboot: floppy\nnetwork:\n  subnet: here\nblades:\n  - name: A\n    slot: 0\n  - macs: [x]\n"
-    places = [mistake[:2] for mistake in mistakes(text, tmp_path)]
-    assert places == [(1, 1), (2, 7), (4, 11), (6, 11), (7, 11), (8, 5), (8, 12)]
-
-
 def test_what_is_printed(tmp_path: Path) -> None:
     with pytest.raises(LabFileError) as caught:
         lab_yaml.parse("blades:\n  - name: a\n    rolle: worker\n", Path("my lab.yaml"))
@@ -354,6 +197,13 @@ def test_what_is_printed(tmp_path: Path) -> None:
         ("swarm: {lost_after: never, window: 90s}\n", SwarmRules(None, 90, True)),
         ("swarm: {lost_after: 2 h, window_on_discover: false}\n", SwarmRules(7200, 900, False)),
         ("swarm: {lost_after: 1 d, window: 15 MIN}\n", SwarmRules(86400, 900, True)),
+        ("swarm: {controller: drain}\n", SwarmRules(drained=True)),
+        ("swarm: {controller: active}\n", SwarmRules(drained=False)),
+        ("swarm: {pool: 172.20.0.0/14}\n", SwarmRules(pool=IPv4Network("172.20.0.0/14"))),
+        ("swarm: {roll_blade: 20 min}\n", SwarmRules(roll_blade_s=1200)),
+        ("swarm: {data_path_port: 7789}\n", SwarmRules(data_path_port=7789)),
+        ("swarm: {autolock: true}\n", SwarmRules(autolock=True)),
+        ("swarm: {autolock: false}\n", SwarmRules(autolock=False)),
     ],
 )
 def test_the_rules_of_the_swarm(said: str, rules: SwarmRules) -> None:
@@ -376,7 +226,7 @@ def test_a_file_that_cannot_be_read(kind: str, tmp_path: Path) -> None:
 
 # --- whatever is written ---------------------------------------------------------------------------------------------
 
-PARTS = (TOP, swarm.SWARM, STORAGE, network.NETWORK, network.CHASSIS, blades.BLADE, blades.BMC)
+PARTS = (TOP, swarm.SWARM, STORAGE, IMAGES, MIRROR, network.NETWORK, network.CHASSIS, blades.BLADE, blades.BMC)
 KEYS = sorted({"x", *(key for part in PARTS for key in part.keys)})
 SCALARS = st.sampled_from(
     "a b 1 0 51 virtual interface ipmi ~ no 10.77.0.0/24 10.77.0.11 10.0.0.0/29 0.0.0.0/8 255.255.255.248/29 "
@@ -430,7 +280,8 @@ def test_every_key_is_in_the_manual() -> None:
 
 def test_the_manuals_examples_are_labs(tmp_path: Path) -> None:
     (tmp_path / "id_ed25519.pub").write_text(public_key())
-    (tmp_path / "blade.yaml").touch()
+    for name in ("common.bu", "manager.bu", "flatcar.bu", "rack.bu"):
+        (tmp_path / name).touch()
     examples = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/lab-yaml.md").read_text(), re.S)
     assert len(examples) >= 2
     for example in examples:

@@ -26,6 +26,7 @@ from labkit.lab.process import rpc
 from labkit.lab.secret import Secret
 from labkit.lab.state import State
 from labkit.machines import power
+from labkit.machines.host.programs import needed_programs
 from labkit.machines.virtual import bmc, network
 from labkit.machines.virtual.qemu import Machine
 from labkit.servers.client import bmc_password
@@ -105,6 +106,41 @@ def test_uefi_has_variables_of_its_own_and_no_rom(firmware: FirmwareKind, withou
     assert "readonly" not in variables and variables.endswith("file=run/b.vars")
     assert all(value.endswith("romfile=") for value in line if value.startswith("virtio-net-pci"))
     assert [value.split("/")[-1].split(",")[0] for value in line if value.startswith("name=opt/")] == without
+
+
+@pytest.mark.parametrize("accelerator", ["kvm", "tcg,thread=multi"])
+def test_secure_boot_has_its_board_its_firmware_and_the_keys(accelerator: str) -> None:
+    text = "blades: [{name: blade7, boot: grub, firmware: uefi-secure}]\n"
+    built = machine(lab_yaml.parse(text, Path("lab.yaml")).blades[0], accelerator)
+    line = built.command()
+    assert line[line.index("-machine") + 1] == "q35,smm=on"
+    assert line[line.index("-global") + 1] == "driver=cfi.pflash01,property=secure,value=on"
+    code, variables = (value for value in line if value.startswith("if=pflash"))
+    assert "readonly=on" in code and code.endswith("file=/usr/share/OVMF/OVMF_CODE_4M.ms.fd")
+    assert "readonly" not in variables and variables.endswith("file=run/b.vars")
+    assert built.fresh_variables == Path("/usr/share/OVMF/OVMF_VARS_4M.ms.fd")
+    assert all(value.endswith("romfile=") for value in line if value.startswith("virtio-net-pci"))
+    assert [value for value in line if value.startswith("name=opt/")] == [
+        "name=opt/org.tianocore/IPv6PXESupport,string=n"
+    ]
+
+
+@pytest.mark.parametrize("firmware", sorted(set(FirmwareKind) - {FirmwareKind.UEFI_SECURE}))
+def test_other_firmware_has_no_keys(firmware: FirmwareKind) -> None:
+    built = machine(replace(blade(), firmware=firmware))
+    assert not {"-global", "q35,smm=on"} & set(built.command())
+    assert built.fresh_variables == Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
+
+
+def test_the_firmware_that_a_lab_needs_is_looked_for() -> None:
+    def needed(blade: str) -> set[str]:
+        lab = lab_yaml.parse(f"blades: [{{name: a}}, {{name: b, {blade}}}]\n", Path("lab.yaml"))
+        return {Path(path).name for path, package in needed_programs(lab).items() if package == "ovmf"}
+
+    assert needed("boot: grub") == set()
+    assert needed("boot: grub, firmware: uefi") == {"OVMF_CODE_4M.fd"}
+    secure = needed("boot: grub, firmware: uefi-secure")
+    assert secure == {"OVMF_CODE_4M.fd", "OVMF_CODE_4M.ms.fd", "OVMF_VARS_4M.ms.fd"}
 
 
 def test_the_processor_follows_the_accelerator() -> None:
@@ -300,6 +336,7 @@ def test_waiting_ends(monkeypatch: pytest.MonkeyPatch) -> None:
         )
 
 
+@pytest.mark.simulator
 def test_a_silent_bmc_is_said(silence: Future[str]) -> None:
     with pytest.raises(PowerError, match="no answer") as caught:
         silence.result(timeout=20)

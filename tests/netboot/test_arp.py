@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -33,7 +35,7 @@ from tests.rig.dhcp import (
     only,
     request,
 )
-from tests.rig.net import BLADE1, Net, wait_until
+from tests.rig.net import BLADE1, BLADE2, Net, wait_until
 
 TABLE = """\
 IP address       HW type     Flags       HW address            Mask     Device
@@ -159,6 +161,43 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Net]:
     with Net(tmp_path_factory.mktemp("advertise")) as net:
         net.start()
         yield net
+
+
+@pytest.mark.netns
+def test_a_machine_of_another_vlan_uses_no_address_here(net: Net) -> None:
+    """Its packets come with a tag (IEEE 802.1Q), and the kernel hands them to who listens for ARP on the interface."""
+    space, other = net.plug("b2", BLADE2), IPv4Address("10.77.0.12")
+    answer = arp.ARP.pack(1, 0x0800, 6, 4, 2, bytes.fromhex(BLADE2.replace(":", "")), bytes(4), b"\xff" * 6, bytes(4))
+
+    def frame(address: IPv4Address, tag: bytes) -> bytes:
+        head = b"\xff" * 6 + bytes.fromhex(BLADE2.replace(":", "")) + tag + b"\x08\x06"
+        return head + answer[:14] + address.packed + answer[18:]
+
+    async def probing() -> None:
+        found: dict[IPv4Address, str] = {}
+        settled = asyncio.Event()
+
+        def told(address: IPv4Address, mac: str) -> None:
+            found[address] = mac
+            settled.set()
+
+        with (
+            net.socket(net.server, socket.SOCK_DGRAM, socket.AF_PACKET) as ours,
+            net.socket(space, socket.SOCK_RAW, socket.AF_PACKET) as theirs,
+        ):
+            ours.bind(("br0", arp.ETH_P_ARP))
+            theirs.bind(("eth0", 0))
+            prober = arp.Prober(ours)
+            prober.start(asyncio.get_running_loop())
+            for address in (ADDRESS, other):
+                prober.probe(address, partial(told, address))
+            theirs.send(frame(ADDRESS, b"\x81\0\0\5"))
+            theirs.send(frame(other, b""))
+            await asyncio.wait_for(settled.wait(), 10)
+            prober.stop()
+        assert found == {other: BLADE2}
+
+    asyncio.run(probing())
 
 
 @pytest.mark.netns

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 
-from labkit.boot import ImageFile, Rendered
+from labkit.boot import BaseConfig, BootPlan, ImageFile, Rendered, Resource
 from labkit.errors import MachineError
-from labkit.events import BootStarted, Dhcp, Ticket, Transfer, Trouble, UnknownMachine
-from labkit.lab import SwarmRules, lab_yaml
+from labkit.events import BootStarted, Dhcp, Note, Ticket, Transfer, Trouble, UnknownMachine
+from labkit.lab import Blade, SwarmRules
 from labkit.lab.secret import Secret
-from labkit.netboot.boots import BootBook, ticket
-from labkit.netboot.clients import FOREIGN_EVENTS, UNKNOWN_KEPT, Refusal
+from labkit.netboot import plans
+from labkit.netboot.boots import BootBook, Prepare, ticket
+from labkit.netboot.clients import FOREIGN_EVENTS, UNKNOWN_KEPT, ClientBook, Refusal
 from labkit.netboot.dhcp import leases as leasebook
-from labkit.netboot.dhcp.decide import adoption
 from labkit.netboot.dhcp.decision import Decision
 from labkit.netboot.dhcp.leases import Lease, LeaseBook, LeaseState
 from labkit.netboot.paths import plain
@@ -111,6 +112,39 @@ def test_the_join_window_opens_and_closes(tmp_path: Path) -> None:
     assert easy.is_open(easy.begin("blade1", "pxe", NOW), NOW)
 
 
+def test_a_boot_is_expected_of_a_blade_whose_power_nobody_can_tell(tmp_path: Path) -> None:
+    """It may be on, and then nothing may change for it; or it comes, and then its boot is ours."""
+    book = make_book(tmp_path / "boots.json")
+    first = book.expect("blade1")
+    assert first is not None and first.cause == "power" and book.sought("blade1") is None
+    again = book.expect("blade1")
+    assert again is not None and again.id != first.id
+    book.asked("blade1", "labos/vmlinuz")
+    assert book.expect("blade1") is None
+    assert book.current("blade1") == replace(again, kernel=True, expected=book.all()["blade1"].expected)
+    came = make_book(tmp_path / "boots.json").sought("blade1")
+    assert came is not None and (came.cause, came.expected) == ("power", 0)
+    book.sought("blade1")
+    book.asked("blade1", "labos/vmlinuz")
+    by_itself = book.sought("blade1")
+    assert by_itself is not None and by_itself.cause == "pxe"
+
+
+def test_a_boot_that_was_put_out_may_join_once_more(tmp_path: Path) -> None:
+    book = BootBook(make_lab(), KEY, tmp_path / "boots.json", prepare)
+    boot = book.begin("blade1", "power", NOW)
+    book.put_out("blade1")
+    assert book.current("blade1") == boot, "it has not joined: there is nothing to be put out of"
+    book.joined("blade1")
+    book.put_out("blade1")
+    out = BootBook(make_lab(), KEY, tmp_path / "boots.json", prepare).current("blade1")  # over a restart
+    assert out is not None and out.again and out.joined and book.is_open(out, NOW + 1e6)  # however long that takes
+    assert book.ticket(out).reveal() == book.ticket(boot).reveal()
+    book.joined("blade1")
+    back = book.current("blade1")
+    assert back is not None and not back.again and not book.is_open(back, NOW)
+
+
 def test_a_book_survives_a_restart_without_secrets(tmp_path: Path) -> None:
     path = tmp_path / "boots.json"
     book = make_book(path)
@@ -137,6 +171,43 @@ def test_a_boot_that_was_sought_is_on_disk_once_it_is_saved(tmp_path: Path) -> N
     assert book.sought("blade3") is not None
     book.joined("blade1")  # what is written at once takes along what waits
     assert make_book(path).current("blade3") == book.current("blade3")
+
+
+def versioned(version: str) -> Prepare:
+    def prepare_version(blade: Blade, boot: str, ticket: Secret) -> tuple[BootPlan, Mapping[str, Resource]]:
+        plan, files = prepare(blade, boot, ticket)
+        return replace(plan, version=version), files
+
+    return prepare_version
+
+
+def test_a_boot_remembers_what_it_brought(tmp_path: Path) -> None:
+    path = tmp_path / "boots.json"
+    book = BootBook(make_lab(), KEY, path, versioned("v1"))
+    boot = book.begin("blade1", "power", NOW)
+    assert boot.version == ""
+    book.asked("blade1", "labos/vmlinuz")  # which plans it
+    restarted = BootBook(make_lab(), KEY, path, versioned("v2"))
+    before = restarted.current("blade1")
+    assert before is not None and before.version == "v1"
+    restarted.frozen(before)  # on its way it gets what there is now
+    now = restarted.current("blade1")
+    assert now is not None and now.version == "v2"
+    restarted.joined("blade1")
+    later = BootBook(make_lab(), KEY, path, versioned("v3"))
+    joined = later.current("blade1")
+    assert joined is not None
+    later.frozen(joined)
+    kept = later.current("blade1")
+    assert kept is not None and kept.version == "v2", "it runs what it booted, whatever there is by now"
+
+
+def test_what_a_boot_would_bring_is_told_without_one(tmp_path: Path) -> None:
+    book = BootBook(make_lab(), KEY, tmp_path / "boots.json", versioned("v1"))
+    versions, wrong = book.versions()
+    assert versions == {"blade1": "v1", "blade2": "v1"}
+    assert wrong == {"blade3": "blade3 cannot be planned"}
+    assert book.all() == {}
 
 
 def test_boots_of_blades_that_left_the_lab_are_forgotten(tmp_path: Path) -> None:
@@ -232,6 +303,21 @@ def test_a_blade_that_cannot_be_planned_is_told(tmp_path: Path) -> None:
     assert clients.lookup("10.77.0.13", "labos/vmlinuz") == Refusal("this boot has no plan: blade3 cannot be planned")
 
 
+def test_what_does_not_count_of_a_persons_config_is_told(tmp_path: Path) -> None:
+    daemon = {"path": "/etc/docker/daemon.json", "contents": {"source": "data:,%7B%22hosts%22:%5B%5D%7D"}}
+    config = BaseConfig("own.yaml", {"ignition": {"version": "3.3.0"}, "storage": {"files": [daemon]}})
+    lab, seen = make_lab(), Seen()
+
+    def planned(blade: Blade, boot: str, ticket: Secret) -> plans.Planned:
+        return plans.prepare_with(plans.Own(), config, lab, blade, boot, ticket)
+
+    clients = ClientBook(lab, BootBook(lab, KEY, tmp_path / "boots.json", planned), tmp_path / "leases.json", seen)
+    clients.begun(clients.boots.begin("blade1", "power"))
+    [note] = seen.of(Note)
+    assert note.blade == "blade1" and "'hosts' does not count" in note.detail
+    assert seen.of(Trouble) == []
+
+
 def test_a_boot_that_another_has_followed_is_not_planned(tmp_path: Path) -> None:
     seen = Seen()
     clients = make_clients(tmp_path, seen)
@@ -267,6 +353,8 @@ def test_an_unknown_machine_is_told_once(tmp_path: Path) -> None:
     for mac in (STRANGER, STRANGER, "00:00:5e:00:53:98", STRANGER):
         clients.emit(UnknownMachine(mac=mac, adopt=""))
     assert [event.mac for event in seen.of(UnknownMachine)] == [STRANGER, "00:00:5e:00:53:98"]
+    clients.emit(UnknownMachine(mac=STRANGER, adopt="", client="pxe"))
+    assert seen.of(UnknownMachine)[-1].client == "pxe", "its system asked before, and its firmware says more"
     for number in range(3 * UNKNOWN_KEPT):
         clients.emit(UnknownMachine(mac=f"02:00:00:00:{number >> 8:02x}:{number & 255:02x}", adopt=""))
     assert len(clients._unknown) == UNKNOWN_KEPT
@@ -297,13 +385,3 @@ def test_an_unknown_machine_is_told_once(tmp_path: Path) -> None:
 )
 def test_paths(path: str, expected: str | None) -> None:
     assert plain(path) == expected
-
-
-def test_the_line_that_adopts_a_machine_is_one_the_lab_file_takes(tmp_path: Path) -> None:
-    file = tmp_path / "lab.yaml"
-    text = "name: lab\nblades:\n  - name: blade1\n"
-    file.write_text(text)
-    file.write_text(f"{text}  {adoption(lab_yaml.load(file), STRANGER)}\n")
-    adopted = lab_yaml.load(file).blade_with_mac(STRANGER)
-    assert adopted is not None
-    assert (adopted.name, adopted.slot) == ("blade2", 2)

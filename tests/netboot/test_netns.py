@@ -13,14 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from labkit.events import BootStarted, Dhcp, Phoned, Ticket, Transfer, UnknownMachine
+from labkit.events import BootStarted, Dhcp, Held, Phoned, Ticket, Transfer, UnknownMachine
+from labkit.lab.lab_yaml import adopt, rewrite
 from labkit.lab.process import rpc
 from labkit.netboot.boots import ticket
+from labkit.workbook import adoption
 from tests.rig.dhcp import PXE_BIOS
 from tests.rig.firmware import Firmware
 from tests.rig.net import BLADE1, BLADE2, STRANGER, Desk, Net, run, wait_until
 
 pytestmark = pytest.mark.netns
+NEWCOMER = "00:00:5e:00:53:77"
 
 
 @pytest.fixture(scope="module")
@@ -92,10 +95,33 @@ def test_a_stranger_gets_silence_and_is_told_how_to_be_adopted(net: Net) -> None
     with pytest.raises(AssertionError, match="no lease"):
         net.lease(space, "-t", "1")
     [unknown] = net.told(UnknownMachine, mac=STRANGER)
-    assert "macs: [" in unknown.adopt and STRANGER in unknown.adopt
+    assert unknown.adopt == f"./lab adopt {STRANGER}"
     net.inside(space, "ip", "address", "add", "10.77.0.99/24", "dev", "eth0")
     assert net.curl(space, "/labos/oem.cpio.gz")[0] == 404
     assert net.curl(space, "/healthz") == (200, "ok\n")
+
+
+def test_a_machine_is_adopted_and_forgotten_while_the_server_runs(net: Net) -> None:
+    """It gets its address and its files from the process that had nothing for it, and nothing again afterwards."""
+    assert net.process is not None
+    space, pid = net.plug("x2", NEWCOMER), net.process.pid
+    with pytest.raises(AssertionError, match="no lease"):
+        net.pxe(space)
+    heard = adoption.look(net.folder / "lab.yaml", net.state)
+    taken = adoption.take_in(heard, [heard.cards(NEWCOMER)], net.state)
+    assert (taken.added, taken.is_known) == (("blade3",), True)
+    told = net.pxe(space)
+    assert (told["ip"], told["hostname"], told["boot_file"]) == ("10.77.0.13", "blade3", "pxelinux.0")
+    assert net.curl(space, "/labos/vmlinuz", "-o", "/dev/null")[0] == 200
+    [boot] = net.told(BootStarted, blade="blade3")
+    assert rpc.call(net.state.bootd, "boots")["boots"]["blade3"]["id"] == boot.boot
+    file = rewrite.open_lab(net.folder / "lab.yaml")
+    assert adoption.write(file, adopt.forget(file.source, "blade3"), net.state).is_known
+    assert net.curl(space, "/labos/vmlinuz")[0] == 404
+    with pytest.raises(AssertionError, match="no lease"):
+        net.pxe(space)
+    assert "blade3" not in rpc.call(net.state.bootd, "boots")["boots"]
+    assert net.process.pid == pid and net.process.poll() is None
 
 
 @pytest.mark.skipif(not shutil.which("dhclient"), reason="isc-dhcp-client is not installed")
@@ -233,6 +259,30 @@ def test_killed_and_started_again_it_goes_on(net: Net, blade1: str) -> None:
     assert (net.folder / "after").read_bytes() == (net.folder / "before").read_bytes()
     book = (net.state.path / "boots.json").read_text() + (net.state.path / "leases.json").read_text()
     assert ticket(net.state.key("tickets"), "blade1", boot).reveal() not in book
+
+
+def test_a_blade_is_held_and_let_go_over_a_restart_too(net: Net, blade1: str) -> None:
+    net.pxe(blade1)
+    rpc.call(net.state.bootd, "power_on", blade="blade1")
+    assert rpc.call(net.state.bootd, "hold", blade="blade1", why="it boots again and again")["held"]
+    assert "blade1 is held: it boots again and again" in net.curl(blade1, "/boot.ipxe")[1]
+    assert net.curl(blade1, "/labos/vmlinuz")[0] == 404
+    net.stop()
+    net.start()
+    assert "is held" in net.curl(blade1, "/boot.msg")[1]
+    wait_until(lambda: [event.state for event in net.told(Held, blade="blade1")] == ["held", "held"], 20)
+    assert rpc.call(net.state.bootd, "release", blade="blade1")["held"]
+    assert not rpc.call(net.state.bootd, "release", blade="blade1")["held"]
+    assert net.curl(blade1, "/labos/vmlinuz")[0] == 200
+    wait_until(lambda: [event.state for event in net.told(Held, blade="blade1")][2:] == ["released"], 20)
+
+
+def test_what_a_boot_brings_is_told_before_it_and_kept_after_it(net: Net, blade1: str) -> None:
+    told = rpc.call(net.state.bootd, "versions")
+    assert told["wrong"] == {} and "blade1" in told["versions"]
+    rpc.call(net.state.bootd, "power_on", blade="blade1")
+    assert rpc.call(net.state.bootd, "boots")["boots"]["blade1"]["version"] == told["versions"]["blade1"]
+    assert len(told["versions"]["blade1"]) == 16
 
 
 def test_sigterm_ends_it_cleanly(net: Net) -> None:

@@ -13,7 +13,7 @@ from labkit import events
 from labkit.diagnosis import hints
 from labkit.diagnosis.stuck import Watch
 from labkit.events import BootStarted, Dhcp, Phoned, Ticket, Transfer, Trouble, UnknownMachine
-from labkit.events.stages import fold_all
+from labkit.events.folding import fold_all
 from labkit.lab import lab_yaml
 from labkit.lab.process import rpc
 from labkit.lab.state import State
@@ -223,7 +223,7 @@ def test_it_boots_again_and_again(net: Net, blade1: str) -> None:
     assert error.value.what.startswith(
         "not os, and will not be: blade1 boots again and again: boot 1 came to step 'os'"
     )
-    assert "now boot 3 has begun" in error.value.what and "labkit why blade1" in error.value.fix
+    assert "now boot 3 has begun" in error.value.what and "./lab why blade1" in error.value.fix
     shows("boot-loop", told(net, "blade1", first), "blade1")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,11 +12,13 @@ import pytest
 from labkit import events
 from labkit.diagnosis.stuck import usual_times
 from labkit.events import KINDS, Event
+from labkit.events.stages import LabState
 from labkit.lab import Role, lab_yaml
-from labkit.pictures import Picture
+from labkit.lab.plain_text import printable
+from labkit.pictures import Picture, boot_board
 from labkit.pictures.boot_board import draw_board, draw_boots
 from labkit.pictures.chassis import draw_chassis
-from labkit.pictures.event_text import in_words, printable, tail
+from labkit.pictures.event_text import in_words, tail
 from labkit.pictures.progress import draw_progress, time_left
 from labkit.pictures.protocols import draw_absence, draw_config, draw_join, draw_sequence
 from labkit.pictures.request_bars import draw_request_bars
@@ -140,7 +143,7 @@ def test_progress_tells_bytes_and_the_time_left() -> None:
     assert "fetching the operating system, 93.9 MB, for" in picture.text
     assert "14.2 MB before" in picture.text
     assert re.search(r"about \d+ s left", picture.text)
-    assert "■■▶··" in picture.text and "kernel" in words_in(picture)
+    assert "■■▶···" in picture.text and "kernel" in words_in(picture)
 
 
 def test_time_left_shrinks_and_then_says_so() -> None:
@@ -151,6 +154,27 @@ def test_time_left_shrinks_and_then_says_so() -> None:
     assert later < first
     assert time_left(blade, USUAL, at + 500) == "slower than usual"
     assert time_left(fold_all(RUNNING).stages.blade("blade1"), USUAL, at) == ""
+
+
+def test_a_usual_boot_is_never_slow() -> None:
+    """Also where nothing is heard between the last file and the system's own word."""
+    mine = [event for event in STREAM if event.blade == "blade1"]
+    usual = usual_times([fold_all(RUNNING).stages.blade("blade1")], LAB)
+    end = fold_all(RUNNING).stages.blade("blade1").joined
+    for moment in range(int(mine[0].time), int(end)):
+        blade = fold_all([event for event in mine if event.time <= moment]).stages.blade("blade1")
+        assert "slower" not in time_left(blade, usual, moment)
+
+
+def test_what_was_heard_is_of_this_boot() -> None:
+    later = 1_700_003_600.0
+    again = [
+        events.BootStarted(blade="blade1", boot="b9", time=later, cause="pxe"),
+        events.Dhcp(blade="blade1", boot="b9", mac="m", message="DISCOVER", time=later + 1),
+    ]
+    assert len(boot_board.latest(["blade1"], fold_all(RUNNING))) == boot_board.TAIL_LINES
+    heard = boot_board.latest(["blade1"], fold_all([*RUNNING, *again]))
+    assert len(heard) == 2 and "DISCOVER" in heard[-1]
 
 
 def test_a_blade_that_waits_for_a_swarm_is_not_slow() -> None:
@@ -176,6 +200,9 @@ def test_the_topology_shows_roles_replicas_and_answers() -> None:
     assert "service web: 2 replicas; answered through blade1 ×2, blade2 ×2, blade3 ×2" in picture.text
     assert "controller · manager" in words_in(picture) and "✓ 2 answered" in words_in(picture)
     assert "no swarm yet" in draw_topology(LAB, Scene()).text
+    silent = events.Swarm(action="silent", detail="the engine's swarm is locked", time=1)
+    told = draw_topology(LAB, Scene(stages=LabState(silent=silent))).text
+    assert "its swarm lets nobody in" in told and "no swarm yet" not in told
 
 
 def test_the_chassis_has_ten_slots_and_says_what_each_is() -> None:
@@ -187,6 +214,8 @@ def test_the_chassis_has_ten_slots_and_says_what_each_is() -> None:
         "7 slots are empty",
     ]
     assert words_in(picture).count("empty") == 7
+    plain = draw_chassis(LAB, Scene().stages)
+    assert "slot 1: blade1, worker, off\n" in plain.text and "✓" not in words_in(plain), "where nobody chooses"
 
 
 def test_thirty_blades_fit() -> None:
@@ -211,6 +240,14 @@ def test_events_are_told_in_words(event: Event) -> None:
     assert words and words == words.strip() and "None" not in words and "''" not in words
 
 
+def test_a_node_that_no_blade_is_known_of_is_named() -> None:
+    assert (
+        in_words(events.Swarm(action="joined", node="cfsoirqee2oml7vbpe8tfb7jr"))
+        == "node cfsoirqee2om joined the swarm"
+    )
+    assert in_words(events.Swarm(action="ready", node="cfsoirqee2om", blade="blade1")) == "is Ready in the swarm"
+
+
 def test_every_kind_has_words() -> None:
     kinds = {
         "lab": events.LabEvent(state="up"), "part": events.Part(part="bootd", state="died"),
@@ -219,9 +256,12 @@ def test_every_kind_has_words() -> None:
         "transfer": events.Transfer(protocol="tftp", path="a/vmlinuz", state="failed", reason="no answer"),
         "phoned": events.Phoned(stage="os"), "ticket": events.Ticket(state="refused", reason="no ticket"),
         "leave": events.Leave(step="asked"), "swarm": events.Swarm(action="rotated"),
-        "service": events.Service(name="web", action="created"), "unknown": events.UnknownMachine(mac="m", adopt="x"),
-        "trouble": events.Trouble(part="dhcp", detail="no reply"),
+        "roll": events.Roll(step="leaving"), "service": events.Service(name="web", action="created"),
+        "unknown": events.UnknownMachine(mac="m", adopt="x"), "trouble": events.Trouble(part="dhcp", detail="no reply"),
+        "held": events.Held(state="held", detail="it boots again and again"),
         "stuck": events.Stuck(step="dhcp", what="it stands still", seconds=40),
+        "space": events.Space(state="room"), "note": events.Note(detail="a key does not count"),
+        "clock": events.Clock(by_s=3600.0), "blades": events.Blades(added=("a",), removed=("b",)),
     }  # fmt: skip
     assert set(kinds) == set(KINDS)
     for kind, event in kinds.items():
@@ -247,3 +287,15 @@ def test_many_bricks_take_rows_and_keep_their_words() -> None:
     picture = draw_bricks([Brick(f"a section {number}") for number in range(9)])
     assert [node.text for node in read(picture).iter(f"{SVG}text")] == [f"· a section {number}" for number in range(9)]
     assert picture.height == 2 * draw_bricks([Brick("one")]).height
+
+
+def test_a_picture_that_stays_says_when_it_was_true() -> None:
+    """Its drawing, its words and its height; and so does the board."""
+    moment = datetime(2026, 11, 28, 18, 17).timestamp()
+    picture = draw_topology(LAB, fold_all(STREAM))
+    dated = picture.dated(moment)
+    assert dated.text == f"{picture.text}\nas of 18:17" and "as of 18:17" in dated.svg
+    assert dated.height > picture.height and dated.title == picture.title
+    board = draw_board(NAMES, fold_all(STREAM), USUAL, moment)
+    said = boot_board.dated(board, moment)
+    assert all(said[kind].startswith(board[kind]) and "as of 18:17" in said[kind] for kind in board)

@@ -10,8 +10,9 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from labkit.events import BootStarted, Dhcp, Event, Phoned, Power, Stuck, Transfer
-from labkit.events.amounts import size
-from labkit.events.stages import STEPS, BladeState, Fetched, fold_all
+from labkit.events.amounts import room, size
+from labkit.events.folding import fold_all
+from labkit.events.stages import STAGES, STEPS, BladeState, Fetched
 from labkit.pictures.timeline import COLOURS, SHORTEST_AXIS_S, draw_timeline, fetched_words, tell_timeline
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -61,7 +62,7 @@ def test_each_step_is_a_bar_that_begins_where_the_last_ends() -> None:
 
 
 def test_a_bar_says_its_time_its_bytes_and_the_rate() -> None:
-    [initrd] = [bar for bar in bars(draw_timeline([boot()], usual=USUAL)) if bar.get("fill") == COLOURS["initrd"]]
+    [_, initrd] = [bar for bar in bars(draw_timeline([boot()], usual=USUAL)) if bar.get("fill") == COLOURS["initrd"]]
     said = initrd.findtext(f"{SVG}title")
     assert said is not None and re.sub(" +", " ", said) == (
         "blade1: initrd 11.0 s (usually 5.0 s): 2 files, 90.0 MB at 29.0 MB/s"
@@ -118,3 +119,40 @@ def test_amounts_for_a_person() -> None:
         "0 B", "670 B", "2.4 kB", "93.9 MB", "2.5 GB",
     ]  # fmt: skip
     assert fetched_words(Fetched()) == "" and fetched_words(Fetched(1, 670)) == "1 file, 670 B"
+
+
+@pytest.mark.parametrize(
+    ("mib", "words"), [(0, "0 MiB"), (1023, "1023 MiB"), (1024, "1.0 GiB"), (4700, "4.6 GiB"), (46385, "45 GiB")]
+)
+def test_room_has_no_digit_too_many(mib: int, words: str) -> None:
+    assert room(mib) == words
+
+
+def widths(text: str) -> dict[str, float]:
+    """How wide each step is drawn, by its name."""
+    found: dict[str, float] = {}
+    for bar in bars(text):
+        name = (bar.findtext(f"{SVG}title") or "").split()[1]
+        found[name] = found.get(name, 0.0) + number(bar, "width")
+    return found
+
+
+def test_a_bar_never_goes_backwards() -> None:
+    """A machine that has its files says only later when its kernel ran, and Ignition."""
+    network = Dhcp(blade="blade1", boot="b1", time=1038, mac="52:54:00:4d:00:01", message="DISCOVER", client="os")
+    stream = [*BOOT[:8], network, *BOOT[8:]]
+    usual = {"join": 200.0}  # one scale for all of them
+    before: dict[str, float] = {}
+    for moment in range(1000, 1061):
+        state = fold_all([event for event in stream if event.time <= moment]).blade("blade1")
+        now = widths(draw_timeline([state], usual=usual, now=moment))
+        shrunk = {name for name, width in before.items() if now.get(name, 0.0) < width - 0.2}
+        assert not shrunk - {"os"}, (moment, before, now)
+        before = now
+    assert {"kernel", "initrd", "ignition", "os", "join"} <= before.keys()
+
+
+def test_the_time_line_has_the_stages_of_the_boxes() -> None:
+    words = [node.text for node in ET.fromstring(draw_timeline([boot()], now=1060)).iter(f"{SVG}text")]
+    assert [word for word in words if word in STAGES][-len(STAGES) :] == list(STAGES), "the legend"
+    assert not (set(STEPS) - set(STAGES)) & set(words)

@@ -25,7 +25,7 @@ ARTIFACTS: Mapping[str, tuple[str, ...]] = {
     "05-day-two": (),
 }
 """The cells, by chapter, that print what is served or made: plans, configs, archives, digests, a Compose file."""
-CHOSEN = re.compile(r"^(?:blades|roles): .*$", re.MULTILINE)
+CHOSEN = re.compile(r"^(?:blades|system|roles): .*$", re.MULTILINE)
 ACTED_ON = re.compile(r"^(?:up already|booted): (\w+(?:, \w+)*)(?:; booted: (\w+(?:, \w+)*))?$", re.MULTILINE)
 
 
@@ -89,7 +89,8 @@ def asserts(source: str) -> list[str]:
 def run_headless(door: FrontDoor, chapter: str, **parameters: object) -> Path:
     """Run a chapter by papermill on the same lab; the executed copy."""
     target = door.folder / f"headless-{chapter}.ipynb"
-    given = [word for name, value in parameters.items() for word in ("-p", name, json.dumps(value))]
+    texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in parameters.items()}
+    given = [word for name, text in texts.items() for word in ("-p", name, text)]
     done = subprocess.run(
         [*door.prefix, str(door.root / ".venv/bin/papermill"), f"{chapter}.ipynb", str(target), *given],
         env=door.environment, cwd=door.root / "notebooks", capture_output=True, text=True, timeout=900,

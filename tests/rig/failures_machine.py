@@ -29,7 +29,7 @@ from labkit.machines.host import programs
 from labkit.machines.host.sandbox import Sandbox, User
 from labkit.machines.virtual import bmc, network
 from labkit.machines.virtual.chassis import VirtualChassis
-from labkit.netboot import plans, ports
+from labkit.netboot import configs, ports
 from labkit.servers import client, lifecycle, processes
 from labkit.ui.choosers import choose_blades
 
@@ -131,7 +131,7 @@ def _(patch: Patch) -> object:
     return tools.run_tool(["apt-get", *(f"-o{name}={value}" for name, value in places.items()), "update"])
 
 
-CASES["config-mistake"] = lambda patch: plans.transpile(
+CASES["config-mistake"] = lambda patch: configs.transpile(
     b"variant: flatcar\nversion: 1.0.0\nstorage: 3\n", Path("own.bu")
 )
 CASES["config-version"] = lambda patch: plan(
@@ -141,7 +141,25 @@ CASES["config-clash"] = lambda patch: plan(
     LAB, BLADE, "b", BootSecrets(PASSWORD),
     BaseConfig("own.ign", {"ignition": {"version": "3.0.0"}, "storage": {"files": [{"path": "/etc/hostname"}]}}),
 )  # fmt: skip
-CASES["config-missing"] = lambda patch: plans.base_config(dataclasses.replace(BLADE, config=Path("/none/own.bu")))
+
+
+@case("config-values")
+def _(patch: Patch) -> object:
+    (patch.folder / "own.bu").write_text("# {{ blade.rack }}\n")
+    return configs.base_config(LAB, dataclasses.replace(BLADE, config=(patch.folder / "own.bu",)))
+
+
+@case("config-merge")
+def _(patch: Patch) -> object:
+    old, new = patch.folder / "old.clc", patch.folder / "new.bu"
+    old.write_text("storage: {files: [{filesystem: data, path: /a, contents: {inline: a}}]}\n")
+    new.write_text("variant: flatcar\nversion: 1.0.0\n")
+    return configs.base_config(LAB, dataclasses.replace(BLADE, config=(old, new)))
+
+
+CASES["config-missing"] = lambda patch: configs.base_config(
+    LAB, dataclasses.replace(BLADE, config=(Path("/none/own.bu"),))
+)
 
 
 # --- this machine -----------------------------------------------------------------------------------------------------

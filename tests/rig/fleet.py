@@ -28,7 +28,7 @@ from labkit.lab import Role, certificates
 from labkit.lab.state import State
 from labkit.machines.host.sandbox import Sandbox, User, give
 from labkit.servers.bundled import push_command, registry_command
-from labkit.swarm import cluster
+from labkit.swarm import cluster, spec_changes
 from labkit.swarm.engine import api, connect
 from labkit.swarm.node import find_node
 
@@ -159,6 +159,7 @@ class Machine(Rooted):
         labels = [f"--label=blade={self.blade}", f"--label=boot={self.boot}"] if self.blade else []
         self.start(
             ["/usr/sbin/dockerd", "--pidfile=/run/dockerd.pid", "--host=unix:///run/host/docker.sock",
+             "--host=unix:///run/docker.sock",
              f"--cgroup-parent=/{self.cgroup}", "--exec-opt=native.cgroupdriver=cgroupfs",
              *labels, *(f"--registry-mirror=https://{host}" for host in self.trusts)],
             "/var/lib/docker",
@@ -296,6 +297,14 @@ class Fleet:
         thread.join()
         return answers[0]
 
+    def readdress(self, machine: Machine, *addresses: str) -> None:
+        """Give a machine's card these addresses and no others. Its engine is off meanwhile."""
+        added = "; ".join(f"ip -n {machine.net} address add {address}/24 dev eth0" for address in addresses)
+        sh(
+            f"ip -n {machine.net} address flush dev eth0; {added};"
+            f"ip -n {machine.net} route replace default via {SERVER}"
+        )
+
     def listen(self, machine: Machine, port: int) -> socket.socket:
         """A program on a machine that has a TCP port already."""
         return self.inside(lambda: socket.create_server(("0.0.0.0", port)), machine.net)
@@ -333,9 +342,7 @@ def listens(path: Path) -> bool:
 
 def heartbeat_s(fleet: Fleet, seconds: int) -> None:
     client = fleet.controller.client
-    raw = api(client).inspect_swarm()
-    spec = {**raw["Spec"], "Dispatcher": {"HeartbeatPeriod": seconds * 1_000_000_000}}
-    api(client).update_swarm(raw["Version"]["Index"], swarm_spec=spec)
+    spec_changes.change_swarm(client, lambda spec: spec.update(Dispatcher={"HeartbeatPeriod": seconds * 1_000_000_000}))
     client.close()
 
 

@@ -57,6 +57,11 @@ class FrontDoor:
         return self.folder / "state"
 
     @property
+    def copies(self) -> Path:
+        """The notebooks that ``./lab workbook`` opens."""
+        return self.state / "workbook"
+
+    @property
     def environment(self) -> dict[str, str]:
         return {**os.environ, "LABKIT_LAB": str(self.folder / "lab.yaml"), "LABKIT_STATE": str(self.state)}
 

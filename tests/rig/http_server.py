@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from aiohttp import web
 
 from labkit.errors import ControlError
 from labkit.events import Transfer
 from labkit.lab import certificates
 from labkit.lab.state import State
+from labkit.netboot.http import server
+from labkit.netboot.http.door import Doors
 from labkit.netboot.http.phone_home import HEADER, PhoneHome
 from labkit.netboot.http.server import Files, application
 from labkit.netboot.http.tls import Handshakes, TlsSite
@@ -33,12 +34,17 @@ class Desk:
     def __init__(self) -> None:
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.refusing: dict[str, int] = {}
+        self.membership = "yes"
 
     async def __call__(self, verb: str, *, timeout_s: float = 0, **fields: Any) -> dict[str, Any]:
         self.asked.append((verb, fields))
         if self.refusing.get(verb, 0):
             self.refusing[verb] -= 1
             raise ControlError("the swarm does not exist yet")
+        if verb == "member":
+            return {"member": self.membership}
+        if verb == "unlock":
+            return {"body": {"UnlockKey": "SWMKEY-1-secret"}}
         return {"body": {"JoinToken": "SWMTKN-1", "RemoteAddrs": ["10.77.0.2:2377"]}} if verb == "join" else {}
 
     def verbs(self) -> list[str]:
@@ -55,6 +61,7 @@ class Rig:
         lab = replace(lab, network=replace(lab.network, tls=tls))
         self.state = State(folder / "state")
         self.state.make()
+        self.numbers: list[Any] = []
         self.clients = make_clients(folder, self.counters.counted(self.seen), lab)
         self.boot = self.clients.boots.begin("blade1", "power")
         image = folder / "vmlinuz"
@@ -76,11 +83,13 @@ class Rig:
         """Serve while a client talks. ``self.root`` is where, and with TLS ``self.private``, by ``self.state.ca``."""
 
         async def serving() -> None:
-            app = application(self.files, self.home.handlers(), self.clients.emit, self.counters)
-            runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+            app = application(self.files, self.home.handlers(), self.clients.emit, self.counters, self.ask_swarm)
+            runner = server.runner(app, self.clients.emit, 0.1)
             await runner.setup()
             sock = socket.create_server(("127.0.0.1", 0))
-            await web.SockSite(runner, sock).start()
+            assert runner.server is not None
+            doors = Doors(self.files, runner.server)
+            listening = await asyncio.get_running_loop().create_server(doors, sock=sock)
             self.port = sock.getsockname()[1]
             self.root = f"http://127.0.0.1:{self.port}"
             if self.clients.lab.network.tls:
@@ -94,9 +103,15 @@ class Rig:
                 async with aiohttp.ClientSession() as client:
                     await talk(client)
             finally:
+                listening.close()
+                doors.close()
                 await runner.cleanup()
 
         asyncio.run(serving())
+
+    async def ask_swarm(self) -> list[Any]:
+        """What swarmd would tell for ``/metrics``."""
+        return self.numbers
 
     async def raw(self, request: bytes) -> int:
         """The status that raw bytes get."""

@@ -13,18 +13,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Locator, Page
+from typing import TYPE_CHECKING, Any
 
 from tests.rig.front_door import FRONT_DOOR, FrontDoor
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Locator, Page
+    from playwright.sync_api._generated import LocatorAssertions
 
 TOKEN = "browser-tests"
 SHOTS = Path(os.environ.get("LABKIT_SHOTS", FRONT_DOOR.parent / ".lab" / "screenshots"))
 """Where screenshots are kept, to be looked at."""
 OURS = ".jp-OutputArea-output"
 LIGHT, DARK = "JupyterLab Light", "JupyterLab Dark"
+
+
+def expect(locator: Locator) -> LocatorAssertions:
+    """Playwright's own, imported where a browser is driven: it takes half a second, and each worker imports this."""
+    from playwright.sync_api import expect
+
+    return expect(locator)
 
 
 @contextmanager
@@ -62,6 +70,11 @@ def _wait_up(url: str, server: subprocess.Popen[bytes], *, log_path: Path) -> No
             assert server.poll() is None, log_path.read_text()[-2000:]
             time.sleep(0.2)
     raise AssertionError(f"JupyterLab is not up: {log_path.read_text()[-2000:]}")
+
+
+def bring_to_view(locator: Locator) -> None:
+    """Scroll to what is drawn anew twice a second: Playwright's own way waits until an element stays where it is."""
+    locator.evaluate("element => element.scrollIntoView({block: 'center'})")
 
 
 @dataclass
@@ -149,6 +162,8 @@ class Book:
 
     def serious(self) -> list[str]:
         """What axe finds wrong in our outputs, of serious and critical kind."""
+        from axe_playwright_python.sync_playwright import Axe
+
         results: Any = Axe().run(self.page, context=OURS)
         return [
             f"{found['id']}: {node['html'][:200]}"

@@ -14,7 +14,7 @@ import pytest
 from labkit import events
 from labkit.diagnosis import hints
 from labkit.errors import LabkitError
-from labkit.events.stages import fold_all
+from labkit.events.folding import fold_all
 
 HINTS = (*(rule.hint for rule in hints.RULES), *hints._SEEN.values())
 """All there are: those for errors, and those for signs in the events."""

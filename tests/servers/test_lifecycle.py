@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import os
 import socket
 import threading
 from ipaddress import IPv4Address, IPv4Network
@@ -18,7 +19,7 @@ from labkit.lab.state import State
 from labkit.machines.host import programs
 from labkit.machines.virtual.network import check_subnet
 from labkit.netboot.ports import IP_FREEBIND, check_stores, open_sockets, store_ports
-from labkit.servers import lifecycle
+from labkit.servers import client, lifecycle
 from labkit.servers.client import choose_blades, ensure_lab
 
 CLONE_NEWNET = 0x40000000
@@ -184,3 +185,57 @@ def test_explain_shows_every_file_and_no_secret(lab_path: Path, capsys: pytest.C
 
 def test_every_error_prints_its_place_and_its_fix() -> None:
     assert str(LabkitError("broken", where="here", fix="mend it")) == "here: broken\n  fix: mend it"
+
+
+SAID = """\
+2 images are built
+  labos: unpacking packages …
+✓ labos: built in 60 s
+not all blades can be on at once
+  fix: fewer blades
+starting the lab's servers …
+"""
+WRONG = """\
+lab.yaml:1:1: one
+  fix: mend it
+lab.yaml:2:1: two
+  fix: mend that
+"""
+
+
+@pytest.fixture
+def sudo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A sudo that says what is in a file, and ends with the status in another."""
+    program = tmp_path / "bin/sudo"
+    program.parent.mkdir()
+    ends = f"cat {tmp_path}/said >&2\nexit $(cat {tmp_path}/status)"
+    program.write_text(f'#!/bin/sh\n[ "$*" = "-n -- true" ] && exit\n{ends}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    return tmp_path
+
+
+def test_what_root_tells_is_told_on(sudo: Path) -> None:
+    (sudo / "said").write_text(SAID + "one thing more\n")
+    (sudo / "status").write_text("0")
+    told: list[str] = []
+    client._sudo(["up"], told.append)
+    assert told == [*SAID.splitlines(), "one thing more"]
+
+
+@pytest.mark.parametrize(
+    ("said", "what", "fix"),
+    [
+        (WRONG, "lab.yaml:1:1: one\n  fix: mend it\nlab.yaml:2:1: two", "mend that"),
+        ("it broke\n", "it broke", "./lab up"),
+        ("", "it ended with status 1", "./lab up"),
+    ],
+)
+def test_an_error_of_roots_is_told_once_and_whole(sudo: Path, said: str, what: str, fix: str) -> None:
+    (sudo / "said").write_text(SAID + said)
+    (sudo / "status").write_text("1")
+    told: list[str] = []
+    with pytest.raises(MachineError) as caught:
+        client._sudo(["up"], told.append)
+    assert told == SAID.splitlines()
+    assert (caught.value.what, caught.value.fix) == (f"the lab could not be started: {what}", fix)

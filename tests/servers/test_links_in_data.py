@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from labkit.boot import ImageFile, Rendered
-from labkit.cli import commands
+from labkit.cli import explain
 from labkit.servers import storage
 from labkit.swarm.registry import link_files
 from labkit.swarm.registry.contents import read_contents
@@ -125,7 +125,7 @@ def test_a_tree_for_a_tftp_server_replaces_links_to_loaders(
         "default": Rendered(b"default"),
         "pxelinux.cfg/link": Rendered(b"config"),
     }
-    assert commands._write_tree(folder, files, None) == 0
+    assert explain._write_tree(folder, files, None) == 0
     assert untouched(host)
     assert (folder / "pxelinux.0").read_bytes() == b"loader"
     assert (folder / "default").read_bytes() == b"default"

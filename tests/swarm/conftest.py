@@ -8,13 +8,16 @@ import tarfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from labkit import images
 from labkit.lab import lab_yaml
-from labkit.swarm import cluster
-from labkit.swarm.engine import api, engine
+from labkit.swarm import cluster, spec_changes
+from labkit.swarm.engine import api, engine, read_local_swarm
+from labkit.swarm.membership import managers, node_settings
+from labkit.swarm.membership.local_state import LocalState
 from labkit.swarm.registry.upload import ensure_image
 from labkit.swarm.services.deploy import remove_service
 from tests.rig.fleet import REGISTRY, Fleet, ensure_joined, heartbeat_s
@@ -46,8 +49,12 @@ def swarm(fleet: Fleet) -> Fleet:
     Heartbeats are two seconds apart instead of five, so that the lost are missed sooner.
     """
     client = fleet.controller.client
+    if read_local_swarm(client).state is LocalState.LEADERLESS:  # as a test left it that failed half-way
+        managers.force_alone(client, advertise=fleet.controller.address)
     cluster.ensure_swarm(client, advertise=fleet.controller.address)
     heartbeat_s(fleet, 2)
+    node_settings.write(client, {})  # or blades would bring along what earlier tests set on them
+    spec_changes.change_swarm(client, forget_managers)
     for raw in api(client).services():
         remove_service(client, raw["Spec"]["Name"])
     joining = [threading.Thread(target=ensure_joined, args=(fleet, machine)) for machine in fleet.blades]
@@ -59,16 +66,21 @@ def swarm(fleet: Fleet) -> Fleet:
     mine = {node.id for node in cluster.wait_nodes(client, names, 20)}
     for node in cluster.nodes(client):
         if node.id in mine:
-            cluster.change_node(client, node.id, lambda spec: spec.update(Availability="active", Labels={}))
+            spec_changes.change_node(client, node.id, lambda spec: spec.update(Availability="active", Labels={}))
         elif node.blade or node.hostname != "controller":
             cluster.remove_node(client, node.id)
     client.close()
     return fleet
 
 
+def forget_managers(spec: dict[str, Any]) -> None:
+    """Or blades would be awaited as managers that an earlier test has chosen."""
+    spec["Labels"] = {key: value for key, value in (spec.get("Labels") or {}).items() if key != managers.LABEL}
+
+
 SERVE = """\
 #!/bin/sh
-trap 'exit 0' QUIT
+trap 'exit 0' TERM QUIT
 httpd -f -p 80 -h /www &
 wait
 """

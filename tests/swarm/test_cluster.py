@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from ipaddress import IPv4Network
 
 import docker.errors
 import pytest
@@ -11,8 +12,10 @@ import pytest
 from labkit.errors import SwarmError
 from labkit.lab import Role
 from labkit.swarm import cluster
-from labkit.swarm.engine import api, connect, engine
+from labkit.swarm.engine import api, connect, engine, read_local_swarm
+from labkit.swarm.membership import managers
 from labkit.swarm.membership.leave import drain_node
+from labkit.swarm.membership.local_state import LocalState
 from labkit.swarm.node import find_node
 from tests.rig.fleet import Fleet, ensure_joined, join, post_join, until
 from tests.rig.known import causes
@@ -35,15 +38,19 @@ def test_made_once_and_refused_elsewhere(swarm: Fleet) -> None:
     machine = swarm.blade("blade3")
     machine.reboot("alone")
     with engine(machine.sock) as client:
-        assert not cluster.has_swarm(client)
+        assert read_local_swarm(client).state is LocalState.NONE
         with causes("no-swarm"):
             cluster.join_body(client, role=Role.WORKER, address=machine.address)
         state = cluster.ensure_swarm(client, advertise=machine.address, drained=False)
         assert state.created and not state.drained
+        assert api(client).inspect_swarm()["Spec"]["Orchestration"]["TaskHistoryRetentionLimit"] == 3
+        assert api(client).inspect_swarm()["Spec"]["Name"] == "default"  # what was not asked for is as Docker has it
         assert cluster.nodes(client)[0].availability == "active"
         assert not cluster.ensure_swarm(client, advertise=machine.address).created
+        assert cluster.nodes(client)[0].availability == "active"  # it stays as somebody has it
+        assert cluster.ensure_swarm(client, advertise=machine.address, drained=True).drained
         assert cluster.nodes(client)[0].availability == "drain"
-        with pytest.raises(SwarmError, match="swarm is at"):
+        with causes("swarm-elsewhere"):
             cluster.ensure_swarm(client, advertise="10.1.2.3")
         swarm_now = api(client).inspect_swarm()
         locked = {**swarm_now["Spec"], "EncryptionConfig": {"AutoLockManagers": True}}
@@ -54,6 +61,39 @@ def test_made_once_and_refused_elsewhere(swarm: Fleet) -> None:
     machine.on()
     with engine(machine.sock) as client, causes("swarm-locked"):
         cluster.ensure_swarm(client, advertise=machine.address)
+
+
+@pytest.mark.parametrize("pool", [None, IPv4Network("172.28.0.0/16")])
+def test_overlay_networks_are_taken_from_the_pool(swarm: Fleet, pool: IPv4Network | None) -> None:
+    machine = swarm.blade("blade3")
+    machine.reboot("alone")
+    with engine(machine.sock) as client:
+        cluster.ensure_swarm(client, advertise=machine.address, pool=pool)
+        (taken,) = api(client).inspect_swarm()["DefaultAddrPool"]
+        client.networks.create("mine", driver="overlay")
+        subnets = [
+            IPv4Network(config["Subnet"])
+            for raw in api(client).networks() if raw["Driver"] == "overlay"
+            for config in api(client).inspect_network(raw["Id"])["IPAM"]["Config"] or ()
+        ]  # fmt: skip
+    assert subnets and all(subnet.subnet_of(IPv4Network(taken)) for subnet in subnets)
+    assert not IPv4Network(taken).overlaps(IPv4Network("10.99.77.0/24"))
+    assert pool is None or taken == str(pool)
+
+
+def test_overlay_networks_keep_the_port_that_they_were_made_with(swarm: Fleet) -> None:
+    machine = swarm.blade("blade3")
+    machine.reboot("alone")
+    with engine(machine.sock) as client:
+        cluster.ensure_swarm(client, advertise=machine.address, data_path_port=7789)
+        for _ in range(2):
+            assert api(client).inspect_swarm()["DataPathPort"] == 7789
+            assert not cluster.ensure_swarm(client, advertise=machine.address, data_path_port=7789).created
+            assert not cluster.ensure_swarm(client, advertise=machine.address).created
+            with pytest.raises(SwarmError, match=r"UDP port 7789, and lab.yaml says 7790") as error:
+                cluster.ensure_swarm(client, advertise=machine.address, data_path_port=7790)
+            assert "data_path_port: 7789" in error.value.fix
+            managers.force_alone(client, advertise=machine.address)
 
 
 def test_nodes_are_known_by_the_labels_of_their_engines(swarm: Fleet) -> None:

@@ -20,11 +20,12 @@ from labkit.lab import Role, lab_yaml
 from labkit.lab.process import rpc
 from labkit.swarm import cluster
 from labkit.swarm.engine import api, engine
+from labkit.swarm.membership.local_state import NO_SWARM
 from labkit.swarm.node import Node, find_node
 from labkit.swarm.services.deploy import ensure_service, watch
 from labkit.swarm.services.spec import ServiceSpec
 from labkit.swarm.swarmd import SwarmDaemon
-from tests.rig.fleet import Fleet, Machine, join, post_join, until
+from tests.rig.fleet import Fleet, Machine, join, post_join, sh, until
 from tests.rig.swarmd import LAB, DeskProcess
 
 pytestmark = pytest.mark.engine
@@ -60,6 +61,19 @@ def web_service(fleet: Fleet, web: str, **more: object) -> None:
 def leave_swarm(machine: Machine) -> None:
     with engine(machine.sock) as client:
         api(client).leave_swarm()
+
+
+def test_the_swarm_in_numbers(desk: DeskProcess, web: str) -> None:
+    web_service(desk.fleet, web)
+
+    def numbers() -> dict[tuple[str, ...], float]:
+        told = rpc.call(desk.state.swarmd, "numbers")["numbers"]
+        return {(name, *labels.values()): value for name, labels, value in told}
+
+    until(lambda: numbers().get(("labkit_swarm_replicas", "running")) == 3)
+    assert numbers()["labkit_swarm_nodes", "worker", "ready"] == 3
+    assert numbers()["labkit_swarm_managers", "needed"] == 1
+    assert numbers()["labkit_swarm_memory_bytes", "reserved"] == 3 * 32 << 20
 
 
 def test_a_reboot_in_order(desk: DeskProcess, web: str) -> None:
@@ -233,14 +247,15 @@ def test_before_there_is_a_swarm(fleet: Fleet, tmp_path: Path) -> None:
     desk.state.docker.symlink_to(machine.sock)
     try:
         desk.start()
-        with pytest.raises(ControlError, match=cluster.NO_SWARM):
+        with pytest.raises(ControlError, match=NO_SWARM):
             desk.ask("join", machine, address=machine.address)
         time.sleep(1.5)
         assert desk.events == []
         with engine(machine.sock) as client:
             cluster.ensure_swarm(client, advertise=machine.address)
         until(lambda: "init" in desk.swarm())
-        body = desk.ask("join", machine, address="10.99.77.99")["body"]
+        # Not as blade3, whose own node is the drained controller here: a new node of it would be drained as well.
+        body = desk.ask("join", fleet.blade("blade1"), address="10.99.77.99")["body"]
         assert isinstance(body, dict)
         with engine(machine.sock) as client:
             assert body == cluster.join_body(client, role=Role.WORKER, address="10.99.77.99")
@@ -331,6 +346,36 @@ def test_a_blade_that_is_lost_is_marked_and_removed_when_its_time_is_up(swarm: F
     actions = [event.action for event in told if isinstance(event, events.Swarm) and event.blade == "blade3"]
     assert actions == ["ready", "down", "lost", "lost-removed"]
     assert len(blades(swarm)) == 2
+
+
+def test_a_blade_that_was_put_out_while_it_ran_comes_back(desk: DeskProcess) -> None:
+    """Cut off, removed, and within reach again: its engine calls itself active, and the desk knows better."""
+    fleet, machine = desk.fleet, desk.fleet.blade("blade3")
+    root = machine.data / "swarm" / "certificates" / "swarm-root-ca.crt"
+    authority = root.read_text()
+    assert desk.ask("member", machine, swarm=authority)["member"] == "yes"
+    port = f"ip -n {fleet.net} link set port3"
+    sh(f"{port} down")
+    try:
+        until(lambda: ("blade3", machine.boot, "down") in blades(fleet), 40)
+        with engine(fleet.controller.sock) as client:
+            mine = find_node(cluster.nodes(client), "blade3", machine.boot)
+            assert mine is not None and cluster.remove_node(client, mine.id)  # as when its time is up
+    finally:
+        sh(f"{port} up")
+    time.sleep(10)
+    assert "blade3" not in {blade for blade, _, _ in blades(fleet)}, "it comes back by itself"
+    with engine(machine.sock) as client:
+        assert not api(client).info()["Swarm"]["ControlAvailable"]
+        print(api(client).info()["Swarm"])  # what an engine says of itself then
+    assert desk.ask("member", machine, swarm=authority)["member"] == "removed"
+    assert desk.ask("member", machine, swarm="")["member"] == "another"
+    leave_swarm(machine)
+    body = desk.ask("join", machine, address=machine.address, cause="power")["body"]
+    assert isinstance(body, dict)
+    post_join(machine, body)
+    until(lambda: ("blade3", machine.boot, "ready") in blades(fleet), 40)
+    assert desk.ask("member", machine, swarm=root.read_text())["member"] == "yes"
 
 
 @pytest.mark.parametrize("missing", ["LABKIT_STATE", "LABKIT_EVENTS_FD"])

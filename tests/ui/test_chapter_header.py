@@ -106,10 +106,10 @@ def test_an_unknown_chapter_is_refused() -> None:
 
 def test_how_long_a_chapter_takes_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LABKIT_RUNS", str(tmp_path))
-    assert chapter_header.takes("01-pxe-setup") == "not run as a whole here yet"
+    assert chapter_header.takes("01-pxe-setup") == "not measured here yet"
     assert chapter_header.takes("00-start") == "a few seconds"
     for name, seconds in (("a", 40.0), ("b", 50.0), ("c", 90.0)):
         (tmp_path / name).mkdir()
         row = {"name": "01-pxe-setup", "seconds": seconds, "status": "done"}
         (tmp_path / name / "run.json").write_text(json.dumps({"v": 1, "chapters": [row]}))
-    assert chapter_header.takes("01-pxe-setup") == "about 50 seconds here, by the runs before"
+    assert chapter_header.takes("01-pxe-setup") == "about 50 seconds here, going by earlier runs"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from labkit.errors import ParameterError
 from labkit.lab import Role, lab_yaml
 from labkit.swarm.membership.majority import MOST_MANAGERS, describe_managers
-from labkit.ui import choose_blades, choose_roles
+from labkit.ui import choose_blades, choose_roles, choosers
 from labkit.ui.choosers import BladeChoice, RoleChoice
 from tests.rig.recorded import LAB
 
@@ -132,3 +133,16 @@ def test_managers_in_words(count: int, diskless: int, words: str, warn: bool) ->
     managers = [f"m{number}" for number in range(count)]
     said, warned = describe_managers(managers, diskless=managers[:diskless])
     assert words in said and warned is warn
+
+
+def test_what_follows_the_choice_is_what_stands_below_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The printed line cannot change any more, so it comes before the buttons."""
+    printed: list[str] = []
+    monkeypatch.setattr(choosers, "display", lambda bundle, raw: printed.append(capsys.readouterr().out))
+    choice = choose_blades(LAB)
+    choose_roles(LAB)
+    assert printed[0].startswith("blades: ") and printed[1].startswith("roles: ")
+    assert re.search(r"stages are as of \d\d:\d\d\.", choice._said.widget.value)
+    assert re.search(r"\nas of \d\d:\d\d$", choice.picture().text)

@@ -13,7 +13,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from labkit import events
 from labkit.errors import LabFileError, Mistake, PowerError
-from labkit.events.stages import fold_all
+from labkit.events.folding import fold_all
 from labkit.lab import lab_yaml
 from labkit.servers import client
 from labkit.ui import error_box
@@ -44,7 +44,7 @@ def test_the_events_say_why_a_blade_is_late() -> None:
     state = fold_all([
         events.BootStarted(blade="blade1", boot="b", cause="power", time=10),
         events.Power(blade="blade1", state="on", time=10),
-        events.UnknownMachine(mac="52:54:00:00:00:99", adopt="- {name: x}", time=12),
+        events.UnknownMachine(mac="52:54:00:00:00:99", adopt="./lab adopt 52:54:00:00:00:99", time=12),
     ])  # fmt: skip
     error = PowerError("not os after 420 s: blade1 is at stage 'firmware' (power on)")
     made = error_box.make_box(raised(error), lab=LAB, state=state)
@@ -111,6 +111,7 @@ def test_a_box_comes_out_when_there_is_no_lab(shell: Any, tmp_path: Path, monkey
     assert shell.said == [("ZeroDivisionError", ["ZeroDivisionError: division by zero"])]
 
 
+@pytest.mark.notebook
 def test_papermill_sees_the_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     source = (
@@ -123,7 +124,7 @@ def test_papermill_sees_the_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     book = {"cells": [cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
     (tmp_path / "in.ipynb").write_text(json.dumps(book))
     (tmp_path / "lab.yaml").write_text("blades: [{name: blade1}]\n")
-    # In this process, as `labkit run` does it, and imported here: that alone takes seconds.
+    # In this process, as `./lab run` does it, and imported here: that alone takes seconds.
     from papermill.cli import papermill
 
     done = CliRunner().invoke(papermill, ["--no-progress-bar", "in.ipynb", "out.ipynb"])

@@ -6,13 +6,18 @@ import ast
 import json
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from labkit import ignition
 from labkit.errors import ControlError, ParameterError
+from labkit.images.releases.where import ANY_VERSION
+from labkit.lab import Flavour
 from labkit.lab.lab_yaml import load, parse
 from labkit.servers.client import find_lab
 from labkit.ui import choose_roles
@@ -75,12 +80,28 @@ def test_cells_are_short_and_define_nothing(chapter: str) -> None:
         assert not [node for node in ast.walk(ast.parse(source(cell))) if isinstance(node, kinds)], cell["id"]
 
 
-@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_every_name_that_a_cell_uses_is_there(tmp_path: Path) -> None:
+    """What a cell imports, calls and asks for, as mypy sees it: a chapter is run whole only where there is time.
+
+    Told apart from it is what a story may leave to whoever reads it: that a value is not None where it is used.
+    """
+    left_out = '# mypy: disable-error-code="arg-type, assignment, comparison-overlap, union-attr"'
+    chapters = [tmp_path / f"chapter_{name.replace('-', '_')}.py" for name in EVERY]
+    for name, path in zip(EVERY, chapters, strict=True):
+        path.write_text("\n\n".join([left_out, *(source(cell) for cell in code(name))]) + "\n")
+    checked = subprocess.run(
+        [sys.executable, "-m", "mypy", *chapters], cwd=FOLDER.parent, capture_output=True, text=True
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@pytest.mark.parametrize("chapter", EVERY)
 def test_every_parameter_has_its_type_and_its_words(chapter: str) -> None:
     (cell,) = (cell for cell in code(chapter) if "parameters" in cell["metadata"].get("tags", ()))
     assert cell == code(chapter)[0], "parameters come first"
     nodes = [node for node in ast.parse(source(cell)).body if isinstance(node, ast.AnnAssign)]
-    assert len(nodes) == len(source(cell).splitlines()), "a line each, as papermill reads them"
+    lines = [line for line in source(cell).splitlines() if not line.startswith("#")]
+    assert len(nodes) == len(lines), "a line each, as papermill reads them"
     for name, parameter in read_parameters(FOLDER, chapter).items():
         parameter.check(parameter.default, chapter, None)
         assert len(parameter.words) > 10, name
@@ -126,6 +147,8 @@ OF_ANY: dict[str, list[object]] = {
 OF_ONE: dict[str, list[object]] = {
     "config": ["", "no-such-file.yaml", "/", "a\0b", "x" * 300, "~nobody-of-that-name/a.yaml"],
     "variant": ["", "debian", "Flatcar"],
+    "os": ["debian", "Flatcar", "or empty", "labos, flatcar"],
+    "version": ["latest", "../4593.2.5", "4593 2", "x" * 101, "4593.2.5"],
     "port": [99999, 65536, 22, 2377, 7946],
     "replicas": [101],
     "timeout_s": [9, 3601],
@@ -209,7 +232,61 @@ def test_a_chapter_whose_parameters_have_not_run_says_so(opened: Opened) -> None
 def test_a_name_that_is_no_list_is_told_how_to_be_one() -> None:
     with pytest.raises(ParameterError, match="blades of 01-pxe-setup is a list") as caught:
         check_parameters(FOLDER, {"blades": "blade1"}, LAB)
-    assert caught.value.fix == 'for example ["blade1"]'
+    assert caught.value.fix == 'a list, for example ["blade1"]; the lab\'s blades are blade1, blade2, blade3'
+
+
+PLANNED = {"01-pxe-setup": ("14aa0102", "fadd58b9", "a90b5e37"),
+           "02-ignition-authoring": ("14aa0202", "acc2da7b", "fbe6965f", "02a1c006")}  # fmt: skip
+"""The cells that show what the chosen system brings."""
+
+
+@pytest.mark.parametrize(("os", "version"), [*((os.value, "") for os in Flavour), ("flatcar", "4593.2.5")])
+@pytest.mark.parametrize("chapter", PLANNED)
+def test_a_system_is_planned_with_that_is_not_here_and_the_lab_stays_as_it_is(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    chapter: str,
+    os: str,
+    version: str,
+) -> None:
+    (tmp_path / "lab.yaml").write_text("blades: [{name: blade1}]\n")
+    monkeypatch.setenv("LABKIT_LAB", str(tmp_path / "lab.yaml"))
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("LABKIT_STATE", raising=False)
+    given = check_parameters(FOLDER, {"os": os, "version": version}, load(tmp_path / "lab.yaml"), [chapter])[chapter]
+    space = {"ignition": ignition} | Opened(tmp_path, chapter).run(
+        *(f"{name} = {value!r}" for name, value in given.items())
+    )
+    for cell in code(chapter):
+        if cell["id"] in PLANNED[chapter]:
+            exec(source(cell), space)
+    assert space["plan"].os == os and space["plan"].release in (version, ANY_VERSION)
+    assert f"{os}" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["lab.yaml"]
+
+
+def test_every_system_can_be_planned_with() -> None:
+    for chapter in PLANNED:
+        assert read_parameters(FOLDER, chapter)["os"].choices == (*Flavour, "")
+
+
+def test_a_version_is_one_of_the_system_it_is_given_with() -> None:
+    """Where none is named, it is the first blade's: of those that are named, else of those that take part."""
+    own = f"{{name: a, os: custom, custom: {{kernel: {__file__}}}}}"
+    lab = parse(f"blades: [{own}, {{name: b, os: flatcar}}, {{name: c}}]\n", Path("lab.yaml"))
+    right: list[dict[str, Any]] = [{}, {"blades": ["b"]}, {"os": "fedora-coreos", "blades": ["c"]}]
+    for given in right:
+        whole = {"version": "4593.2.5", **given}
+        assert check_parameters(FOLDER, whole, lab, ["01-pxe-setup"])["01-pxe-setup"] == whole
+    wrong: dict[str, dict[str, Any]] = {
+        "labos": {"blades": ["c"]}, "custom": {"blades": ["a"]}, "container-linux": {"os": "container-linux"},
+    }  # fmt: skip
+    for os, given in wrong.items():
+        with pytest.raises(ParameterError, match=f"there are no releases of {os} to choose from") as caught:
+            check_parameters(FOLDER, {"version": "4593.2.5", **given}, lab, ["01-pxe-setup"])
+        assert caught.value.fix == "with os flatcar or fedora-coreos"
+    assert check_parameters(FOLDER, {"version": "4593.2.5"}, None, ["01-pxe-setup"])
 
 
 def test_only_the_chapters_that_run_are_asked_how_many_blades_they_need() -> None:
@@ -237,7 +314,9 @@ def test_who_is_left_out_cannot_manage() -> None:
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_file_is_found_here_or_beside_the_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_found_here_or_beside_the_notebook_or_the_lab_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     here, notebooks = tmp_path / "here", tmp_path / "notebooks"
     for folder, names in ((here, ("a.yaml",)), (notebooks, ("a.yaml", "b.yaml"))):
         folder.mkdir()
@@ -248,6 +327,7 @@ def test_a_file_is_found_here_or_beside_the_notebook(tmp_path: Path, monkeypatch
     monkeypatch.setenv("HOME", str(notebooks))
     assert find_file("a.yaml", notebooks) == here / "a.yaml"
     assert find_file("b.yaml", notebooks) == notebooks / "b.yaml", "a folder is no file"
+    assert find_file("b.yaml", here, notebooks) == notebooks / "b.yaml"
     assert find_file("~/b.yaml", here) == notebooks / "b.yaml"
     assert find_file(here / "a.yaml", notebooks) == here / "a.yaml"
     with pytest.raises(ParameterError) as caught:

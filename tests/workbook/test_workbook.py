@@ -13,13 +13,16 @@ from click.testing import CliRunner
 from labkit import events
 from labkit.cli import commands
 from labkit.errors import LabkitError, ParameterError
-from labkit.events.stages import fold_all
+from labkit.events.folding import fold_all
 from labkit.lab import lab_yaml
+from labkit.lab.state import State
+from labkit.servers.client import RunningLab
 from labkit.workbook import BRING_UP, CHAPTERS, check_parameters, read_parameters, record, replay
 from labkit.workbook.compare import compare
 from labkit.workbook.kernels import kernels_over_sockets, own_sockets, sockets_folder
 from labkit.workbook.parameters import Parameter, effective
 from labkit.workbook.report import write_report
+from labkit.workbook.run import _last_table
 from tests.rig.recorded import LAB, RUNNING
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
@@ -199,6 +202,16 @@ def test_compare_has_a_status_for_scripts(
     assert commands.main([*lab, "run", "--runs", str(runs), "--compare", "a", "c"]) == 2
 
 
+# --- runs -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_of_chapters_without_a_service_asks_for_no_page(tmp_path: Path) -> None:
+    """Nor does it need an engine: chapter 1 alone ends with its stages, and well."""
+    (tmp_path / "events.jsonl").write_text("".join(events.encode(event) + "\n" for event in RUNNING))
+    status, table, links = _last_table(RunningLab(LAB, State(tmp_path)), LAB.blades, None)
+    assert (status, links) == (0, {}) and "nginx" not in table and "blade3" in table
+
+
 # --- replay and report ------------------------------------------------------------------------------------------------
 
 
@@ -248,6 +261,11 @@ def test_a_report_has_everything_of_a_run(tmp_path: Path) -> None:
     assert "<em>heading</em>" in page and "x &lt; 1" in page
     assert "red &lt;b&gt;" in page and "<svg></svg>" in page and "slot 1" in page and "E: &lt;v&gt;" in page
     assert "<script" not in page
+
+
+def test_a_report_leads_to_the_page(tmp_path: Path) -> None:
+    page = write_report(tmp_path, LAB, body(pages={"blade1": "http://10.77.0.11:8080"}), RUNNING).read_text()
+    assert '<a href="http://10.77.0.11:8080">http://10.77.0.11:8080</a> (blade1)' in page
 
 
 def test_a_report_of_a_run_that_failed_says_so(tmp_path: Path) -> None:

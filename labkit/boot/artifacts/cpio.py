@@ -67,7 +67,7 @@ def pack(files: Mapping[str, bytes], *, mode: int = 0o644) -> bytes:
 
 def pack_gz(files: Mapping[str, bytes], *, mode: int = 0o644) -> bytes:
     """`pack`, compressed as one gzip member without name or time: the kernel panics on two members in one archive."""
-    return gzip.compress(pack(files, mode=mode), compresslevel=9, mtime=0)
+    return gzip.compress(pack(files, mode=mode), compresslevel=6, mtime=0)
 
 
 def _append(out: bytearray, number: int, entry: Entry) -> None:

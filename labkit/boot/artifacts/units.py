@@ -8,6 +8,7 @@ network alive while it ran; ours is ordered *after* them, and systemd stops unit
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
@@ -16,17 +17,39 @@ from labkit.boot.artifacts.text import render_text
 JOIN_UNIT = "docker-swarm-join.service"
 LEAVE_UNIT = "docker-swarm-leave.service"
 HELLO_UNIT = "labkit-hello.service"
+CLOCK_UNIT = "labkit-clock.service"
+MEMBER_UNIT = "labkit-member.service"
+MEMBER_TIMER = "labkit-member.timer"
+PRUNE_UNIT = "labkit-prune.service"
+PRUNE_TIMER = "labkit-prune.timer"
+TIMED = {PRUNE_UNIT: PRUNE_TIMER, MEMBER_UNIT: MEMBER_TIMER}
+"""Units that a timer starts, again and again."""
 FOLDER = "/etc/labkit"
-TALK = f"{FOLDER}/lab.sh"
+TALK = "lab.sh"
+"""The script that the others source: how a blade talks to its lab."""
 CA = f"{FOLDER}/ca.crt"
 """Where a blade has the certificate of the lab's authority, in a lab that speaks TLS."""
 CONSOLE = "/dev/console"
+NETWORKD = ("systemd-networkd.service", "systemd-resolved.service")
+PLACES = {"folder": FOLDER, "console": CONSOLE, "data": "/var/lib/docker", "run": "/run"}
+"""Where the scripts find and put things on a blade."""
+SCRIPTS = (TALK, "clock.sh", "clock", "hello", "join", "leave", "prune", "member")
 
 
 @dataclass(frozen=True)
 class UnitFile:
-    """A unit that is enabled at first boot."""
+    """A unit, which is enabled at first boot unless another one starts it."""
 
+    name: str
+    contents: str
+    enabled: bool = True
+
+
+@dataclass(frozen=True)
+class DropIn:
+    """A part of a unit that the system has already: ``name`` ends in ``.conf`` (systemd.unit(5))."""
+
+    unit: str
     name: str
     contents: str
 
@@ -41,19 +64,45 @@ class Script:
 
 
 @cache
-def swarm_units() -> tuple[UnitFile, ...]:
-    """The units: say hello, join, leave."""
-    return tuple(UnitFile(name, render_text(name, folder=FOLDER)) for name in (HELLO_UNIT, JOIN_UNIT, LEAVE_UNIT))
+def swarm_units(scripts: str = FOLDER, network: tuple[str, ...] = NETWORKD) -> tuple[UnitFile, ...]:
+    """The units: set the clock, say hello, join, leave, keep room, and join again after having been put out.
+
+    They run what lies in the folder ``scripts``, and are stopped before the units ``network``, which the blade's
+    network is made by.
+    """
+    names = (CLOCK_UNIT, HELLO_UNIT, JOIN_UNIT, LEAVE_UNIT, *TIMED, *TIMED.values())
+    values = {"scripts": scripts, "network": " ".join(network)}
+    return tuple(UnitFile(name, render_text(f"units/{name}", **values), name not in TIMED) for name in names)
 
 
 @cache
-def swarm_scripts(root: str) -> tuple[Script, ...]:
-    """The scripts the units run, which speak to the lab below the URL ``root``; over HTTPS they believe its authority.
+def swarm_scripts(root: str, clear: str = "", scripts: str = FOLDER) -> tuple[Script, ...]:
+    """The scripts in the folder ``scripts``, which speak to the lab below the URL ``root``; over HTTPS they believe its
+    authority.
 
-    They need nothing but a POSIX shell, curl and sed, which Container Linux has.
+    They have the time from ``clear``, which is the same without TLS: a blade whose clock is wrong believes no
+    certificate. They need nothing but a POSIX shell, curl, GNU's core utilities and sed, which Container Linux has.
     """
-    ca = CA if root.startswith("https://") else ""
-    return tuple(
-        Script(f"{FOLDER}/{name}", 0o755, render_text(name, root=root, folder=FOLDER, ca=ca, console=CONSOLE))
-        for name in ("lab.sh", "hello", "join", "leave")
+    values = {
+        **PLACES, "root": root, "clear": clear or root, "scripts": scripts,
+        "ca": CA if root.startswith("https://") else "",
+    }  # fmt: skip
+    return tuple(Script(f"{scripts}/{name}", 0o755, render_text(f"scripts/{name}", **values)) for name in SCRIPTS)
+
+
+def autologin(consoles: Iterable[str]) -> tuple[DropIn, ...]:
+    """A shell without password on each console, for a system that knows no kernel argument for it.
+
+    As the kernel names them after ``console=``. VGA, ``tty0``, has its logins on ``tty1`` and on.
+    """
+    text = (
+        "[Service]\nExecStart=\nExecStart=-/usr/sbin/agetty --autologin core --noclear "
+        "--keep-baud 115200,57600,38400,9600 %I $TERM\n"
     )
+    found = {}
+    for console in consoles:
+        name = console.partition(",")[0]
+        virtual = name.removeprefix("tty").isdigit()
+        unit = f"getty@{'tty1' if name == 'tty0' else name}.service" if virtual else f"serial-getty@{name}.service"
+        found[unit] = DropIn(unit, "10-labkit-autologin.conf", text)
+    return tuple(found.values())

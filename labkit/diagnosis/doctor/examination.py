@@ -11,21 +11,25 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from labkit.diagnosis.doctor import dhcp_servers, probe
-from labkit.diagnosis.doctor.facts import Answer, Facts, Interface, Place
-from labkit.diagnosis.doctor.findings import ports
+from labkit.diagnosis.doctor.facts import Answer, Facts, Interface, Place, SeenSwarm
+from labkit.diagnosis.doctor.findings import reached_ports
 from labkit.diagnosis.doctor.probe import NotLooked
 from labkit.errors import ControlError, DeniedError
 from labkit.images.store import cache_folder
 from labkit.lab import ChassisKind, Lab, NetworkKind
 from labkit.lab.process import control, rpc
 from labkit.lab.state import State
-from labkit.machines.host import memory, uplink
+from labkit.machines.host import memory, systemd, unit, uplink
 from labkit.machines.host.sandbox import User, of_python, spawn
+from labkit.machines.host.unit import AtBoot
 
 T = TypeVar("T")
 ASK_S = 20.0
 
 Progress = Callable[[str], None]
+SeeSwarm = Callable[[Lab, State], SeenSwarm]
+"""How to look at the swarm of an engine that answers: `labkit.servers.controller.seen_swarm.see_swarm`. It may raise
+NotLooked."""
 
 
 async def ask_dhcp(interface: str, user: User) -> list[dict[str, Any]]:
@@ -38,7 +42,7 @@ async def ask_dhcp(interface: str, user: User) -> list[dict[str, Any]]:
     return [json.loads(line) for line in said.splitlines()]
 
 
-def look(lab: Lab, state: State, progress: Progress) -> Facts:
+def look(lab: Lab, state: State, progress: Progress, see_swarm: SeeSwarm) -> Facts:
     """All the facts. Takes some seconds: images are read whole, and servers are given time to answer."""
     not_looked: dict[str, str] = {}
 
@@ -64,6 +68,10 @@ def look(lab: Lab, state: State, progress: Progress) -> Facts:
     nowhere: Place | None = None
     cards = attempt("interface", probe.interfaces, none)
     found = attempt("network", lambda: uplink.look(lab.network), uplink.Found())
+    silent_engine = attempt("engine", lambda: _engine(lab, state, is_up), "")
+    no_swarm: SeenSwarm | None = None
+    no_unit: AtBoot | None = None
+    has_engine = not silent_engine and "engine" not in not_looked
     return Facts(
         is_up=is_up,
         silent=silent,
@@ -71,15 +79,18 @@ def look(lab: Lab, state: State, progress: Progress) -> Facts:
         interface=cards.get(lab.network.interface),
         interfaces=tuple(name for name in cards if name != "lo"),
         holders=attempt("ports", probe.holders, ()),
-        blocked=attempt("firewall", lambda: probe.blocked(lab, state), ()) if ports(lab) else (),
+        blocked=attempt("firewall", lambda: probe.blocked(lab, state), ()) if reached_ports(lab) else (),
         overlap=attempt("subnet", lambda: probe.overlap(lab, state), "") if is_virtual else "",
         way_in=attempt("way in", lambda: probe.way_in(lab, state), "") if is_virtual and status is not None else "",
         beyond=uplink.fill(lab.network, found),
         resolver=found.resolver,
         answers=attempt("dhcp", lambda: _answers(lab, state, is_up), ()),
         images=attempt("images", lambda: probe.look_at_images(lab), ()),
+        configs=attempt("configs", lambda: probe.wrong_configs(lab), ()),
         unservable=attempt("share", lambda: probe.unservable(lab, state), ""),
-        engine=attempt("engine", lambda: _engine(lab, state, is_up), ""),
+        engine=silent_engine,
+        swarm=attempt("swarm", lambda: see_swarm(lab, state), no_swarm) if has_engine else None,
+        at_boot=attempt("units", lambda: systemd.look(unit.name_of(state.tag)), no_unit),
         mirrors=None if is_virtual or not lab.storage.cache else probe.mirrors(state.manager_socket(lab)),
         modules=probe.modules(),
         now=time.time(),

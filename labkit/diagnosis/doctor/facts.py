@@ -6,16 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from labkit.lab import Network
+from labkit.machines.host.unit import AtBoot
 
 
 @dataclass(frozen=True)
 class Interface:
-    """A network card: ``addresses`` with their prefix lengths."""
+    """A network card: ``addresses`` with their prefix lengths, ``mtu`` the bytes of its largest packets."""
 
     name: str
     is_up: bool
     has_carrier: bool
     addresses: tuple[str, ...] = ()
+    mtu: int = 1500
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,26 @@ class Place:
 
 
 @dataclass(frozen=True)
+class SeenSwarm:
+    """The swarm of the controller's engine: its state in a sentence, whether all is well, and what helps where not.
+
+    ``ends`` is when the certificate of the controller's node runs out, in wall-clock seconds, None where that is not
+    known. ``covers`` are its overlay networks that cover another network, in words, ``pool`` what new ones are taken
+    from where that covers the lab's own. ``lock`` is what there is to say of the key it is locked with, ``lock_fix``
+    what brings that in order.
+    """
+
+    what: str
+    is_well: bool
+    fix: str = ""
+    ends: float | None = None
+    covers: tuple[str, ...] = ()
+    pool: str = ""
+    lock: str = ""
+    lock_fix: str = ""
+
+
+@dataclass(frozen=True)
 class Facts:
     """All of it. ``not_looked`` names what could not be looked at, and why.
 
@@ -84,8 +106,11 @@ class Facts:
     resolver: str = ""
     answers: tuple[Answer, ...] = ()
     images: tuple[Image, ...] = ()
+    configs: tuple[tuple[str, str], ...] = ()
     unservable: str = ""
     engine: str = ""
+    swarm: SeenSwarm | None = None
+    at_boot: AtBoot | None = None
     mirrors: tuple[str, ...] | None = None
     modules: tuple[str, ...] = ()
     now: float = 0.0

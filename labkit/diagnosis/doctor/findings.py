@@ -10,6 +10,8 @@ from ipaddress import IPv4Interface
 
 from labkit.diagnosis.doctor.facts import Answer, Facts
 from labkit.diagnosis.listeners import KEPT, silent
+from labkit.events.amounts import room
+from labkit.images.needs import ended_advice, least_mib, memory_advice, signature_advice
 from labkit.lab import ChassisKind, Lab, NetworkKind, nfs_share
 from labkit.machines.host import memory
 from labkit.netboot.ports import stop_words, store_ports
@@ -21,6 +23,12 @@ LEAVE_ALONE = (
     "then ./lab down, ./lab up"
 )
 LATE_S = 24 * 3600.0
+OTHER_SUBNET = (
+    "a swarm's pool stays as it was made; give a network of yours a subnet that nobody has: "
+    "docker network create --driver overlay --subnet 172.30.1.0/24 NAME"
+)
+SOON_S = 30 * LATE_S
+"""A certificate that ends within this time is told of: an engine that runs renews its own long before."""
 MESH = {"ip_vs": "the routing mesh, by which every node answers for a service", "vxlan": "overlay networks"}
 
 
@@ -115,20 +123,21 @@ def _disk(lab: Lab, facts: Facts) -> Iterator[Finding]:
             what = f"{place.free_mib:,} MiB are free for {place.path}, {wanted_mib:,} are wanted"
             yield Finding("disk", BAD, what, "make room; LABKIT_CACHE and LABKIT_STATE name other places")
         elif place is not None:
-            yield Finding("disk", OK, f"{place.free_mib:,} MiB free for {place.path}")
+            yield Finding("disk", OK, f"{room(place.free_mib)} free for {place.path}")
 
 
 def _memory(lab: Lab, facts: Facts) -> Iterator[Finding]:
     wanted = memory.wanted_mib(lab)
-    what, fix = memory.shortage(lab, facts.memory_mib)
+    what, fix = memory.shortage(lab, facts.memory_mib, least_mib(lab))
     if not wanted:
         return
     if facts.is_up:
-        yield Finding("memory", OK, f"{facts.memory_mib:,} MiB are free while the lab is up")
+        yield Finding("memory", OK, f"{room(facts.memory_mib)} are free while the lab is up")
     elif what:
         yield Finding("memory", BAD, what, fix)
     else:
-        yield Finding("memory", OK, f"{facts.memory_mib:,} MiB free, {wanted:,} wanted")
+        yield Finding("memory", OK, f"{room(facts.memory_mib)} free, {room(wanted)} wanted")
+    yield from (Finding("memory", BAD, advice.what, advice.fix) for advice in memory_advice(lab))
 
 
 def _speed(lab: Lab, facts: Facts) -> Iterator[Finding]:
@@ -158,6 +167,15 @@ def _images(lab: Lab, facts: Facts) -> Iterator[Finding]:
             yield Finding("images", SKIPPED, f"{image.name}: what may be read is whole; {image.unseen}", image.fix)
         else:
             yield Finding("images", OK, f"{image.name}: there and whole")
+    yield from (Finding("images", WARNING, advice.what, advice.fix) for advice in ended_advice(lab))
+    yield from (Finding("images", BAD, advice.what, advice.fix) for advice in signature_advice(lab))
+
+
+def _configs(lab: Lab, facts: Facts) -> Iterator[Finding]:
+    named = sum(bool(blade.config) for blade in lab.blades)
+    yield from (Finding("configs", BAD, what, fix) for what, fix in facts.configs)
+    if named and not facts.configs and "configs" not in facts.not_looked:
+        yield Finding("configs", OK, f"what the configs of {named} blade{'s' * (named > 1)} say can be booted")
 
 
 def _engine(lab: Lab, facts: Facts) -> Iterator[Finding]:
@@ -181,6 +199,37 @@ def _engine(lab: Lab, facts: Facts) -> Iterator[Finding]:
         yield Finding("engine", state, what, f"modprobe {name}; else install this kernel's modules")
 
 
+def _swarm(lab: Lab, facts: Facts) -> Iterator[Finding]:
+    """What state the swarm is in, and what will be wrong with it later."""
+    seen = facts.swarm
+    if seen is None:
+        return
+    yield Finding("swarm", OK if seen.is_well else BAD, seen.what, seen.fix)
+    if seen.ends is not None:
+        day = time.strftime("%Y-%m-%d", time.gmtime(seen.ends))
+        what = f"the certificate of the controller's node is good until {day}"
+        if seen.ends - facts.now < SOON_S:
+            fix = "leave the lab up, its engine renews it by itself; after that day ./lab swarm recover does"
+            yield Finding("swarm", WARNING, f"{what} only", fix)
+        else:
+            yield Finding("swarm", OK, f"{what}; so long the engine may be off")
+    if seen.lock:
+        yield Finding("swarm", WARNING if seen.lock_fix else OK, seen.lock, seen.lock_fix)
+    if seen.covers:
+        what = f"containers on these overlay networks do not reach what they cover: {'; '.join(seen.covers)}"
+        yield Finding("swarm", WARNING, what, OTHER_SUBNET)
+    if seen.pool:
+        what = f"new overlay networks are taken from {seen.pool}, which has the lab's own {lab.network.subnet} in it"
+        yield Finding("swarm", WARNING, what, OTHER_SUBNET)
+
+
+def _at_boot(lab: Lab, facts: Facts) -> Iterator[Finding]:
+    if facts.at_boot is not None:
+        yield from (Finding("at boot", WARNING, what, fix) for what, fix in facts.at_boot.wrong)
+        if not facts.at_boot.wrong:
+            yield Finding("at boot", OK, facts.at_boot.what)
+
+
 def _cache(lab: Lab, facts: Facts) -> Iterator[Finding]:
     """Whether a real lab's manager, an engine whose settings are its owner's, asks the lab's cache."""
     if facts.mirrors is None:
@@ -201,6 +250,10 @@ def _cache(lab: Lab, facts: Facts) -> Iterator[Finding]:
 # --- the network ------------------------------------------------------------------------------------------------------
 
 
+USUAL_MTU, VXLAN_B = 1500, 50
+"""Bytes of a packet on Ethernet, and what VXLAN over IPv4 adds to each (RFC 7348, section 5)."""
+
+
 def _interface(lab: Lab, facts: Facts) -> Iterator[Finding]:
     network = lab.network
     if network.kind is NetworkKind.VIRTUAL:
@@ -219,6 +272,17 @@ def _interface(lab: Lab, facts: Facts) -> Iterator[Finding]:
         what = f"there is no interface {network.interface}; this machine has {known}"
         yield Finding("interface", BAD, what, "correct network.interface in lab.yaml")
         return
+    if card.mtu < USUAL_MTU:
+        room = card.mtu - VXLAN_B
+        what = (
+            f"{card.name} carries packets of {card.mtu} bytes, of which VXLAN takes {VXLAN_B}; Docker makes overlay "
+            f"networks for {USUAL_MTU - VXLAN_B}, so that large packets between containers will be lost"
+        )
+        fix = (
+            f"ip link set {card.name} mtu {USUAL_MTU}, where the switch bears it; or make overlay networks with "
+            f"--opt com.docker.network.driver.mtu={room}"
+        )
+        yield Finding("interface", WARNING, what, fix)
     if not card.is_up:
         yield Finding("interface", BAD, f"{card.name} is down", f"ip link set {card.name} up")
     elif not card.has_carrier:
@@ -289,6 +353,17 @@ def ports(lab: Lab) -> tuple[tuple[str, int], ...]:
     return (("udp", 67), *boot, ("udp", 69), ("tcp", lab.network.http_port), *https, *stores)
 
 
+def reached_ports(lab: Lab) -> tuple[tuple[str, int], ...]:
+    """What a firewall of this machine has to let in from the blades: `ports`, and in a real lab the swarm's own."""
+    return ports(lab) + (() if lab.network.kind is NetworkKind.VIRTUAL else swarm_ports(lab))
+
+
+def swarm_ports(lab: Lab) -> tuple[tuple[str, int], ...]:
+    """Managers, engines among themselves, and VXLAN (Docker's "Open protocols and ports between the hosts"). In a real
+    lab this machine's engine is the first manager."""
+    return ("tcp", 2377), ("tcp", 7946), ("udp", 7946), ("udp", lab.swarm.vxlan_port)
+
+
 def _firewall(lab: Lab, facts: Facts) -> Iterator[Finding]:
     virtual = lab.network.kind is NetworkKind.VIRTUAL
     if (virtual and not lab.storage.cache) or "firewall" in facts.not_looked:
@@ -301,7 +376,11 @@ def _firewall(lab: Lab, facts: Facts) -> Iterator[Finding]:
             what = f"{name} may be dropped by {rule}: there are rules that the doctor does not understand"
             yield Finding("firewall", WARNING, what, allow)
     if not facts.blocked:
-        what = "it lets the blades reach the cache" if virtual else "it lets the blades' DHCP, TFTP and HTTP in"
+        what = (
+            "it lets the blades reach the cache"
+            if virtual
+            else "it lets the blades' DHCP, TFTP and HTTP in, and the swarm's packets"
+        )
         yield Finding("firewall", OK, what)
 
 
@@ -348,6 +427,6 @@ def _routers(lab: Lab, foreign: Sequence[Answer]) -> Iterator[Finding]:
 
 
 CHECKS: tuple[Callable[[Lab, Facts], Iterator[Finding]], ...] = (
-    _parts, _listeners, _programs, _clock, _disk, _memory, _speed, _images, _share, _engine, _cache, _interface,
-    _beyond, _ports, _firewall, _dhcp,
+    _parts, _listeners, _programs, _clock, _disk, _memory, _speed, _images, _configs, _share, _engine, _swarm, _cache,
+    _at_boot, _interface, _beyond, _ports, _firewall, _dhcp,
 )  # fmt: skip

@@ -15,14 +15,16 @@ from pathlib import Path
 import labkit
 from labkit.diagnosis.doctor import firewall
 from labkit.diagnosis.doctor.facts import Holder, Image, Interface, Place
-from labkit.diagnosis.doctor.findings import ports
-from labkit.errors import ImageError, MachineError
-from labkit.images import builders, store
+from labkit.diagnosis.doctor.findings import reached_ports
+from labkit.errors import ImageError, LabkitError, MachineError
+from labkit.images import builders, served, store
+from labkit.images.ensure import releases
 from labkit.images.served import catalogue, missing_loaders
 from labkit.lab import Lab, NetworkKind, nfs_share
 from labkit.lab.state import State
 from labkit.machines.host.programs import needed_programs
 from labkit.machines.virtual import network, qemu
+from labkit.netboot import configs
 
 STA_UNSYNC, STATUS_AT_B = 0x0040, 40
 """linux/timex.h: the bit that says nobody keeps the clock right, and where the status lies on 64-bit machines."""
@@ -57,7 +59,7 @@ def interfaces() -> dict[str, Interface]:
         flags = link.get("flags", ())
         addresses = [f"{a['local']}/{a['prefixlen']}" for a in link.get("addr_info", ()) if a["family"] == "inet"]
         name = link["ifname"]
-        found[name] = Interface(name, "UP" in flags, "LOWER_UP" in flags, tuple(addresses))
+        found[name] = Interface(name, "UP" in flags, "LOWER_UP" in flags, tuple(addresses), int(link.get("mtu", 1500)))
     return found
 
 
@@ -90,7 +92,7 @@ def blocked(lab: Lab, state: State) -> tuple[tuple[str, int, str, str], ...]:
     is_virtual = lab.network.kind is NetworkKind.VIRTUAL
     link = network.host_link(state.tag) if is_virtual else lab.network.interface
     verdicts = []
-    for protocol, port in ports(lab):
+    for protocol, port in reached_ports(lab):
         found = firewall.judge(tables, firewall.Packet(link, protocol, port))
         if found.what != firewall.ACCEPT:
             verdicts.append((protocol, port, found.what, found.rule))
@@ -119,6 +121,12 @@ def way_in(lab: Lab, state: State) -> str:
     return ""
 
 
+def wrong_configs(lab: Lab) -> tuple[tuple[str, str], ...]:
+    """What keeps blades from booting with their configs, each with what to do about it."""
+    wrong = configs.wrong_configs(lab)
+    return tuple((f"{error.where}: {error.what}", error.fix or "mend the file") for error in wrong)
+
+
 def look_at_images(lab: Lab) -> tuple[Image, ...]:
     """Each image, compared with the digests that were recorded when it was built."""
     found = []
@@ -141,6 +149,13 @@ def look_at_images(lab: Lab) -> tuple[Image, ...]:
         gone = [str(path) for path in foreign if not path.is_file()]
         fix = "copy the files of a release there; ./lab images lists their names"
         found.append(Image("container-linux", f"not there: {', '.join(gone)}" if gone else "", fix if gone else ""))
+    for blade in releases(lab):
+        name = f"{blade.os} {blade.version or '(current)'}"
+        try:
+            served.release_files(blade)
+            found.append(Image(name))
+        except LabkitError as error:
+            found.append(Image(name, error.what, error.fix))
     return tuple(found)
 
 
@@ -229,9 +244,9 @@ def missing_programs(lab: Lab) -> Mapping[str, str]:
 
 def has_kvm(lab: Lab) -> bool:
     """Whether the hardware's virtualisation runs a kernel: the blades' own, where it is built already."""
-    kernel = catalogue(lab).get("labos/vmlinuz")
+    kernel = served.kernel()
     if qemu.KVM.exists() and not os.access(qemu.KVM, os.R_OK | os.W_OK):
         raise NotLooked(f"{qemu.KVM} may be opened by root, who starts the blades, and not by this user")
-    if shutil.which(qemu.BINARY) is None or kernel is None or not kernel.is_file():
+    if shutil.which(qemu.BINARY) is None or not kernel.is_file():
         return False
     return qemu.find_accelerator(kernel) == "kvm"

@@ -69,7 +69,7 @@ async def walk(blade: Blade, task: Task, user: User, plug_in: PlugIn) -> list[di
             said, errors = await asyncio.wait_for(process.communicate(line), LONGEST_S)
         except TimeoutError:
             what = f"the rehearsal of {blade.name} came to no end"
-            raise ControlError(what, fix="labkit events tells how far it came") from None
+            raise ControlError(what, fix="./lab events shows how far it came") from None
     lines = [json.loads(text) for text in said.splitlines()]
     if not lines or "ok" not in lines[-1]:
         raise ControlError(f"the rehearsal of {blade.name} failed: {_end(errors)}")
@@ -81,7 +81,7 @@ async def scratch_server(lab: Lab, state: State, user: User) -> AsyncIterator[as
     """A boot server in a namespace, which waits for its card (see `start_serving`)."""
     # net_raw: before Linux 5.7 a socket is bound to a card by those who have it only (socket(7)).
     capabilities = ("net_admin", "net_bind_service", "net_raw")
-    shows = (state.run, images.cache_folder())
+    shows = (state.run, *images.shown_to_servers(lab))
     module = "labkit.diagnosis.rehearsal.temporary_server"
     sandbox = of_python(module, user=user, capabilities=capabilities, namespaces=("net",), shows=shows)
     given = hand(Settings.of(lab, state))

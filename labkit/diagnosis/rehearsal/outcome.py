@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from labkit import events, images
 from labkit.errors import ControlError, ImageError, ParameterError
+from labkit.events import folding
 from labkit.events.amounts import size
 from labkit.events.stages import step_of
 from labkit.images.store import digest_file
@@ -19,10 +20,10 @@ from labkit.netboot.boot_client.firmware import FIRMWARES, default_firmware
 from labkit.netboot.boot_client.walkthrough import Attempt
 
 ANSWER_S = 300.0
-REBUILD = "labkit images build"
+REBUILD = "./lab images build"
 APART = """
   (this machine cannot hear itself over the blades' cable, so a boot server in a namespace of its own answered;
-  labkit doctor looks at the cable, the firewall and other servers)"""
+  ./lab doctor looks at the cable, the firewall and other servers)"""
 
 
 class Rehearsed(Protocol):
@@ -90,18 +91,24 @@ def rehearse(running: Rehearsed, blade: Blade, *, firmware: str = "", if_on: str
     kind = firmware or default_firmware(running.lab, blade)
     if kind not in FIRMWARES:
         raise ParameterError(f"no firmware is called {kind!r}", fix=f"one of {', '.join(FIRMWARES)}")
-    if running.power_state(blade) == "on":
+    if _is_on(running, blade):
         if if_on == "record":
             return recorded(running.events(), blade.name, kind)
         raise ControlError(
             f"{blade.name} is on, and a rehearsal speaks with its card's address",
-            fix=f"labkit why {blade.name} tells of the boot it is in; labkit power shutdown {blade.name} ends it",
+            fix=f"./lab why {blade.name} explains the boot it is in; ./lab power shutdown {blade.name} ends it",
         )
     since = max((event.seq for event in running.events()), default=0)
     answer = rpc.call(running.state.control, "rehearse", timeout_s=ANSWER_S, blade=blade.name, firmware=kind)
     tried = explained(verdict(blade.name, kind, answer["lines"]), events.read(running.state.events, after=since))
     tried = compared(tried, images.catalogue(running.lab), _digests(running.lab))
     return replace(tried, apart=running.lab.network.kind is NetworkKind.INTERFACE)
+
+
+def _is_on(running: Rehearsed, blade: Blade) -> bool:
+    """Whether a blade is on; where nobody can tell, as far as was heard of it."""
+    state = running.power_state(blade)
+    return state == "on" or (state == "unknown" and folding.fold_all(running.events()).blade(blade.name).seems_on)
 
 
 def verdict(blade: str, firmware: str, lines: Iterable[Mapping[str, Any]]) -> Rehearsal:

@@ -14,7 +14,7 @@ from typing import Any
 from ..report import Entry, IgnitionError, Report
 from ..unit_file import Option
 from ..yaml.tree import Node, YamlError, parse
-from . import fixes, unit_lint
+from . import fixes, placeholders, unit_lint
 
 NOTATIONS = {"butane": "Butane", "clc": "Container Linux Config", "ignition": "Ignition"}
 _IN_LINE = re.compile(r"line (\d+): (.+)")
@@ -118,6 +118,17 @@ def _linted(config: dict[str, Any], text: str, report: Report) -> list[Entry]:
         placed = _placed(remark, root, lines)
         if "no [Install]" not in placed.message or placed.path not in said:
             entries.append(placed)
+    return [*entries, *_unfilled(config, lines)]
+
+
+def _unfilled(config: dict[str, Any], lines: list[str]) -> list[Entry]:
+    """The remarks about placeholders, each where it stands in the text; those of another file at no place."""
+    entries = []
+    for name, where in placeholders.unfilled(config):
+        word = f"${{{name}}}"
+        at = next((number for number, line in enumerate(lines, 1) if word in line), 0)
+        column = lines[at - 1].index(word) + 1 if at else 0
+        entries.append(replace(placeholders.remark(name, where), line=at, column=column))
     return entries
 
 

@@ -38,6 +38,7 @@ _FIXES = [
     (r"cannot unmarshal !!(map|str|int|bool|float) .*into \[\]", "this is a list: start each entry with a dash"),
     (r"cannot unmarshal !!seq into", "this is one value, not a list: leave the dashes out"),
     (r"mapping key .* already defined", "merge the two into one key"),
+    (r"(customization|luks|raid) is not supported", "its installer does that: leave it out, or write variant: fcos"),
     (r"clevis is not supported", "Flatcar has no clevis: use key_file"),
     (r"format cannot be empty", "add: format: ext4"),
     (r"must be under /etc or /var", "mount it under /var"),

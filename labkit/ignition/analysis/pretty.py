@@ -6,6 +6,7 @@ Source: internal/report of Butane.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from ..report import Entry, Report
 
@@ -17,6 +18,9 @@ def render(report: Report, source: bytes | str, name: str, *, color: bool = Fals
     """The whole report. ``name`` is what the source is called (``<stdin>``)."""
     text = source.decode("utf-8", "surrogateescape") if isinstance(source, bytes) else source
     lines = text.split("\n")
+    if color:  # the colours are ours alone; a letter for a letter, since places are counted
+        lines, name = [line.replace("\x1b", "?") for line in lines], name.replace("\x1b", "?")
+        report = Report(tuple(replace(entry, message=entry.message.replace("\x1b", "?")) for entry in report))
     return "\n".join(_entry(entry, lines, name, color, fixes) for entry in report)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from .. import unit_file
 from ..report import Entry, IgnitionError, Path, Report
+from . import placeholders
 from .describe import Unit, describe
 from .unit_keys import KEYS, SECTIONS
 
@@ -52,8 +53,9 @@ class Remark:
 
 
 def lint(config: dict[str, Any]) -> Report:
-    """Warnings about the units of a config; an empty report if there is nothing to say of it."""
-    return Report(tuple(remark.entry for remark in remarks(config)))
+    """Warnings about the units of a config and placeholders in it; an empty report if there is nothing to say of it."""
+    entries = [remark.entry for remark in remarks(config)]
+    return Report((*entries, *(placeholders.remark(*found) for found in placeholders.unfilled(config))))
 
 
 def remarks(config: dict[str, Any]) -> list[Remark]:

@@ -76,7 +76,11 @@ def _recognise(source: bytes | str) -> tuple[Node | None, Dialect]:
         )
     if (variant, shown) not in BUTANE:
         known = [known for name, known in BUTANE if name == variant]
-        fix = f"versions of {variant}: {', '.join(known)}" if known else "variants: flatcar, fcos"
+        fix = (
+            f"versions of {variant}: {', '.join(known)}"
+            if known
+            else "variants: flatcar, fcos, r4e, fiot; what OpenShift takes is no Ignition"
+        )
         raise refuse(f"No translator exists for variant {variant} with version {shown}", fix=fix)
     return root, dialect(variant, shown)
 
@@ -96,7 +100,7 @@ def _translate(
     entries += [_back(entry, lowering) for entry in lowering.found.entries]
     if _fatal(entries):
         return entries, "source config is invalid"
-    if notation.variant == "flatcar":
+    if notation.variant != "fcos":
         entries += [_back(entry, lowering) for entry in _forbidden(lowering.result, notation)]
         if _fatal(entries):
             return entries, "source config is invalid"
@@ -118,12 +122,31 @@ def _back(entry: Entry, lowering: Lowering) -> Entry:
     return replace(entry, path=path)
 
 
+EDGE = {
+    ("kernelArguments",): "kernel argument customization is not supported in this spec version",
+    ("storage", "disks"): "disk customization is not supported in this spec version",
+    ("storage", "filesystems"): "filesystem customization is not supported in this spec version",
+    ("storage", "luks"): "luks is not supported in this spec version",
+    ("storage", "raid"): "raid is not supported in this spec version",
+}
+"""What RHEL for Edge and Fedora IoT leave to their installers (config/r4e and config/fiot of Butane)."""
+
+
 def _forbidden(config: dict[str, Any], notation: Dialect) -> list[Entry]:
-    """Flatcar's initramfs has no clevis; the version that brings it has no cex."""
+    """What the variant has not, though its Ignition has."""
+    found = Findings()
+    if notation.variant != "flatcar":
+        for path, message in EDGE.items():
+            value: Any = config
+            for step in path:
+                value = value.get(step) or {}
+            if value and (isinstance(value, list) or any(value.values())):
+                found.error(path, message)
+        return found.entries
+    # Flatcar's initramfs has no clevis; the version that brings it has no cex
     name, message = ("cex", "cex is not currently supported on the target platform")
     if notation.minor < 7:
         name, message = ("clevis", "clevis is not supported in this spec version")
-    found = Findings()
     for index, luks in enumerate(config.get("storage", {}).get("luks", ())):
         section = luks.get(name) or {}
         if any(value or isinstance(value, bool | int | str) for value in section.values()):

@@ -6,35 +6,99 @@ over is refused with the reason; comments are not kept, since nothing of the tex
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path as FilePath
 from typing import Any
 
 from .. import data_url
+from ..analysis import fixes
 from ..clc import transpile as clc
-from ..report import IgnitionError
+from ..report import Entry, Findings, IgnitionError, Path, Report
 from ..spec.check import Unsupported, parse
 from ..spec.schema import Struct
 from ..spec.upgrade import lowest, translate
-from ..spec.v3 import BUTANE, dialect
+from ..spec.v3 import BUTANE, IGNITION, dialect
 from . import transpile as butane
 
 Value = dict[str, Any]
 VARIANTS = {"flatcar": "1.0.0", "fcos": "1.4.0"}
+GONE_UNITS = {
+    "etcd-member.service": "run etcd in a container of your own unit",
+    "etcd2.service": "run etcd in a container of your own unit",
+    "flanneld.service": "run flannel in a container of your own unit",
+    "locksmithd.service": "Zincati decides there when to boot anew: /etc/zincati/config.d/",
+    "update-engine.service": "rpm-ostree updates there, and Zincati decides when",
+}
+"""Units that Container Linux came with and Fedora CoreOS has not, and what to do instead."""
+GONE_WORDS = {
+    "DOCKER_OPTS": "write /etc/docker/daemon.json, which has the flags without their dashes",
+    "coreos-metadata.service": "it is called afterburn.service there, and its variables begin with AFTERBURN_",
+    "/run/metadata/coreos": "it is /run/metadata/afterburn there, and its variables begin with AFTERBURN_",
+}
+"""What texts of units name that is not there, likewise."""
+UPDATE_FILES = ("/etc/coreos/update.conf", "/etc/flatcar/update.conf")
 
 
-def migrate(source: str | bytes, variant: str = "flatcar", *, platform: str = "") -> str:
+def migrate(
+    source: str | bytes, variant: str = "flatcar", *, platform: str = "", files_dir: FilePath | None = None
+) -> str:
     """Butane YAML that makes of today's system what the given config made. Raises `IgnitionError`."""
     if variant not in VARIANTS:
         raise IgnitionError(f"cannot write Butane for {variant!r}", fix=f"one of: {', '.join(VARIANTS)}")
-    config = _config(source, platform)
+    try:
+        config = _config(source, platform, files_dir)
+    except IgnitionError as error:
+        raise IgnitionError(error.summary, fixes.add(error.report), fix=error.fix) from None
     version = VARIANTS[variant]
     if str(config["ignition"]["version"]).startswith("2."):
-        return to_butane(translate(config, BUTANE[variant, version]), variant, version)
-    newer = _version_for(config, variant)
-    version = version if BUTANE[variant, version] >= BUTANE[variant, newer] else newer
-    return to_butane(translate(config, BUTANE[variant, version]), variant, version)
+        if variant == "fcos":
+            _refuse_container_linux(config)
+    else:
+        newer = _version_for(config, variant)
+        version = version if BUTANE[variant, version] >= BUTANE[variant, newer] else newer
+    text = to_butane(translate(config, BUTANE[variant, version]), variant, version)
+    try:
+        butane.transpile(text)
+    except IgnitionError as error:  # what the spec has, and the variant has not
+        what = f"{variant} {version} cannot say what this config says"
+        entries = [
+            replace(entry, line=0, column=0) for entry in fixes.add(error.report)
+        ]  # the place is one of the text made here
+        raise IgnitionError(what, entries, fix="take that out, or choose the other variant") from None
+    return text
 
 
-def _config(source: str | bytes, platform: str) -> Value:
+def _refuse_container_linux(config: Value) -> None:
+    """Refuse what only Container Linux and Flatcar have a service for: on Fedora CoreOS it would do nothing.
+
+    Source: docs/migrate-cl.adoc of fedora-coreos-docs.
+    """
+    found = Findings()
+    for index, unit in enumerate(config.get("systemd", {}).get("units", ())):
+        for name, fix in GONE_UNITS.items():
+            if unit.get("name") == name and not unit.get("contents") and not unit.get("mask"):
+                found.entries.append(_gone(("systemd", "units", index), f"no {name}", fix))
+        texts = [unit.get("contents", ""), *(drop_in.get("contents", "") for drop_in in unit.get("dropins", ()))]
+        for word, fix in GONE_WORDS.items():
+            if any(word in text for text in texts):
+                found.entries.append(_gone(("systemd", "units", index), f"no {word}", fix))
+    for index, file in enumerate(config.get("storage", {}).get("files", ())):
+        if file.get("path") in UPDATE_FILES:
+            fix = "leave out locksmith and update, and write /etc/zincati/config.d/ for when it may boot anew"
+            found.entries.append(_gone(("storage", "files", index), f"no reader of {file['path']}", fix))
+    if config.get("networkd", {}).get("units"):
+        fix = "write a keyfile below /etc/NetworkManager/system-connections/"
+        found.entries.append(_gone(("networkd",), "NetworkManager, and no systemd-networkd", fix))
+    if found.is_fatal:
+        what = "Fedora CoreOS lacks services that this config for Container Linux sets up"
+        raise IgnitionError(what, Report(tuple(found.entries)), fix="migrate it to flatcar, which has them")
+
+
+def _gone(path: Path, what: str, fix: str) -> Entry:
+    return Entry("error", f"Fedora CoreOS has {what}", path, fix=fix)
+
+
+def _config(source: str | bytes, platform: str, files_dir: FilePath | None) -> Value:
     from .. import recognise
 
     head = source.lstrip()[:1]
@@ -44,8 +108,8 @@ def _config(source: str | bytes, platform: str) -> Value:
         except Unsupported:
             pass  # YAML may begin with a brace too
     if recognise(source) == "butane":
-        return butane.transpile(source)[0]
-    return clc.transpile(source, None, platform)[0]
+        return butane.transpile(source, files_dir)[0]
+    return clc.transpile(source, files_dir, platform)[0]
 
 
 def to_butane(config: Value, variant: str, version: str = "") -> str:
@@ -68,9 +132,12 @@ def to_butane(config: Value, variant: str, version: str = "") -> str:
 def _version_for(config: Value, variant: str) -> str:
     needed = lowest(config)
     for name, version in BUTANE:
-        if name == variant and BUTANE[name, version] >= needed:
+        if name == variant and BUTANE[name, version] in IGNITION and BUTANE[name, version] >= needed:
             return version
-    raise IgnitionError(f"no version of {variant} writes Ignition {needed}")
+    raise IgnitionError(
+        f"no released version of {variant} writes Ignition {needed}, which this config needs",
+        fix="leave out what is new in it, or choose the other variant",
+    )
 
 
 class _Mode(int):

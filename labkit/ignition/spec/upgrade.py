@@ -18,7 +18,7 @@ from ..report import Entry, Findings, IgnitionError, Path, Report
 from . import rules_v3
 from .canonical import ordered
 from .schema import Struct
-from .v3 import IGNITION, ignition, minor_of
+from .v3 import IGNITION, KNOWN, ignition, minor_of
 
 Value = dict[str, Any]
 #: where today's Flatcar has the filesystems that spec 2 configs know by name
@@ -41,12 +41,14 @@ def translate(
     found = Findings()
     if version.startswith("2."):
         result = _Upgrade({**NAMED_FILESYSTEMS, **(filesystems or {})}, found).config(config)
-    elif version in IGNITION:
+    elif version in KNOWN:  # of an experimental one, what the stable ones can say too
         result = dict(config)
         if minor_of(version) >= 6 > minor_of(to):
             _refuse_special_bits(config, found)
     else:
-        raise IgnitionError(f"unsupported config version {version!r}", fix="spec 2 and spec 3 configs are translated")
+        raise IgnitionError(
+            f"unsupported config version {version!r}", fix=f"versions: 2.0.0 to 2.4.0, {', '.join(KNOWN)}"
+        )
     target = ignition(to)
     _refuse_unknown(result, target, (), to, found)
     result = _with_version(result, to)

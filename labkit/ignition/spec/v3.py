@@ -29,9 +29,14 @@ BUTANE = {
     ("fcos", "1.7.0"): "3.6.0",
     ("flatcar", "1.0.0"): "3.3.0",
     ("flatcar", "1.1.0"): "3.4.0",
+    ("r4e", "1.0.0"): "3.3.0",
+    ("r4e", "1.1.0"): "3.4.0",
+    ("fiot", "1.0.0"): "3.4.0",
     # these may still change
     ("fcos", "1.8.0-experimental"): "3.7.0-experimental",
     ("flatcar", "1.2.0-experimental"): "3.7.0-experimental",
+    ("r4e", "1.2.0-experimental"): "3.7.0-experimental",
+    ("fiot", "1.1.0-experimental"): "3.7.0-experimental",
 }
 KNOWN = (*IGNITION, "3.7.0-experimental")
 

@@ -19,8 +19,12 @@ PACKAGES = {
     "mksquashfs": "squashfs-tools",
     "unshare": "util-linux",
     "setpriv": "util-linux",
+    "unsquashfs": "squashfs-tools",
+    "gpgv": "gpgv",
 }
-"""What building needs, and the Debian package each program comes from."""
+"""What having images needs, and the Debian package each program comes from."""
+
+BUILDING = ("mmdebstrap", "mksquashfs", "unshare", "setpriv")
 
 FULL = os.strerror(errno.ENOSPC)
 
@@ -31,7 +35,12 @@ def check_tools() -> None:
         raise MachineError(
             "building images needs root: packages are unpacked with their owners", fix="run it with sudo"
         )
-    missing = sorted(program for program in PACKAGES if shutil.which(program) is None)
+    check_programs(BUILDING)
+
+
+def check_programs(programs: Sequence[str]) -> None:
+    """Raise MachineError when some of `PACKAGES` are not installed, with what to do about it."""
+    missing = sorted(program for program in programs if shutil.which(program) is None)
     if missing:
         packages = " ".join(sorted({PACKAGES[program] for program in missing}))
         raise MachineError(

@@ -49,7 +49,7 @@ def try_programs(image: str, tree: Path, lock: int, commands: Iterable[Sequence[
                 f"{' '.join(command)} does not run in the finished image, so it was not kept: "
                 f"it ended with {status}, {meaning(status)}: {last}",
                 where=f"the image {image}",
-                fix="labkit images build tries again with Debian's packages of now; nothing half-made was left",
+                fix="./lab images build tries again with Debian's packages of now; nothing half-made was left",
             )
 
 

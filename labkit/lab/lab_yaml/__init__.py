@@ -14,24 +14,27 @@ from labkit.errors import FileError, LabFileError, Mistake
 from labkit.lab import Lab
 from labkit.lab.lab_yaml import positions, values
 from labkit.lab.lab_yaml.blades import SHARED, Reader
+from labkit.lab.lab_yaml.images import IMAGES, MIRROR, read_images
 from labkit.lab.lab_yaml.network import read_chassis, read_network
 from labkit.lab.lab_yaml.positions import Kind, Notes, Section
 from labkit.lab.lab_yaml.storage import STORAGE, read_storage
 from labkit.lab.lab_yaml.swarm import SWARM, read_swarm
 
-__all__ = ["load", "parse"]
+__all__ = ["load", "parse", "read_bytes"]
 
 SIZE_LIMIT_B = 1 << 20
 
 TOP = Kind(
     "a lab",
-    ("name", "network", "chassis", "swarm", "storage", "ssh_keys", "bmc", "blades", *SHARED),
+    ("name", "network", "chassis", "swarm", "storage", "images", "ssh_keys", "bmc", "blades", *SHARED),
     {
         **dict.fromkeys(("interface", "subnet", "server", "controller", "dhcp", "pool"), "under 'network:'"),
         **dict.fromkeys(("http_port", "registry_port", "tls", "https_port"), "under 'network:'"),
         **dict.fromkeys(("slot", "macs", "address"), "to each blade, under 'blades:'"),
         **dict.fromkeys(SWARM.keys, "under 'swarm:'"),
         **dict.fromkeys(STORAGE.keys, "under 'storage:'"),
+        **dict.fromkeys(IMAGES.keys, "under 'images:'"),
+        **dict.fromkeys(MIRROR.keys, "under 'mirror:' of 'images:'"),
         "slots": "under 'chassis:'",
         "kind": "under 'network:' or 'chassis:'",
     },
@@ -40,6 +43,11 @@ TOP = Kind(
 
 def load(path: Path) -> Lab:
     """The lab in a file. Raises LabFileError with every mistake, also when the file cannot be read at all."""
+    return _read(read_bytes(path), path)
+
+
+def read_bytes(path: Path) -> bytes:
+    """What is in a lab file. Raises LabFileError where it cannot be read, or is too large to be one."""
     try:
         with path.open("rb") as file:
             data = file.read(SIZE_LIMIT_B + 1)
@@ -51,7 +59,7 @@ def load(path: Path) -> Lab:
         raise LabFileError(str(path), [Mistake(1, 1, f"it cannot be read: {error.strerror}", fix)]) from None
     if len(data) > SIZE_LIMIT_B:
         raise LabFileError(str(path), [Mistake(1, 1, "it is larger than 1 MiB", "is this really a lab file?")])
-    return _read(data, path)
+    return data
 
 
 def parse(text: str, path: Path) -> Lab:
@@ -77,8 +85,9 @@ def _read(data: bytes, path: Path) -> Lab:
         chassis=read_chassis(top, net, blades, notes),
         blades=tuple(blade for blade, _ in blades),
         ssh_keys=_ssh_keys(top, path, notes),
-        swarm=read_swarm(top, notes),
+        swarm=read_swarm(top, net, notes),
         storage=read_storage(top, net, path, notes),
+        images=read_images(top, notes),
     )
     notes.check()
     return lab

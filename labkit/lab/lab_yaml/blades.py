@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network
 from pathlib import Path
 
 import yaml
 
-from labkit.lab import Blade, Bmc, BootMethod, FirmwareKind, Flavour, Hardware, Role
+from labkit.lab import Blade, BootMethod, ConfigBy, Custom, FirmwareKind, Flavour, Hardware, Role
 from labkit.lab.hardware import BUILDS
 from labkit.lab.lab_yaml import positions, values
+from labkit.lab.lab_yaml.bmcs import BMC as BMC
+from labkit.lab.lab_yaml.bmcs import BmcReader
+from labkit.lab.lab_yaml.custom import Config, read_configs, read_custom
 from labkit.lab.lab_yaml.network import MAX_SLOTS, Net, host
 from labkit.lab.lab_yaml.positions import Kind, Notes, Section
 
 BLADE_OFFSET = 10  # slot 1 of 10.77.0.0/24 has the address 10.77.0.11
 MOST_CARDS = 8
-BMC_OFFSET = 200  # and its BMC in a virtual chassis 10.77.0.201
+NO_BLADES = "the lab has no blades"
 
-SHARED = ("role", "os", "boot", "hardware", "plugged", "firmware", "memory", "console", "autologin", "config")
+SHARED = (
+    "role", "os", "version", "custom", "boot", "hardware", "plugged", "firmware", "memory", "console", "autologin",
+    "config", "labels",
+)  # fmt: skip
 BLADE = Kind("a blade", ("name", "slot", "macs", "address", "bmc", *SHARED), {"ssh_keys": "at the top of the file"})
-SHARED_BMC = Kind("bmc", ("user", "password_file", "port"), {"address": "to each blade, since each slot has its own"})
-BMC = Kind("bmc", ("address", "port", "user", "password_file"))
 
 
 @dataclass(frozen=True)
@@ -30,11 +35,14 @@ class Shared:
 
     role: Role = Role.WORKER
     os: Flavour = Flavour.LABOS
+    version: str | None = None
+    custom: Custom | None = None
     boot: BootMethod = BootMethod.LPXELINUX
     hardware: Hardware = Hardware.VIRTIO
     plugged: tuple[int, ...] = (1,)
     autologin: bool = True
-    config: Path | None = None
+    config: tuple[Config, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
     firmware: FirmwareKind | None = None
     memory_mib: int | None = None
     console: tuple[str, ...] | None = None
@@ -56,22 +64,25 @@ class Reader:
         self._path = path
         self._notes = notes
         self._owners: dict[tuple[str, object], str] = {}
-        self._bmc_hosts: set[str] = set()
         self._shared = self._take_shared(top, Shared())
-        self._bmcs = Section(top.value("bmc"), top.anchor, SHARED_BMC, notes)
-        self._bmc = self._take_bmc(self._bmcs, Bmc(address=""))
+        self._bmcs = BmcReader(top, net, path, notes, self._claim)
 
     def read(self) -> list[tuple[Blade, Section]]:
         """Every blade with its section, wrong ones too."""
-        if not self._top.has("blades"):
-            self._top.note("blades", "the lab has no blades", "write 'blades:' and below it '  - name: blade1'")
+        nodes = self._top.items("blades")
+        if not self._top.has("blades") or (nodes == [] and not isinstance(self._top.node("blades"), yaml.SequenceNode)):
+            fix = "write 'blades:' and below it '  - name: blade1', or 'blades: []' where there is none yet"
+            self._top.note("blades", NO_BLADES, fix)
         blades: list[tuple[Blade, Section]] = []
-        for node in self._top.items("blades") or ():
+        for node in nodes or ():
             section = Section(node, node, BLADE, self._notes)
             if section.broken:
                 continue
             blades.append((self._blade(section, blades[-1][0].slot + 1 if blades else 1), section))
         self._net.check_pool()
+        boots = any(blade.os is Flavour.CUSTOM for blade, _ in blades) or not blades
+        if self._top.has("custom") and not boots and not self._top.bad("custom", "os"):
+            self._top.note("custom", "no blade has os: custom", "write os: custom where it is meant, or remove this")
         return blades
 
     def _blade(self, section: Section, next_slot: int) -> Blade:
@@ -88,26 +99,51 @@ class Reader:
         build = BUILDS[shared.hardware]
         macs = self._macs(section, name, slot, build.cards)
         self._check_hardware(section, shared, macs)
-        if shared.firmware is FirmwareKind.UEFI_HTTP and shared.boot is BootMethod.PXELINUX:
-            what = f"UEFI HTTP boot has no loader for boot: {shared.boot}"
-            section.note("firmware", what, "write boot: ipxe, or firmware: uefi")
+        self._check_version(section, shared)
+        self._check_custom(section, shared)
+        self._check_firmware(section, shared)
         return Blade(
             name=name,
             slot=slot,
             macs=macs,
             address=address,
-            bmc=self._own_bmc(section, name, slot),
+            bmc=self._bmcs.read(section, name, slot, macs),
             role=shared.role,
             os=shared.os,
+            version=shared.version,
+            custom=shared.custom if shared.os is Flavour.CUSTOM else None,
             boot=shared.boot,
             firmware=shared.firmware or build.firmware,
             memory_mib=shared.memory_mib or build.memory_mib,
             console=build.console if shared.console is None else shared.console,
             autologin=shared.autologin,
-            config=shared.config,
+            config=tuple(one.file for one in shared.config if one.is_for(shared.role, shared.os)),
+            labels=shared.labels,
             hardware=shared.hardware,
             plugged=shared.plugged,
         )
+
+    def _check_version(self, section: Section, shared: Shared) -> None:
+        """Note a release of a system that has none."""
+        its = section if section.has("version") else self._top
+        if shared.version is not None and not shared.os.has_releases and not its.bad("version", "os"):
+            having = " or ".join(os for os in Flavour if os.has_releases)
+            what = f"there are no releases of {shared.os} to choose from"
+            its.note("version", what, f"remove this line, or write os: {having}")
+
+    def _check_custom(self, section: Section, shared: Shared) -> None:
+        """Note a system of a person's own that is not there, that nothing boots, or that no config can reach."""
+        if shared.os is not Flavour.CUSTOM:
+            if section.has("custom") and not section.bad("os"):
+                section.note("custom", f"os: {shared.os} is not of your own making", "write os: custom, or remove this")
+            return
+        if shared.custom is None:
+            its = section if section.has("os") else self._top
+            if not its.bad("os") and not section.bad("custom") and not self._top.bad("custom"):
+                its.note("os", "nothing says what os: custom boots", "write 'custom:' and below it '  kernel: vmlinuz'")
+        elif section.has("config") and shared.custom.config is ConfigBy.NONE and not section.bad("custom"):
+            fix = "say below custom how it gets there, as with 'config: url'; or remove this line"
+            section.note("config", "with custom: {config: none} no config reaches this system", fix)
 
     def _check_hardware(self, section: Section, shared: Shared, macs: tuple[str, ...]) -> None:
         """Note what only a virtual blade can have, and a cable in a card that is not there."""
@@ -123,6 +159,21 @@ class Reader:
             what = f"there is no card {missing[0]} to plug in: this blade has {len(macs)}"
             section.note("plugged", what, "give it that card's MAC address too, under macs:, or hardware: red")
 
+    def _check_firmware(self, section: Section, shared: Shared) -> None:
+        """Note a firmware that no loader of the boot method is for, and Secure Boot without what it takes."""
+        firmware = shared.firmware
+        if firmware is FirmwareKind.UEFI_HTTP and shared.boot in (BootMethod.PXELINUX, BootMethod.GRUB):
+            what = f"UEFI HTTP boot has no loader for boot: {shared.boot}"
+            section.note("firmware", what, "write boot: ipxe, or firmware: uefi")
+        if firmware is not FirmwareKind.UEFI_SECURE or section.bad("boot", "hardware"):
+            return
+        if shared.boot is not BootMethod.GRUB:
+            what = f"Secure Boot lets no loader of boot: {shared.boot} run, since none has a signature"
+            section.note("firmware", what, "write boot: grub, or firmware: uefi")
+        elif shared.hardware is not Hardware.VIRTIO:
+            what = f"with Secure Boot nothing drives the card of hardware: {shared.hardware}, whose ROM is not signed"
+            section.note("firmware", what, "write hardware: virtio, or firmware: uefi")
+
     def _claim(self, what: str, value: object, owner: str, node: yaml.Node) -> bool:
         """Give a value to its owner, or note that it is somebody's already; whether it was free."""
         first = self._owners.get((what, value))
@@ -135,9 +186,12 @@ class Reader:
     def _take_shared(self, section: Section, base: Shared) -> Shared:
         console = section.take_all("console", values.console)
         plugged = section.take_all("plugged", positions.whole("a card's number", 1, MOST_CARDS))
+        os = section.take("os", positions.choice(Flavour), base.os)
         return Shared(
             role=section.take("role", positions.choice(Role), base.role),
-            os=section.take("os", positions.choice(Flavour), base.os),
+            os=os,
+            version=section.take("version", values.version, base.version if os is base.os else None),
+            custom=read_custom(section, self._path, self._notes, base.custom),
             boot=section.take("boot", positions.choice(BootMethod), base.boot),
             hardware=section.take("hardware", positions.choice(Hardware), base.hardware),
             plugged=base.plugged if plugged is None else tuple(value for _, value in plugged),
@@ -145,7 +199,8 @@ class Reader:
             memory_mib=section.take("memory", values.memory, base.memory_mib),
             console=base.console if console is None else tuple(value for _, value in console),
             autologin=section.take("autologin", positions.boolean, base.autologin),
-            config=section.take("config", lambda text: values.existing(text, self._path), base.config),
+            config=read_configs(section, self._path, self._notes, base.config, own=section is not self._top),
+            labels={**base.labels, **(section.take_map("labels", values.label, values.label_value) or {})},
         )
 
     def _macs(self, section: Section, name: str, slot: int, cards: int) -> tuple[str, ...]:
@@ -163,34 +218,3 @@ class Reader:
         for node, mac in taken:
             self._claim("MAC address", mac, name, node)
         return tuple(mac for _, mac in taken)
-
-    def _take_bmc(self, section: Section, base: Bmc) -> Bmc:
-        if section.has("password_file") and self._net.sound and not self._net.real:
-            fix = "remove this line: every virtual lab makes up a password of its own"
-            section.note("password_file", "the BMCs of a virtual chassis take no password_file", fix)
-        file = section.take("password_file", lambda text: values.beside(text, self._path), base.password_file)
-        port = section.take("port", positions.whole("a port", 1, 65535), base.port)
-        return Bmc(base.address, port, section.take("user", values.user, base.user), file)
-
-    def _own_bmc(self, blade: Section, name: str, slot: int) -> Bmc:
-        section = Section(blade.value("bmc"), blade.anchor, BMC, self._notes)
-        bmc = self._take_bmc(section, self._bmc)
-        if not self._net.real:
-            address = section.take("address", values.address, host(self._net.value.subnet, BMC_OFFSET + slot))
-            if section.has("address") or not blade.bad("slot"):
-                self._net.claim(address, f"the BMC of {name}", section)
-            return Bmc(str(address), bmc.port, bmc.user)
-        hint = f"write the address of {name}'s BMC: bmc: {{address: 192.168.7.201}}"
-        where = section.need("address", values.host, "", hint)
-        if bmc.password_file is None and not section.bad("password_file") and not self._bmcs.bad("password_file"):
-            fix = "write 'bmc:' and below it '  password_file: bmc.password' at the top of the file, for all blades"
-            section.note("password_file", f"nothing says the password of {name}'s BMC", fix)
-        if where and self._claim("BMC address", f"{where}:{bmc.port}", name, section.node("address")):
-            self._check_apart(where, name, section)
-        return Bmc(where, bmc.port, bmc.user, bmc.password_file)
-
-    def _check_apart(self, where: str, name: str, section: Section) -> None:
-        """A real BMC may be in another network, or share its address with others; it must not have a blade's."""
-        if where[-1].isdigit() and IPv4Address(where) in self._net.value.subnet and where not in self._bmc_hosts:
-            self._bmc_hosts.add(where)
-            self._net.claim(IPv4Address(where), f"the BMC of {name}", section)

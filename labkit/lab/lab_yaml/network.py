@@ -10,6 +10,7 @@ from labkit.lab.lab_yaml import positions, values
 from labkit.lab.lab_yaml.positions import Kind, Notes, Section
 
 MAX_SLOTS = 50
+MAX_POOL = 1 << 14
 SUBNET = IPv4Network("10.77.0.0/24")
 
 BEYOND = ("router", "dns", "ntp", "domain")
@@ -52,6 +53,13 @@ class Net:
         else:
             self._owners[address] = owner
 
+    def claim_beyond(self) -> None:
+        """Keep the router's address and those of the servers for names and time from blades and from the pool."""
+        its = {**dict.fromkeys(self.value.ntp, "the time server"), **dict.fromkeys(self.value.dns, "the name server")}
+        its |= {self.value.router: "the router"} if self.value.router is not None else {}
+        for address, owner in its.items():
+            self._owners.setdefault(address, owner)
+
     def _advice(self, key: str) -> str:
         subnet = self.value.subnet
         return f"give {key} an address from {subnet[1]} to {subnet[-2]}"
@@ -63,6 +71,15 @@ class Net:
         first, last = self.value.pool
         if first not in self.value.subnet or last not in self.value.subnet:
             self._section.note("pool", f"the pool leaves the subnet {self.value.subnet}", "keep both ends inside")
+            return
+        if first <= self.value.subnet.network_address or last >= self.value.subnet.broadcast_address:
+            what = f"the pool holds an address that stands for all of {self.value.subnet}"
+            advice = f"keep it from {self.value.subnet[1]} to {self.value.subnet[-2]}"
+            self._section.note("pool", what, advice)
+            return
+        if int(last) - int(first) >= MAX_POOL:
+            what = f"the pool has {int(last) - int(first) + 1:,} addresses"
+            self._section.note("pool", what, f"give it at most {MAX_POOL:,}: each one's lease is kept")
             return
         held = [f"{owner} ({address})" for address, owner in sorted(self._owners.items()) if first <= address <= last]
         if held:
@@ -105,6 +122,7 @@ def read_network(top: Section, notes: Notes) -> Net:
     net.claim(server, "the server", section, "server")
     if alone or value.controller != server:
         net.claim(value.controller, "the controller", section, "controller")
+    net.claim_beyond()
     return net
 
 
@@ -195,7 +213,8 @@ def read_chassis(top: Section, net: Net, blades: Sequence[tuple[Blade, Section]]
     kind = section.take("kind", positions.choice(ChassisKind), fitting)
     if kind is not fitting and net.sound:
         what = f"a chassis of kind {kind} cannot be on a network of kind {net.value.kind}"
-        section.note("kind", what, "kind: ipmi goes with network kind: interface, virtual with virtual")
+        wanted = NetworkKind.VIRTUAL if kind is ChassisKind.VIRTUAL else NetworkKind.INTERFACE
+        section.note("kind", what, f"remove this line, or write kind: {wanted} under 'network:'")
     last = max((blade.slot for blade, _ in blades), default=1)
     slots = section.take("slots", positions.whole("a number of slots", 1, MAX_SLOTS), last)
     for blade, its in blades:

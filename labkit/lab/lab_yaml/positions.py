@@ -18,6 +18,7 @@ import yaml
 
 from labkit.errors import LabFileError, Mistake
 
+EMPTY = "the file is empty"
 LOOK = "docs/lab-yaml.md shows what a lab file looks like"
 
 T = TypeVar("T")
@@ -77,7 +78,8 @@ class Section:
         if not isinstance(node, yaml.MappingNode):
             if self.broken and node is not None:
                 what = f"{kind.name} must be a mapping of keys to values, this is {_shape(node)}"
-                notes.add(node, what, f"write lines such as '{kind.keys[0]}: …' in its place")
+                fix = f"write lines such as '{kind.keys[0]}: …' in its place; it may have: {', '.join(kind.keys)}"
+                notes.add(node, what, fix)
             return
         for key, value in node.value:
             self._enter(key, value)
@@ -167,17 +169,55 @@ class Section:
             return None
         taken = []
         for node in nodes:
+            value = take_item(node, f"an item of {key!r}", parse, self._notes)
+            if value is None:
+                self._bad.add(key)
+            else:
+                taken.append((node, value))
+        return taken
+
+    def take_map(self, key: str, parse_name: Callable[[str], str], parse: Callable[[str], T]) -> dict[str, T] | None:
+        """A mapping of names that the file makes up; None when it is not given or no mapping."""
+        node = self._values.get(key)
+        if node is None:
+            return None
+        if _is_null(node):
+            return {}
+        if not isinstance(node, yaml.MappingNode):
+            self.note(key, f"{key!r} must be a mapping of names to values, this is {_shape(node)}",
+                      "write each on a line of its own, 'name: value', or all in braces: {a: 1, b: 2}")  # fmt: skip
+            return None
+        taken: dict[str, T] = {}
+        for name_node, value_node in node.value:
+            blamed = name_node
             try:
-                taken.append((node, parse(_text(node, f"an item of {key!r}"))))
+                name = parse_name(_text(name_node, f"a name under {key!r}"))
+                if name in taken:
+                    raise Wrong(f"{name!r} is given twice under {key!r}", "keep one of them")
+                blamed = value_node
+                taken[name] = parse(_text(value_node, f"{name!r} under {key!r}"))
             except Wrong as wrong:
                 self._bad.add(key)
-                self._notes.add(node, wrong.what, wrong.fix)
+                self._notes.add(blamed, wrong.what, wrong.fix)
         return taken
+
+
+def take_item(node: yaml.Node, noun: str, parse: Callable[[str], T], notes: Notes) -> T | None:
+    """What one value says, which messages call ``noun``; None when it is wrong, which is noted."""
+    try:
+        return parse(_text(node, noun))
+    except Wrong as wrong:
+        notes.add(node, wrong.what, wrong.fix)
+        return None
 
 
 def compose(data: bytes, notes: Notes) -> yaml.Node:
     """The one document of a YAML file as nodes. Raises LabFileError when it is not one."""
-    text = _decode(data, notes.file)
+    text = decode(data, notes.file)
+    if found := _UNSEEN.search(text):
+        line, column = _place(text[: found.end() - 1])
+        what = f"this looks like nothing, or a blank, and is the character U+{ord(found[0][-1]):04X}"
+        raise LabFileError(notes.file, [Mistake(line, column, what, "remove it, or type blanks; it came by copying")])
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
@@ -191,11 +231,17 @@ def compose(data: bytes, notes: Notes) -> yaml.Node:
     except (ValueError, OverflowError) as error:  # from a number inside an escape or a directive that is out of range
         raise LabFileError(notes.file, [Mistake(1, 1, f"this is no YAML: {error}", LOOK)]) from None
     if node is None:
-        raise LabFileError(notes.file, [Mistake(1, 1, "the file is empty", "the least a lab has is a list of blades")])
+        raise LabFileError(notes.file, [Mistake(1, 1, EMPTY, "the least a lab has is a list of blades")])
     return node
 
 
-def _decode(data: bytes, file: str) -> str:
+_UNSEEN = re.compile("^[^#\"'\n\r]*?[\u00a0\u1680\u2000-\u200d\u202f\u205f\u2060\u3000\ufeff]", re.MULTILINE)
+"""Outside of comments and quotes: YAML takes no other blank than the space, and the rest cannot be seen at all."""
+_CURLED = re.compile("[\u2018-\u201f\u00ab\u00bb]")
+
+
+def decode(data: bytes, file: str) -> str:
+    """The text of a file, without a byte order mark. Raises LabFileError for one that is not UTF-8."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -259,6 +305,8 @@ def whole(noun: str, low: int, high: int) -> Callable[[str], int]:
     """A parser of whole numbers from ``low`` to ``high``, which messages call ``noun``."""
 
     def parse(text: str) -> int:
+        if re.fullmatch(r"0[0-9]{1,8}", text):
+            raise Wrong(f"{short(text)} is octal to some who read YAML, and decimal to others", f"write {int(text)}")
         if not re.fullmatch(r"[0-9]{1,9}", text) or not low <= int(text) <= high:
             raise Wrong(f"{short(text)} cannot be {noun}", f"write a whole number from {low} to {high}")
         return int(text)
@@ -295,6 +343,8 @@ def boolean(text: str) -> bool:
 
 def name(text: str) -> str:
     """A name that is also a host name: RFC 1123, section 2.1, in lower case."""
+    if _CURLED.search(text):
+        raise Wrong(f"{short(text)} has typographic quotes, which are letters to YAML", "write ' or \", or none")
     if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", text):
         raise Wrong(f"{short(text)} cannot be a name", "use up to 63 letters a to z, digits and '-'")
     return text

@@ -10,6 +10,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueE
 from pathlib import Path
 
 from labkit.lab.lab_yaml.positions import Wrong, short
+from labkit.lab.plain_text import is_loaders
 
 MIN_MEMORY_MIB = 512
 MAX_MEMORY_MIB = 1 << 20
@@ -84,6 +85,16 @@ def memory(text: str) -> int:
     return amount_mib
 
 
+def version(text: str) -> str:
+    """A release of a system, by its number: it is a folder's name and a part of URLs."""
+    if text in ("latest", "current"):
+        fix = "leave the line out: then the blades boot the release that was chosen last"
+        raise Wrong(f"{text} is no version, since what it means changes", fix)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}", text):
+        raise Wrong(f"{short(text)} is not a version", "write it as the release is called, like 4593.2.5")
+    return text
+
+
 UNITS_S = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 LONGEST_S = 365 * 86400
 
@@ -97,6 +108,27 @@ def duration(text: str) -> float:
     if not 1 <= seconds <= LONGEST_S:
         raise Wrong(f"{text} is no sensible length of time here", "give it from 1 s to 365 d")
     return float(seconds)
+
+
+RESERVED_LABELS = ("blade", "chassis", "slot", "mac")
+
+
+def label(text: str) -> str:
+    """The name of a node's label, as a constraint can ask for it (``constraint.Parse`` in swarmkit)."""
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}", text):
+        raise Wrong(f"{short(text)} cannot be a label", "use up to 63 letters, digits, '_', '.' and '-'")
+    if text in RESERVED_LABELS or text.startswith("labkit."):
+        fix = f"take another name: {', '.join(RESERVED_LABELS)} and labkit.* are labkit's"
+        raise Wrong(f"{short(text)} is a label that labkit writes itself", fix)
+    return text
+
+
+def label_value(text: str) -> str:
+    """A label's value, of what a constraint can be compared with (``valuePattern`` in swarmkit's constraint.go)."""
+    if len(text) > 255 or not re.fullmatch(r"[A-Za-z0-9:_\s.*()?+\[\]\\^$|/-]+", text):
+        fix = "use letters, digits, blanks and - _ . : /"
+        raise Wrong(f"{short(text)} is no value that a service can ask for", fix)
+    return text
 
 
 def console(text: str) -> str:
@@ -115,11 +147,49 @@ def host(text: str) -> str:
     return text
 
 
+LONGEST_USER_B = 16
+USER_FIX = "IPMI knows names of 1 to 16 bytes"
+
+
 def user(text: str) -> str:
     """A user of a BMC: up to 16 bytes (IPMI 2.0, section 22.28)."""
-    if not text or len(text.encode("utf-8", "replace")) > 16:
-        raise Wrong(f"{short(text)} cannot be a BMC's user", "IPMI knows names of 1 to 16 bytes")
+    if not text or len(text.encode("utf-8", "replace")) > LONGEST_USER_B:
+        raise Wrong(f"{short(text)} cannot be a BMC's user", USER_FIX)
     return text
+
+
+def login(text: str) -> str:
+    """A name by which a Redfish service knows a user or a machine."""
+    if not text or len(text) > 128:
+        raise Wrong(f"{short(text)} cannot be a name on a BMC", "write 1 to 128 letters")
+    return text
+
+
+# --- systems of a person's own ---------------------------------------------------------------------------------------
+
+
+def argument(text: str) -> str:
+    """An argument of a kernel, as it is: what loaders would take for words of their own language is none."""
+    if not (text and text.isascii() and text.isprintable()):
+        raise Wrong(f"{short(text)} is no kernel's argument", "write it in ASCII, without line breaks")
+    own = [word for word in text.split(" ") if is_loaders(word)]
+    if own:
+        what = f"{short(own[0])} would not reach the kernel: loaders take such a word for their own"
+        raise Wrong(what, "write the kernel's arguments alone")
+    return text
+
+
+def arguments(text: str) -> tuple[str, ...]:
+    """The arguments of a kernel, in a line."""
+    return tuple(argument(word) for word in text.split())
+
+
+def place(text: str) -> str:
+    """A file's path in an archive, from its root on."""
+    parts = text.removeprefix("/").split("/")
+    if not all(re.fullmatch(r"[A-Za-z0-9._+-]{1,255}", part) and part not in (".", "..") for part in parts):
+        raise Wrong(f"{short(text)} is no path in an archive", "write it like config.ign or usr/share/oem/config.ign")
+    return "/".join(parts)
 
 
 # --- paths -----------------------------------------------------------------------------------------------------------

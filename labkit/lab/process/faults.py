@@ -20,6 +20,7 @@ from pathlib import Path
 
 from labkit import __version__
 from labkit.errors import FaultError, FileError, LabkitError
+from labkit.lab.plain_text import Plain, raw
 
 SECRET = re.compile(r"(?i)(pass|secret|token|key|credential)[^=]*=|://[^/]*@")
 """Words of a command line that may tell what nobody else should know."""
@@ -28,10 +29,15 @@ SECRET = re.compile(r"(?i)(pass|secret|token|key|credential)[^=]*=|://[^/]*@")
 def guard(run: Callable[[], int | None], words: Sequence[str], logs: Callable[[], Path]) -> int:
     """Run a command and return its exit status; whatever goes wrong is told on standard error, never as a traceback.
 
+    All that is written meanwhile is plain text (`labkit.lab.plain_text`).
+
     ``words`` are the command's own, for the details; ``logs()`` is the folder those are best kept in.
     """
     ensure_streams()
     threading.excepthook = lambda caught: _tell(caught.exc_value, words, logs)
+    before = sys.stdout, sys.stderr
+    for name, stream in zip(("stdout", "stderr"), before, strict=True):
+        setattr(sys, name, Plain(raw(stream)))
     try:
         status = int(run() or 0)
         sys.stdout.flush()
@@ -45,6 +51,8 @@ def guard(run: Callable[[], int | None], words: Sequence[str], logs: Callable[[]
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except Exception as error:
         return _close_output(_tell(error, words, logs))
+    finally:
+        sys.stdout, sys.stderr = before
 
 
 def guard_part(main: Callable[[], int | None]) -> int:

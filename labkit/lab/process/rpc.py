@@ -50,7 +50,7 @@ def call(path: Path, verb: str, *, timeout_s: float = 30.0, most_b: int = LIMIT_
         raise ControlError(
             f"no answer to '{verb}' within {timeout_s:g} s",
             where=str(path),
-            fix=f"{path.parent.parent / 'logs'} may tell why; ./lab down and ./lab up start it anew",
+            fix=f"{path.parent.parent / 'logs'} may say why; ./lab down and ./lab up start it again",
         ) from None
     except OSError as error:
         raise _not_reached(path, error) from None

@@ -27,15 +27,17 @@ def wanted_mib(lab: Lab) -> int:
     return LAB_MIB + sum(blade.memory_mib for blade in lab.blades)
 
 
-def shortage(lab: Lab, free_mib: int) -> tuple[str, str]:
-    """What is lacking and what to do about it; twice nothing where all blades fit."""
+def shortage(lab: Lab, free_mib: int, least_mib: int = LEAST_MIB) -> tuple[str, str]:
+    """What is lacking and what to do about it; twice nothing where all blades fit. ``least_mib`` is what the hungriest
+    system of theirs needs.
+    """
     wanted = wanted_mib(lab)
     if free_mib >= wanted:
         return "", ""
     what = f"{free_mib:,} MiB are free; the blades take {wanted - LAB_MIB:,}, the lab {LAB_MIB:,}"
-    fit, all_of_them = max(0, free_mib - LAB_MIB) // LEAST_MIB, len(lab.blades)
+    fit, all_of_them = max(0, free_mib - LAB_MIB) // least_mib, len(lab.blades)
     if fit >= all_of_them:
-        return what, f"memory: {LEAST_MIB}M at the top of lab.yaml: with that all {all_of_them} fit"
+        return what, f"memory: {least_mib}M at the top of lab.yaml: with that all {all_of_them} fit"
     if fit:
-        return what, f"fewer blades at once: with memory: {LEAST_MIB}M at the top of lab.yaml there is room for {fit}"
-    return what, f"end other programs: one blade with its lab needs {LAB_MIB + LEAST_MIB:,} MiB"
+        return what, f"fewer blades at once: with memory: {least_mib}M at the top of lab.yaml there is room for {fit}"
+    return what, f"end other programs: one blade with its lab needs {LAB_MIB + least_mib:,} MiB"

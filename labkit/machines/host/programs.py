@@ -25,7 +25,9 @@ def needed_programs(lab: Lab) -> dict[str, str]:
         return PROGRAMS
     efi = any(blade.firmware is not FirmwareKind.BIOS for blade in lab.blades)
     way_out = {"nft": "nftables"} if lab.network.internet else {}
-    return PROGRAMS | VIRTUAL_PROGRAMS | way_out | ({str(qemu.OVMF_CODE): "ovmf"} if efi else {})
+    secure = any(blade.firmware is FirmwareKind.UEFI_SECURE for blade in lab.blades)
+    ovmf = [qemu.OVMF_CODE] * efi + [qemu.SECURE_CODE, qemu.SECURE_VARS] * secure
+    return PROGRAMS | VIRTUAL_PROGRAMS | way_out | {str(path): "ovmf" for path in ovmf}
 
 
 def check_programs(lab: Lab) -> None:

@@ -19,7 +19,7 @@ from labkit.events import CUT, Event, Power
 from labkit.lab import Blade, FirmwareKind, Lab
 from labkit.lab.state import State, owner_of
 from labkit.machines.host.sandbox import Sandbox, User, give, spawn
-from labkit.machines.virtual.qemu import KVM, OVMF_VARS, TUN, Machine
+from labkit.machines.virtual.qemu import KVM, TUN, Machine
 
 START_S = 30.0
 ANSWER_S = 5.0
@@ -59,7 +59,7 @@ class VirtualChassis:
         self._state = state
         self._folder = give(state.data / "chassis", user)
         self._user = user
-        self._accelerator = accelerator
+        self.accelerator = accelerator
         self._emit = emit
         self._before_boot = before_boot
         self._running: dict[int, asyncio.subprocess.Process] = {}
@@ -70,6 +70,30 @@ class VirtualChassis:
         """Whether a machine runs behind the slot. Raises PowerError for a slot without a blade."""
         self._blade(slot)
         return slot in self._running
+
+    def has(self, slot: int) -> bool:
+        """Whether a blade is in the slot."""
+        return slot in self._blades
+
+    def check_free(self, blade: Blade) -> None:
+        """Raise PowerError where another machine than this blade is on in its slot."""
+        there = self._blades.get(blade.slot)
+        if blade.slot in self._running and there is not None and _cables(there) != _cables(blade):
+            what = f"slot {blade.slot}, which is to be {blade.name}'s, has a machine that is on: that was {there.name}"
+            raise PowerError(what, fix=f"./lab forget {blade.name}, and adopt it with --slot; or ./lab down, ./lab up")
+
+    def put_in(self, blade: Blade) -> bool:
+        """Have a blade in its slot; False where it is that machine which is on there, and so has its cables."""
+        self._blades[blade.slot] = blade
+        self._buttons.setdefault(blade.slot, asyncio.Lock())
+        return blade.slot not in self._running
+
+    def take_out(self, blade: Blade) -> bool:
+        """Have a blade's slot empty; False where its machine is on, which stays there as it is."""
+        if blade.slot in self._running:
+            return False
+        self._blades.pop(blade.slot, None)
+        return True
 
     async def press(self, slot: int, button: str, value: int) -> None:
         """A BMC's button: ``power`` (1 or 0), ``reset``, ``shutdown`` (the soft button).
@@ -111,12 +135,12 @@ class VirtualChassis:
         """How a blade's machine is started."""
         return Machine(
             blade=blade,
-            accelerator=self._accelerator,
+            accelerator=self.accelerator,
             monitor=self._socket(blade),
             console_log=self._state.console(blade.name),
             serial_port=serial_port(blade.slot),
             ipmi_port=ipmi_port(blade.slot),
-            variables=self._folder / f"blade{blade.slot}.vars",
+            variables=self._folder / f"blade{blade.slot}.{blade.firmware}.vars",  # with keys or without
         )
 
     def _socket(self, blade: Blade) -> Path:
@@ -133,13 +157,15 @@ class VirtualChassis:
         os.chown(log_path, *owner_of(self._state.path))
         machine = self.machine(blade)
         if blade.firmware is not FirmwareKind.BIOS and not machine.variables.exists():
-            shutil.copyfile(OVMF_VARS, machine.variables)  # kept while the lab is up, as a board keeps them
+            shutil.copyfile(
+                machine.fresh_variables, machine.variables
+            )  # kept while the lab is up, as a board keeps them
             os.chown(machine.variables, self._user.uid, self._user.gid)
         os.chown(console, self._user.uid, self._user.gid)  # it alone writes there; the lab's owner reads
         machine.monitor.unlink(missing_ok=True)
         sandbox = Sandbox(
             tuple(machine.command()), self._user, writes=(str(console), str(self._folder)),
-            devices=(str(TUN), str(KVM)) if self._accelerator == "kvm" else (str(TUN),),
+            devices=(str(TUN), str(KVM)) if self.accelerator == "kvm" else (str(TUN),),
             work=str(self._state.roots / f"blade{blade.slot}"),
         )  # fmt: skip
         with log_path.open("ab") as log:
@@ -198,6 +224,11 @@ class VirtualChassis:
                 await tell(reader, writer, [(command, {})])
         except (OSError, TimeoutError) as error:
             raise PowerError(f"its machine does not answer: {error}", where=blade.name) from None
+
+
+def _cables(blade: Blade) -> tuple[object, ...]:
+    """What a machine that is on has for good: its cards, and the BMC of its slot."""
+    return blade.macs, blade.plugged, blade.bmc
 
 
 async def tell(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, commands: Sequence[Command]) -> None:

@@ -27,8 +27,13 @@ class Consoles:
     """Reads what is new on each blade's console, by its path."""
 
     def __init__(self, paths: Mapping[str, Path]) -> None:
+        self._read_b: dict[str, int] = {}
+        self.follow(paths)
+
+    def follow(self, paths: Mapping[str, Path]) -> None:
+        """Read these from now on; one that was not read before from its end."""
         self._paths = paths
-        self._read_b = {blade: size(path) for blade, path in paths.items()}
+        self._read_b = {blade: self._read_b.get(blade, size(path)) for blade, path in paths.items()}
 
     def read(self) -> list[Event]:
         """What was said since the last time that a person should hear."""
@@ -62,7 +67,7 @@ def size(path: Path) -> int:
 
 def heard(blade: str, line: str) -> Trouble | None:
     """What a line of the blade OS means for a person; None for one that is only told in passing."""
-    console = f"labkit console {blade} --log has all that it said"
+    console = f"./lab console {blade} --log has all that it said"
     if match := _NO_DRIVER.match(line):
         ids = f": {match[1]} (PCI ids)" if match[1] else ""
         fix = "boot it by a card that labos has a driver for, or with another system (os: in lab.yaml)"

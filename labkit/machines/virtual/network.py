@@ -16,11 +16,12 @@ from __future__ import annotations
 import contextlib
 import socket
 import subprocess
+from collections.abc import Sequence
 from ipaddress import IPv4Network
 from pathlib import Path
 
 from labkit.errors import MachineError
-from labkit.lab import BRIDGE, Lab
+from labkit.lab import BRIDGE, Blade, Lab
 from labkit.machines.host.routes import routes
 
 UPLINK = "uplink"
@@ -126,6 +127,21 @@ def make_tap(slot: int, uid: int, card: int = 1) -> None:
     run_ip(f"tuntap add dev {name} mode tap user {uid}", f"link set {name} master {BRIDGE} up")
 
 
+def plug_slot(blade: Blade, uid: int) -> None:
+    """Inside, in a lab that is up: the address of a slot's BMC, and the ports of its blade's cards."""
+    run_ip(f"addr add {blade.bmc.address}/32 dev {BRIDGE}")
+    for card in blade.plugged:
+        make_tap(blade.slot, uid, card)
+
+
+def unplug_slot(blade: Blade) -> None:
+    """Inside: what `plug_slot` made is gone, also if it never was."""
+    with contextlib.suppress(MachineError):
+        run_ip(f"addr del {blade.bmc.address}/32 dev {BRIDGE}")
+    for card in blade.plugged:
+        _unplug(tap_name(blade.slot, card))
+
+
 def _unplug(name: str) -> None:
     """Remove a cable whose other end went with its process: the kernel takes its time, and the name is wanted now."""
     with contextlib.suppress(OSError, MachineError):
@@ -149,8 +165,9 @@ def make_scratch_link(lab: Lab, mac: str, server: int, blade: int) -> None:
     run_ip(f"link add {link} netns {server} type veth peer name eth0 address {mac} netns {blade}")
 
 
-def make_engine_link(lab: Lab, pid: int) -> None:
-    """The controller's network card: a veth from the bridge into the namespace of process ``pid``."""
+def make_engine_link(lab: Lab, pid: int, more: Sequence[str] = ()) -> None:
+    """The controller's network card: a veth from the bridge into the namespace of process ``pid``. It has the
+    controller's address, and ``more`` of them."""
     _unplug("engine")
     run_ip(
         f"link add engine type veth peer name eth0 netns {pid}",
@@ -159,6 +176,7 @@ def make_engine_link(lab: Lab, pid: int) -> None:
     run_ip(
         "link set lo up",
         f"addr add {lab.network.controller}/{lab.network.subnet.prefixlen} brd + dev eth0",
+        *(f"addr add {address}/32 dev eth0" for address in more),
         "link set eth0 up",
         f"route add default via {lab.network.server}",
         prefix=("nsenter", f"--target={pid}", "--net"),

@@ -14,6 +14,8 @@ from labkit.machines.virtual.network import tap_name
 BINARY = "qemu-system-x86_64"
 OVMF_CODE, OVMF_VARS = Path("/usr/share/OVMF/OVMF_CODE_4M.fd"), Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
 """UEFI firmware and its empty variable store, from Debian's package ``ovmf``."""
+SECURE_CODE, SECURE_VARS = Path("/usr/share/OVMF/OVMF_CODE_4M.ms.fd"), Path("/usr/share/OVMF/OVMF_VARS_4M.ms.fd")
+"""The same with Secure Boot: the store has Microsoft's keys, as boards come with them, and the switch is on."""
 KVM, TUN = Path("/dev/kvm"), Path("/dev/net/tun")
 
 
@@ -23,7 +25,7 @@ class Machine:
 
     ``serial_port`` and ``ipmi_port`` are TCP ports on the loopback of the lab: the first is listened on, at the second
     the slot's controller is.
-    ``variables`` is where a UEFI blade's firmware keeps its variables: a copy of `OVMF_VARS` of its own.
+    ``variables`` is where a UEFI blade's firmware keeps its variables: a copy of `fresh_variables` of its own.
     """
 
     blade: Blade
@@ -43,7 +45,7 @@ class Machine:
         return [
             BINARY,
             *("-name", f"{blade.name},process=blade-{blade.slot}"),
-            *("-machine", build.machine, "-accel", self.accelerator),
+            *("-machine", self._board(), "-accel", self.accelerator),
             *("-cpu", "host" if self.accelerator.startswith("kvm") else build.cpu),
             *("-smp", "1", "-m", str(blade.memory_mib)),
             *("-nodefaults", "-no-user-config", "-display", "none"),
@@ -65,6 +67,16 @@ class Machine:
         return BUILDS[self.blade.hardware]
 
     @property
+    def is_secure(self) -> bool:
+        """Whether the firmware runs nothing without a signature."""
+        return self.blade.firmware is FirmwareKind.UEFI_SECURE
+
+    @property
+    def fresh_variables(self) -> Path:
+        """The variable store that a UEFI blade's firmware begins with."""
+        return SECURE_VARS if self.is_secure else OVMF_VARS
+
+    @property
     def unplugged(self) -> tuple[str, ...]:
         """The devices of the cards that have no cable.
 
@@ -72,6 +84,10 @@ class Machine:
         the machine may begin (``cont``).
         """
         return tuple(f"card{number}" for number in self._numbers() if number not in self.blade.plugged)
+
+    def _board(self) -> str:
+        """OVMF guards Secure Boot's variables by System Management Mode, which only the newer board has."""
+        return "q35,smm=on" if self.is_secure else self.build.machine
 
     def _numbers(self) -> range:
         return range(1, len(self.blade.macs) + 1)
@@ -113,7 +129,11 @@ class Machine:
         """Nothing for SeaBIOS. OVMF has a network stack of its own: a card with a ROM would bring iPXE's instead."""
         if self.blade.firmware is FirmwareKind.BIOS:
             return []
-        words = ["-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={OVMF_CODE}"]
+        words = []
+        if self.is_secure:  # the system writes to the store through the firmware alone
+            words += ["-global", "driver=cfi.pflash01,property=secure,value=on"]
+        code = SECURE_CODE if self.is_secure else OVMF_CODE
+        words += ["-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={code}"]
         words += ["-drive", f"if=pflash,unit=1,format=raw,file={value(self.variables)}"]
         # IPv6 is nothing we answer. Without PXE over IPv4 what is left is HTTP boot.
         without = ["IPv6PXESupport"] + ["IPv4PXESupport"] * (self.blade.firmware is FirmwareKind.UEFI_HTTP)

@@ -15,10 +15,14 @@ from typing import Any
 from urllib.parse import unquote
 
 from labkit.boot.artifacts import cpio, units
+from labkit.boot.systems import SYSTEMS
 
 GZIP, XZ, ZSTD = b"\x1f\x8b", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"
 BOOT_SECTOR_MAGIC_AT, VERSION_AT, SETUP_AT = 0x202, 0x20E, 0x200
 CONFIG = "usr/share/oem/raw.ign"
+CONFIGS = frozenset(system.config for system in SYSTEMS.values() if system.config)
+"""Where the systems' Ignition looks for a config in a blade's own archive; `CONFIG` is the article's place."""
+TALKS = frozenset(f"{system.scripts}/{units.TALK}" for system in SYSTEMS.values())
 
 
 class BrokenFile(ValueError):
@@ -52,8 +56,8 @@ def check_archive(data: bytes) -> str:
         raise BrokenFile(f"this archive does not unpack: {error}") from None
     kind = "an archive" if content is data else "a compressed archive"
     words = f"{kind} of {_many(len(entries), 'entry')}"
-    config = next((entry for entry in entries if entry.name == CONFIG), None)
-    return words if config is None else f"{words} with {check_config(config.data)}"
+    config = next((entry for entry in entries if entry.name in CONFIGS), None)
+    return words if config is None else f"{words} with {check_config(config.data, config.name)}"
 
 
 @dataclass(frozen=True)
@@ -68,10 +72,11 @@ def home_of(data: bytes) -> Home | None:
     """What a blade's own archive tells it of its lab; None for an archive that tells nothing. It was checked before."""
     if data.startswith(ZSTD):
         return None
-    found = [entry.data for entry in cpio.unpack(_decompress(data)) if entry.name == CONFIG]
+    found = [entry.data for entry in cpio.unpack(_decompress(data)) if entry.name in CONFIGS]
     files = (json.loads(found[0]).get("storage") or {}).get("files") or () if found else ()
     texts = {str(one.get("path")): str((one.get("contents") or {}).get("source") or "") for one in files}
-    script, ca = (unquote(texts.get(path, "").removeprefix("data:,")) for path in (units.TALK, units.CA))
+    talk = next((text for path, text in texts.items() if path in TALKS), "")
+    script, ca = (unquote(text.removeprefix("data:,")) for text in (talk, texts.get(units.CA, "")))
     root = re.search(r'"(https?://[^"/]+)/v1/', script)
     return Home(root[1], ca) if root else None
 
@@ -81,13 +86,13 @@ def zstd_needed(data: bytes) -> bool:
     return data.startswith(ZSTD)
 
 
-def check_config(data: bytes) -> str:
+def check_config(data: bytes, name: str = CONFIG) -> str:
     """How much is in an Ignition config, without a word of it. Raises BrokenFile for what Ignition would not read."""
     try:
         config = json.loads(data)
         version = config["ignition"]["version"]
     except (ValueError, KeyError, TypeError):
-        raise BrokenFile(f"{CONFIG} in it is no Ignition config") from None
+        raise BrokenFile(f"{name} in it is no Ignition config") from None
     files, units = _count(config, "storage", "file"), _count(config, "systemd", "unit")
     return f"an Ignition {version} config ({files}, {units})"
 

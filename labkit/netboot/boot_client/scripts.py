@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -81,6 +82,32 @@ def read_ipxe(text: str, base: str = "") -> Next:
     if not kernel:
         raise ScriptError("it fetches no kernel")
     return Next(kernel, tuple(initrds))
+
+
+def read_grub(text: str) -> Next:
+    """What GRUB's script fetches on its straight way: the first kernel, and the archives of the line after it.
+
+    Raises ScriptError for a script that boots nothing.
+    """
+    kernel = ""
+    for line in text.splitlines():
+        word, _, rest = line.strip().removeprefix("if ").removesuffix("; then").partition(" ")
+        try:
+            words = [_below_root(path) for path in shlex.split(rest)] if word in ("linux", "initrd") else []
+        except ValueError as error:
+            raise ScriptError(f"its line {word} … is no line of GRUB's: {error}") from None
+        if word == "linux" and words:
+            kernel = kernel or words[0]
+        elif word == "initrd" and kernel:
+            return Next(kernel, tuple(words))
+    if not kernel:
+        raise ScriptError("it boots no kernel")
+    return Next(kernel)
+
+
+def _below_root(path: str) -> str:
+    """A path on the device that GRUB came from."""
+    return path.removeprefix("(tftp)").lstrip("/")
 
 
 def _without_options(words: Sequence[str]) -> Sequence[str]:

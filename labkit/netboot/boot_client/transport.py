@@ -78,7 +78,7 @@ def lease(sock: socket.socket, kind: Firmware, mac: str, patience: float = 1.0) 
     asked = says.discover(kind, mac, secrets.randbits(32))
     offers = _ask(sock, asked, (Message.OFFER,), patience, gather_s=GATHER_S)
     if not offers:
-        raise Failed("nobody answered its DISCOVER", "labkit events tells why; is its MAC in lab.yaml, and the lab up?")
+        raise Failed("nobody answered its DISCOVER", "./lab events says why; is its MAC in lab.yaml, and the lab up?")
     chosen = choose(offers)
     if chosen is None:
         raise Failed("no offer has an address", "a proxy answers, and the network's own DHCP server does not")
@@ -88,7 +88,7 @@ def lease(sock: socket.socket, kind: Firmware, mac: str, patience: float = 1.0) 
     if not acks or acks[0].message is Message.NAK:
         why = acks[0].options.get(Option.MESSAGE, b"").decode(errors="replace") if acks else "no answer"
         what = f"the server {_server(chosen)} offered {chosen.yiaddr} and then refused it: {why}"
-        raise Failed(what, "labkit events tells the server's side")
+        raise Failed(what, "./lab events tells the server's side")
     return Leased(acks[0], offers)
 
 
@@ -206,7 +206,7 @@ def _ask_http(connection: http.client.HTTPConnection, where: str, path: str) -> 
             if isinstance(error, OSError)
             else str(error)
         )
-        fix = "labkit doctor: a firewall, or the boot server is not there"
+        fix = "./lab doctor: a firewall, or the boot server is not there"
         raise Failed(f"{where}: {what} ({error})", fix) from None
     finally:
         connection.close()
@@ -214,12 +214,12 @@ def _ask_http(connection: http.client.HTTPConnection, where: str, path: str) -> 
         said = data[:200].decode(errors="replace").strip()
         raise Failed(f"{where}: status {answer.status}, {said}", FIX_MISSING)
     if wanted is not None and int(wanted) != len(data):
-        raise Failed(f"{where}: {len(data):,} bytes of {int(wanted):,} came", "labkit images says which file it is")
+        raise Failed(f"{where}: {len(data):,} bytes of {int(wanted):,} came", "./lab images says which file it is")
     return data
 
 
-FIX_BELIEF = "labkit down, then labkit up: they make what is missing in keys/ of the state folder"
-FIX_MISSING = "labkit explain lists what this blade may fetch, labkit images which files are missing"
+FIX_BELIEF = "./lab down, then ./lab up: they make what is missing in keys/ of the state folder"
+FIX_MISSING = "./lab explain lists what this blade may fetch, ./lab images which files are missing"
 
 
 class _Taken(io.BytesIO):
@@ -245,7 +245,7 @@ def _tftp(server: IPv4Address, path: str, blksize_b: int, timeout_s: float) -> b
     _carry_out(download, server, path)
     data = taken.getvalue()
     if size_b and size_b != len(data):
-        raise Failed(f"tftp {path}: {len(data):,} bytes of {size_b:,} came", "labkit images says which file it is")
+        raise Failed(f"tftp {path}: {len(data):,} bytes of {size_b:,} came", "./lab images says which file it is")
     return data
 
 
@@ -260,7 +260,7 @@ def _carry_out(download: Callable[[], None], server: IPv4Address, path: str) -> 
     except (tftpy.TftpTimeout, TimeoutError):
         raise Failed(
             f"tftp {path}: no answer from UDP port 69 of {server}",
-            "labkit doctor: a firewall, or no TFTP server; answers come from a port above 1024",
+            "./lab doctor: a firewall, or no TFTP server; answers come from a port above 1024",
         ) from None
     except Exception as error:
-        raise Failed(f"tftp {path}: {type(error).__name__}: {error}", "labkit events tells the server's side") from None
+        raise Failed(f"tftp {path}: {type(error).__name__}: {error}", "./lab events tells the server's side") from None

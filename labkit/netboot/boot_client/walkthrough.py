@@ -18,7 +18,8 @@ from dataclasses import asdict, dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
-from labkit.boot.loaders import SECOND_PARTS
+from labkit.boot.artifacts import grub
+from labkit.boot.loaders import GRUB, SECOND_PARTS, SHIM
 from labkit.lab.process import faults
 from labkit.netboot.boot_client import checks, scripts, transport
 from labkit.netboot.boot_client.firmware import FIRMWARES, Firmware, second_stage
@@ -111,7 +112,7 @@ class Walk:
         if chosen != ours:
             raise Failed(
                 f"the DHCP server {chosen}, which is not labkit's, was quicker and sends the blade elsewhere",
-                f"switch {chosen} off or keep it from this network; labkit doctor lists every server that answers",
+                f"switch {chosen} off or keep it from this network; ./lab doctor lists every server that answers",
             )
         if not file:
             raise Failed(
@@ -130,13 +131,23 @@ class Walk:
             return following
         yield _tried("loader", got, "")
         if not got.data:
-            raise Failed(f"{got.path} is empty", "labkit images says which file it is")
+            raise Failed(f"{got.path} is empty", "./lab images says which file it is")
         if name in SECOND_PARTS:
             folder = file.rpartition("/")[0]
             return (yield from self._pxelinux(folder + "/" if folder else "", SECOND_PARTS[name]))
+        if name == SHIM:
+            return (yield from self._grub(file.removesuffix(name)))
         if name.startswith(IPXE_LOADERS):
             return second_stage(kind)
-        raise Failed(f"a rehearsal does not know what {name} does next", "labkit explain shows what it may fetch")
+        raise Failed(f"a rehearsal does not know what {name} does next", "./lab explain shows what it may fetch")
+
+    def _grub(self, folder: str) -> Generator[Attempt, None, Next]:
+        """What shim starts, and what that reads. No signature is looked at: that is for the blade's firmware."""
+        yield _tried("loader", self._fetch(folder + GRUB), "")
+        got = self._fetch(folder + grub.CONFIG)
+        following = self._read(got, scripts.read_grub)
+        yield _tried("config", got, _asks(following))
+        return following
 
     def _pxelinux(self, folder: str, second: str) -> Generator[Attempt, None, Next]:
         got = self._fetch(folder + second)
@@ -190,13 +201,13 @@ class Walk:
         try:
             return read(got.data.decode(errors="replace"))
         except scripts.ScriptError as error:
-            raise Failed(f"{got.path}: {error}", "labkit explain shows the file") from None
+            raise Failed(f"{got.path}: {error}", "./lab explain shows the file") from None
 
     def _check(self, got: Got, check: Callable[[bytes], str]) -> str:
         try:
             return check(got.data)
         except checks.BrokenFile as error:
-            raise Failed(f"{got.path}: {error}", "labkit images; build the image again, or copy it anew") from None
+            raise Failed(f"{got.path}: {error}", "./lab images; build the image again, or copy it anew") from None
 
 
 def _check_zstd(got: Got) -> str:
@@ -207,7 +218,7 @@ def _check_zstd(got: Got) -> str:
     done = subprocess.run([program, "--test", "--quiet"], input=got.data, capture_output=True, check=False)
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip()
-        raise Failed(f"{got.path}: this archive does not unpack: {said}", "labkit images; build the image again")
+        raise Failed(f"{got.path}: this archive does not unpack: {said}", "./lab images; build the image again")
     return "a zstd archive, whole"
 
 
@@ -258,7 +269,7 @@ def main() -> int:
     except Failed as error:
         verdict = {"ok": False, "what": error.what, "fix": error.fix}
     except OSError as error:
-        verdict = {"ok": False, "what": f"the network of the rehearsal failed: {error}", "fix": "labkit doctor"}
+        verdict = {"ok": False, "what": f"the network of the rehearsal failed: {error}", "fix": "./lab doctor"}
     print(json.dumps(verdict), flush=True)
     return 0 if verdict["ok"] else 1
 

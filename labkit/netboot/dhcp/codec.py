@@ -123,33 +123,49 @@ class Packet:
         """The hardware address, lower-case with colons."""
         return self.chaddr.hex(":")
 
+    # An option of fixed length that comes twice is no long one in parts (RFC 3396): its first value counts.
+
     @property
     def message(self) -> Message | None:
         """Option 53; None for plain BOOTP. Raises DhcpError for a number that is no message type of RFC 2132."""
         value = self.options.get(Option.MESSAGE_TYPE)
         if value is None:
             return None
-        if len(value) != 1 or value[0] not in Message._value2member_map_:
+        if not value or value[0] not in Message._value2member_map_:
             raise DhcpError(f"option 53 is no message type: {value.hex()}")
         return Message(value[0])
 
     def address(self, code: int) -> IPv4Address | None:
-        """An option that holds one address. Raises DhcpError when it does not."""
+        """An option that holds one address. Raises DhcpError when it is too short for one."""
         value = self.options.get(code)
         if value is None:
             return None
-        if len(value) != 4:
+        if len(value) < 4:
             raise DhcpError(f"option {code} is {len(value)} bytes, not an address")
-        return IPv4Address(value)
+        return IPv4Address(value[:4])
 
     def number(self, code: int, size_b: int) -> int | None:
-        """An option that holds one unsigned number of ``size_b`` bytes. Raises DhcpError when it does not."""
+        """An option that holds one unsigned number of ``size_b`` bytes. Raises DhcpError when it is too short."""
         value = self.options.get(code)
         if value is None:
             return None
-        if len(value) != size_b:
+        if len(value) < size_b:
             raise DhcpError(f"option {code} is {len(value)} bytes, not {size_b}")
-        return int.from_bytes(value, "big")
+        return int.from_bytes(value[:size_b], "big")
+
+    def wish(self, code: int, size_b: int) -> int | None:
+        """As `number`, for what is only wished for: what cannot be read is no reason to leave a client unanswered."""
+        return self.number(code, size_b) if len(self.options.get(code, b"")) >= size_b else None
+
+    def part(self, code: int, sub_code: int) -> bytes | None:
+        """The value of a sub-option of option 43, 82 or 175; None where there is none, or not a whole one."""
+        area, at = self.options.get(code, b""), 0
+        while at + 1 < len(area) and area[at] != Option.END:
+            end = at + 2 + area[at + 1]
+            if area[at] == sub_code and end <= len(area):
+                return area[at + 2 : end]
+            at = at + 1 if area[at] == Option.PAD else end
+        return None
 
 
 def decode(data: bytes) -> Packet:
@@ -166,7 +182,7 @@ def decode(data: bytes) -> Packet:
     options: dict[int, bytes] = {}
     _read_options(data[OPTIONS_AT_B:], options)
     overload = options.pop(Option.OVERLOAD, b"\0")
-    if len(overload) != 1 or overload[0] > 3:
+    if not overload or overload[0] > 3:
         raise DhcpError(f"option 52 is {overload.hex()}")
     if overload[0] & 1:
         _read_options(file, options)

@@ -13,16 +13,19 @@ from ipaddress import IPv4Address
 
 from labkit.boot.loaders import Client
 from labkit.events import Trouble, UnknownMachine
+from labkit.events.card_vendors import vendor_of
 from labkit.lab import Lab
 from labkit.netboot.dhcp import BOOTREQUEST, DhcpError, Packet
 from labkit.netboot.dhcp.decision import Decision
 from labkit.netboot.dhcp.full_server import ServerAsked
-from labkit.netboot.dhcp.identity import client_of
+from labkit.netboot.dhcp.identity import architectures_of, client_of, uuid_of
 from labkit.netboot.dhcp.leases import LeaseBook
 from labkit.netboot.dhcp.proxy import ProxyAsked
 from labkit.netboot.dhcp.replies import Peer
 
 ETHERNET = 1
+MOST_ARCHITECTURES = 16
+"""So many are told of a machine that nobody knows; an event has to stay short."""
 
 
 def decide(
@@ -43,6 +46,8 @@ def decide(
         return Decision(leases)
     if packet.htype != ETHERNET or len(packet.chaddr) != 6:
         raise DhcpError(f"hardware type {packet.htype} with {len(packet.chaddr)} bytes is not Ethernet")
+    if packet.chaddr[0] & 1 or not any(packet.chaddr):  # IEEE 802: that bit marks groups; zeros are a card without one
+        raise DhcpError(f"{packet.mac} is no card's address")
     message = packet.message
     if message is None:
         raise DhcpError("BOOTP without a DHCP message type")
@@ -53,9 +58,20 @@ def decide(
         decision = ServerAsked(packet, lab, leases, now, probed or {}).decide(message)
         is_told = True
     if is_told and lab.blade_with_mac(packet.mac) is None:
-        unknown = UnknownMachine(mac=packet.mac, adopt=adoption(lab, packet.mac))
-        decision = replace(decision, events=(*decision.events, unknown))
+        decision = replace(decision, events=(*decision.events, _unknown(packet)))
     return decision
+
+
+def _unknown(packet: Packet) -> UnknownMachine:
+    client, uuid = client_of(packet), uuid_of(packet)
+    return UnknownMachine(
+        mac=packet.mac,
+        adopt=f"./lab adopt {packet.mac}",
+        vendor=vendor_of(packet.mac),
+        uuid=str(uuid) if uuid is not None else "",
+        arch=",".join(map(str, architectures_of(packet)[:MOST_ARCHITECTURES])),
+        client=client.value if client is not Client.OS else "",
+    )
 
 
 def conflict(lab: Lab, mac: str, address: IPv4Address, user: str) -> Trouble | None:
@@ -65,12 +81,3 @@ def conflict(lab: Lab, mac: str, address: IPv4Address, user: str) -> Trouble | N
         return None
     detail = f"{address} is {blade.name}'s, and the machine {user} uses it too: give one of them another address"
     return Trouble(blade=blade.name, part="dhcp", detail=detail)
-
-
-def adoption(lab: Lab, mac: str) -> str:
-    """The line for ``lab.yaml`` that would make a machine a blade: the next name, slot and address that are free."""
-    taken = {blade.slot for blade in lab.blades}
-    slot = next(number for number in range(1, len(taken) + 2) if number not in taken)
-    names = {blade.name for blade in lab.blades}
-    name = next(f"blade{number}" for number in range(slot, slot + len(names) + 1) if f"blade{number}" not in names)
-    return f'- {{name: {name}, slot: {slot}, macs: ["{mac}"]}}'

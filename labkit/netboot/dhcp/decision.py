@@ -9,9 +9,12 @@ from ipaddress import IPv4Address
 from labkit.boot.loaders import Client
 from labkit.events import Dhcp, Event
 from labkit.lab import Blade, Lab
-from labkit.netboot.dhcp import NOWHERE, Packet, identity
+from labkit.netboot.dhcp import NOWHERE, Option, Packet, identity
 from labkit.netboot.dhcp.leases import LeaseBook
 from labkit.netboot.dhcp.replies import Reply
+
+LINK_SELECTION = 5
+"""Sub-option of option 82 (RFC 3527)."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,13 @@ class Asked:
 
     @property
     def is_local(self) -> bool:
-        """Whether the message comes from the lab's subnet: directly, or by a relay in it (RFC 2131 section 4.3.1)."""
-        return self.packet.giaddr == NOWHERE or self.packet.giaddr in self.lab.network.subnet
+        """Whether the message comes from the lab's subnet: directly, or by a relay in it (RFC 2131 section 4.3.1).
+
+        A relay without an address in its clients' subnet says beside its own which one that is (RFC 3527).
+        """
+        relay, link = self.packet.giaddr, self.packet.part(Option.RELAY_AGENT, LINK_SELECTION)
+        of = IPv4Address(link) if link is not None and len(link) == 4 else relay
+        return relay == NOWHERE or of in self.lab.network.subnet
 
     def silence(self, reason: str, address: IPv4Address | None = None) -> Decision:
         """No reply, and an event that says why."""

@@ -89,11 +89,11 @@ class ServerAsked(Asked):
 
     def request(self) -> Decision:
         """4.3.2: the states of a client that wants, keeps or finds again an address."""
-        ours, server = self.lab.network.server, self.packet.address(Option.SERVER_ID)
+        server = self.packet.address(Option.SERVER_ID)
         wanted = self.packet.address(Option.REQUESTED_ADDRESS)
         if not self._is_served():
             return self.silence("not in the lab, and the lab has no pool")
-        if server is not None and server != ours:  # SELECTING, and not us
+        if not self._is_for_us():  # SELECTING, and not us
             return replace(self.silence(f"chose the server {server}"), leases=self._without_offer())
         if self.packet.ciaddr != NOWHERE:  # RENEWING, REBINDING, or a SELECTING client that filled ciaddr
             wanted = self.packet.ciaddr if server is None else wanted or self.packet.ciaddr
@@ -144,7 +144,8 @@ class ServerAsked(Asked):
         return self.blade is not None or self.lab.network.pool is not None
 
     def _is_for_us(self) -> bool:
-        return self.packet.address(Option.SERVER_ID) in (None, self.lab.network.server)
+        network = self.lab.network
+        return self.packet.address(Option.SERVER_ID) in (None, network.server, replies.server_id(self.packet, network))
 
     def _is_own(self, address: IPv4Address) -> bool:
         """Whether this card was offered or holds the address."""
@@ -213,7 +214,7 @@ class ServerAsked(Asked):
         return self.blade is None or address != self.blade.address
 
     def _lease_s(self) -> int:
-        wanted = self.packet.number(Option.LEASE_TIME, 4)
+        wanted = self.packet.wish(Option.LEASE_TIME, 4)
         return LEASE_S if wanted is None else min(max(wanted, SHORTEST_LEASE_S), LEASE_S)
 
     # --- the answers ---

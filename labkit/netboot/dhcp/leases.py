@@ -113,7 +113,7 @@ def load(path: Path) -> LeaseBook:
             Lease(IPv4Address(row["address"]), str(row["mac"]), LeaseState(row["state"]), float(row["until"]))
             for row in body["leases"]
         ]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         what = f"this is not a lease book: {error!r}"
         raise MachineError(what, where=str(path), fix="remove it: the leases are made anew") from None
     return LeaseBook({lease.address: lease for lease in rows})

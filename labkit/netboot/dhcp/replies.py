@@ -30,6 +30,8 @@ IPXE_NO_PROXY = bytes((0xB0, 1, 1))
 
 Peer = tuple[IPv4Address, int]
 """Address and port that a message came from."""
+SERVER_ID_OVERRIDE = 11
+"""Sub-option of option 82 (RFC 5107)."""
 PXE_BOOT_ITEM = 71
 """Sub-option of option 43: the server type and layer asked for, which a boot server repeats (PXE 2.1, table 2-1)."""
 
@@ -51,6 +53,12 @@ class BootFile:
     reason: str = ""
 
 
+def server_id(asked: Packet, network: Network) -> IPv4Address:
+    """Who we are to a client: our address, or that of a relay which wants to stay between us (RFC 5107)."""
+    override = asked.part(Option.RELAY_AGENT, SERVER_ID_OVERRIDE) if asked.giaddr != NOWHERE else None
+    return IPv4Address(override) if override is not None and len(override) == 4 else network.server
+
+
 def boot_file_of(asked: Packet, blade: Blade | None, network: Network) -> BootFile:
     """The boot file that answers a message. An operating system gets none."""
     client = identity.client_of(asked)
@@ -58,6 +66,8 @@ def boot_file_of(asked: Packet, blade: Blade | None, network: Network) -> BootFi
         return BootFile()
     firmware = identity.firmware_of(asked)
     file = loaders.loader(blade.boot, client, firmware)
+    if file == loaders.SCRIPT and not identity.speaks_http(asked):  # then it loads another iPXE by TFTP, as a ROM does
+        file = loaders.loader(blade.boot, Client.PXE, firmware)
     if file is None:
         return BootFile(reason=f"boot method {blade.boot} has no loader for {client} clients with {firmware} firmware")
     return BootFile(loaders.named(network, client, file))
@@ -73,7 +83,8 @@ def grant(
     boot: BootFile,
 ) -> Reply:
     """An OFFER or an ACK of an address for ``lease_s`` seconds; ``NOWHERE`` makes it the answer to an INFORM."""
-    options: dict[int, bytes] = {Option.MESSAGE_TYPE: bytes((kind,)), Option.SERVER_ID: network.server.packed}
+    ours = server_id(asked, network).packed
+    options: dict[int, bytes] = {Option.MESSAGE_TYPE: bytes((kind,)), Option.SERVER_ID: ours}
     if address != NOWHERE:
         options[Option.LEASE_TIME] = lease_s.to_bytes(4, "big")
         options[Option.RENEWAL_TIME] = (lease_s // 2).to_bytes(4, "big")
@@ -136,20 +147,15 @@ def confirm(asked: Packet, network: Network, peer: Peer) -> Reply:
 
 def _boot_item(asked: Packet) -> bytes:
     """Sub-option 71 as it was asked for, or nothing."""
-    area = asked.options.get(Option.VENDOR, b"")
-    at = 0
-    while at + 1 < len(area) and area[at] != Option.END:
-        if area[at] == PXE_BOOT_ITEM and at + 2 + area[at + 1] <= len(area):
-            return area[at : at + 2 + area[at + 1]]
-        at += 1 if area[at] == Option.PAD else 2 + area[at + 1]
-    return b""
+    item = asked.part(Option.VENDOR, PXE_BOOT_ITEM)
+    return b"" if item is None else bytes((PXE_BOOT_ITEM, len(item))) + item
 
 
 def refuse(asked: Packet, network: Network, reason: str) -> Reply:
     """A NAK: broadcast, and through a relay with the flag that makes the relay broadcast it (section 4.3.2)."""
     options: dict[int, bytes] = {
         Option.MESSAGE_TYPE: bytes((Message.NAK,)),
-        Option.SERVER_ID: network.server.packed,
+        Option.SERVER_ID: server_id(asked, network).packed,
         Option.MESSAGE: reason.encode()[:255],
     }
     reply = _shortened(asked, _reply(asked, options, (Option.CLIENT_ID, Option.RELAY_AGENT)))
@@ -200,7 +206,7 @@ def _reply(asked: Packet, options: dict[int, bytes], echoed: tuple[Option, ...],
 
 def _shortened(asked: Packet, reply: Packet) -> Packet:
     """A reply no longer than its client can take (option 57)."""
-    limit_b = max(asked.number(Option.MAXIMUM_SIZE, 2) or 0, dhcp.DATAGRAM_B) - dhcp.UDP_IP_B
+    limit_b = max(asked.wish(Option.MAXIMUM_SIZE, 2) or 0, dhcp.DATAGRAM_B) - dhcp.UDP_IP_B
     for code in EXPENDABLE:
         if dhcp.size_b(reply) <= limit_b:
             break

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from collections.abc import Mapping
 from functools import partial
 from ipaddress import IPv4Address
 
 from labkit.events import Trouble
 from labkit.events.watchdog import raise_lost, reason
+from labkit.lab.process import steady
 from labkit.netboot.arp import Prober
 from labkit.netboot.clients import ClientBook
 from labkit.netboot.dhcp import DhcpError, Message, Packet, decode, encode
@@ -119,7 +119,7 @@ class DhcpServer:
         self._clients.emit(Trouble(part="dhcp", detail=f"{kind}{who} {where}: {reason(error)}"))
 
     def _decide(self, packet: Packet, peer: Peer | None, probed: Mapping[IPv4Address, str]) -> tuple[Reply, ...]:
-        now, clients = time.time(), self._clients
+        now, clients = steady.now(), self._clients
         decision = decide(packet, clients.lab, clients.leases, now, probed=probed, peer=peer)
         clients.adopt(decision)
         for event in decision.events:

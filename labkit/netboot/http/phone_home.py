@@ -1,4 +1,4 @@
-"""What a booted blade may say: join, how far it is, and that it wants to leave.
+"""What a booted blade may say: join, how far it is, that it wants to leave, and that it has run full.
 
 Every message carries the boot's ticket in ``X-Labkit-Ticket`` and counts only from the address leased to that blade.
 Anything else is answered with 403, recorded, and told to swarmd, which then changes the join token. In a lab
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,11 @@ from typing import Any
 from aiohttp import web
 
 from labkit.errors import ControlError
-from labkit.events import Phoned, Ticket, Trouble
+from labkit.events import Note, Phoned, Ticket, Trouble
 from labkit.lab.process import rpc
 from labkit.netboot.boots import Boot
 from labkit.netboot.clients import ClientBook
+from labkit.netboot.http.blade_space import read_space
 
 HEADER = "X-Labkit-Ticket"
 RETRY_S = 3
@@ -28,6 +30,9 @@ JOIN_WAIT_S = 10.0
 LEAVE_WAIT_S = 75.0
 """It answers within 60 s; a little more, so that its answer is the one that counts."""
 TOLD_TIMES = 20
+PUT_OUT = "it was put out of the swarm while it ran, leaves, and joins again"
+UNLOCKED = "its engine was started anew, waited for the swarm's key, and got it"
+ASTRAY = "it is in another swarm than the lab's, which has been made anew since this blade joined"
 
 Ask = Callable[..., Awaitable[dict[str, Any]]]
 Handler = Callable[[web.Request], Awaitable[web.Response]]
@@ -50,10 +55,12 @@ class PhoneHome:
         self._tasks: set[asyncio.Task[None]] = set()
         self._late: dict[str, str] = {}
         self._clear: dict[str, str] = {}
+        self._astray: dict[str, str] = {}
 
     def handlers(self) -> dict[str, Handler]:
         """The handlers by path."""
         own = {"/v1/join": self.join, "/v1/stage": self.stage, "/v1/leave": self.leave, "/v1/left": self.left}
+        own |= {"/v1/space": self.space, "/v1/member": self.member, "/v1/unlock": self.unlock}
         is_sealed = self._clients.lab.network.tls
         return {path: self._sealed(handler) if is_sealed else handler for path, handler in own.items()}
 
@@ -81,7 +88,7 @@ class PhoneHome:
         503 while there is no swarm, or when the boot's join window is not open: the blade asks again.
         """
         boot = self._identified(request)
-        if boot.joined:
+        if boot.joined and not boot.again:
             raise self._refused(request, boot.blade, "this boot has joined already")
         lab, own = self._clients.lab, request.remote or ""
         blade = lab.blade(boot.blade)
@@ -94,10 +101,22 @@ class PhoneHome:
         try:
             answer = await self._ask("join", blade=blade.name, boot=boot.id, cause=boot.cause, address=own)
         except ControlError as error:
-            return web.Response(status=503, headers={"Retry-After": str(RETRY_S)}, text=f"{error.what}\n")
+            return _later(error.what)
         self._clients.emit(Ticket(blade=boot.blade, boot=boot.id, state="redeemed", address=request.remote or ""))
-        body = json.dumps(answer["body"]).encode()
-        return web.Response(body=body, content_type="application/json", headers={"Cache-Control": "no-store"})
+        return _for_engine(answer)
+
+    async def unlock(self, request: web.Request) -> web.Response:
+        """The body of Docker's ``/swarm/unlock``, for a blade that manages a swarm which is locked with a key.
+
+        503 where there is nothing to unlock, or nobody knows the key.
+        """
+        boot = self._identified(request)
+        try:
+            answer = await self._ask("unlock", blade=boot.blade, boot=boot.id)
+        except ControlError as error:
+            return _later(error.what)
+        self._clients.emit(Note(blade=boot.blade, boot=boot.id, detail=UNLOCKED))
+        return _for_engine(answer)
 
     async def stage(self, request: web.Request) -> web.Response:
         """How far the blade is; ``joined`` closes its join window."""
@@ -111,6 +130,7 @@ class PhoneHome:
             Phoned(
                 blade=boot.blade, boot=boot.id, stage=stage, address=request.remote or "",
                 uptime_s=uptime_s, init_s=init_s, ignition_s=ignition_s,
+                clock_off_s=_offset(form.get("clock_off_s")),
             )
         )  # fmt: skip
         if stage == "joined":
@@ -118,13 +138,48 @@ class PhoneHome:
             self._tell("joined", blade=boot.blade, boot=boot.id)
         return web.Response(text="noted\n")
 
+    async def member(self, request: web.Request) -> web.Response:
+        """Whether the blade's boot is still on the swarm's list: 410 is the word to leave and to join again.
+
+        ``swarm`` is the certificate of its swarm's authority. 409 says that this is another swarm than the lab's: what
+        runs there is not for the lab to end. 503 where nobody knows.
+        """
+        boot = self._identified(request)
+        if not boot.joined:
+            return web.Response(text="it has not joined yet\n")
+        authority = str((await request.post()).get("swarm", ""))
+        try:
+            answer = await self._ask("member", blade=boot.blade, boot=boot.id, swarm=authority)
+        except ControlError as error:
+            return _later(error.what)
+        verdict = answer["member"]
+        if verdict == "yes":
+            return web.Response(text="it is a member\n")
+        if verdict == "removed" and not boot.again:
+            self._clients.boots.put_out(boot.blade)
+            self._clients.emit(Note(blade=boot.blade, boot=boot.id, detail=PUT_OUT))
+        if verdict == "another" and self._astray.get(boot.blade) != boot.id:
+            self._astray[boot.blade] = boot.id
+            fix = f"see there what still runs (./lab ssh {boot.blade} docker ps), then reboot the blade in order"
+            self._clients.emit(Trouble(blade=boot.blade, boot=boot.id, part="swarm", detail=ASTRAY, fix=fix))
+        return web.Response(status=410 if verdict == "removed" else 409, text=f"{verdict}\n")
+
+    async def space(self, request: web.Request) -> web.Response:
+        """The memory that Docker has on the blade is full, or has room again."""
+        boot = self._identified(request)
+        event = read_space(await request.post(), boot.blade, boot.id)
+        if event is None:
+            raise web.HTTPBadRequest(text="state is full or room\n")
+        self._clients.emit(event)
+        return web.Response(text="noted\n")
+
     def _too_late(self, boot: Boot, address: str) -> web.Response:
         """A boot whose window is not open gets no token. It is told once; a blade that asks again is no attack."""
-        reason = f"the join window of this boot is not open; to open it: labkit swarm admit {boot.blade}"
+        reason = f"the join window of this boot is not open; to open it: ./lab swarm admit {boot.blade}"
         if self._late.get(boot.blade) != boot.id:
             self._late[boot.blade] = boot.id
             self._clients.emit(Ticket(blade=boot.blade, boot=boot.id, state="late", address=address, reason=reason))
-        return web.Response(status=503, headers={"Retry-After": str(RETRY_S)}, text=f"{reason}\n")
+        return _later(reason)
 
     async def leave(self, request: web.Request) -> web.Response:
         """Wait until swarmd has drained the node; 200 is the word to leave. ``going=reboot``: it will be back."""
@@ -142,7 +197,7 @@ class PhoneHome:
         try:
             await self._ask(verb, timeout_s=timeout_s, blade=boot.blade, boot=boot.id)
         except ControlError as error:
-            return web.Response(status=503, headers={"Retry-After": str(RETRY_S)}, text=f"{error.what}\n")
+            return _later(error.what)
         return web.Response(text="ok\n")
 
     # --- tickets ---
@@ -190,6 +245,23 @@ class PhoneHome:
         task = asyncio.get_running_loop().create_task(telling(), name=verb)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _later(why: str) -> web.Response:
+    """Not now: the blade asks again (RFC 9110, section 10.2.3)."""
+    return web.Response(status=503, headers={"Retry-After": str(RETRY_S)}, text=f"{why}\n")
+
+
+def _for_engine(answer: dict[str, Any]) -> web.Response:
+    """What swarmd gave for the engine, which holds a secret."""
+    body = json.dumps(answer["body"]).encode()
+    return web.Response(body=body, content_type="application/json", headers={"Cache-Control": "no-store"})
+
+
+def _offset(value: object) -> float:
+    """By how many seconds a clock was off, from a form; 0 where there is no number that makes sense."""
+    text = str(value)
+    return float(text) if re.fullmatch(r"-?[0-9]{1,11}", text) else 0.0
 
 
 def _seconds(value: object) -> float:

@@ -10,9 +10,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import formatdate, parsedate_to_datetime
+from functools import lru_cache
 
 TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
-RANGE = re.compile(r"bytes=[ \t]*(\d{0,18})-(\d{0,18})[ \t]*", re.IGNORECASE)
+RANGE = re.compile(r"bytes=[ \t]*(\d{0,99})-(\d{0,99})[ \t]*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def select(method: str, headers: Mapping[str, str], version: Version) -> Selecti
     """The answer to a GET or HEAD. The names of ``headers`` have to compare without case."""
     told = {"ETag": f'"{version.etag}"', "Accept-Ranges": "bytes"}
     if version.modified_s is not None:
-        told["Last-Modified"] = formatdate(version.modified_s, usegmt=True)
+        told["Last-Modified"] = date(version.modified_s)
     status = _condition(headers, version)
     if status:
         return Selection(status, 0, 0, told)
@@ -58,6 +59,12 @@ def select(method: str, headers: Mapping[str, str], version: Version) -> Selecti
         return Selection(416, 0, 0, {**told, "Content-Range": f"bytes */{version.size_b}"})
     shown = f"bytes {start}-{start + length - 1}/{version.size_b}"
     return Selection(206, start, length, {**told, "Content-Range": shown})
+
+
+@lru_cache(maxsize=64)
+def date(seconds: int) -> str:
+    """Seconds since the epoch as an HTTP date."""
+    return formatdate(seconds, usegmt=True)
 
 
 def _condition(headers: Mapping[str, str], version: Version) -> int:

@@ -15,18 +15,22 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import logging
 import os
 import stat
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
 from labkit.boot import ImageFile, Rendered
-from labkit.events import Event, Transfer, Trouble
+from labkit.events import MOVING_EVERY_S, Event, Transfer, Trouble
 from labkit.events.watchdog import reason
+from labkit.lab.plain_text import shown
 from labkit.netboot import metrics
 from labkit.netboot.clients import Refusal
 from labkit.netboot.http.queue import Queue
@@ -37,11 +41,15 @@ from labkit.netboot.tftp.server import Lookup
 
 LARGEST_BODY_B = 16 << 10
 LARGE_B = 4 << 20
-"""What is sent of a file of this size and more waits for its turn."""
+"""What is sent of a file of this size and more waits for its turn; and so much of it is sent before one looks up."""
 MOST_LARGE = 16
 MORSEL_B, MORSEL_EVERY_S = 64 << 10, 3.0
+IDLE_S = 75.0
+"""How long a connection may stand on which no whole request comes: it never asked, asks drop by drop, or is done."""
 BLOCK_B = 256 << 10
 """What is encrypted at once."""
+KEPT_B = 32 << 10
+"""Image files up to this size are kept in memory once they were asked for."""
 BINARY = "application/octet-stream"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -51,43 +59,47 @@ class Files:
     """GET and HEAD of what a boot may fetch."""
 
     def __init__(self, lookup: Lookup, catalogue: Mapping[str, Path], emit: Callable[[Event], None]) -> None:
-        self._lookup, self._catalogue, self._emit = lookup, catalogue, emit
+        self.lookup, self.catalogue, self.emit = lookup, catalogue, emit
         self.queue = Queue(MOST_LARGE)
+        self.kept: dict[str, tuple[Version, bytes]] = {}  # small image files, as they were when last sent
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """Answer one request; every file asked for is an event, and a body that breaks off a ``failed`` one."""
         address, path = request.remote or "", plain(request.path)
-        found = self._lookup(address, path) if path is not None else Refusal("not a path of this server")
+        found = self.lookup(address, path) if path is not None else Refusal("not a path of this server")
         if isinstance(found, ImageFile):
             try:
-                file = await asyncio.to_thread(_opened, self._catalogue[found.name])
+                file = await asyncio.to_thread(_opened, self.catalogue[found.name])
             except (KeyError, OSError):
                 found = Refusal(f"the image {found.name} is not there")
         if isinstance(found, Refusal):
-            shown = path or request.path[:100]
-            missing = Transfer(protocol=request.scheme, path=shown, state="missing", address=address)
-            self._emit(replace(missing, reason=found.reason))
+            named = path or shown(request.path[:100])
+            missing = Transfer(protocol=request.scheme, path=named, state="missing", address=address)
+            self.emit(replace(missing, reason=found.reason))
             raise web.HTTPNotFound(text=f"{found.reason}\n")
         assert path is not None
         if isinstance(found, Rendered):
             content = found.content
-            selection = select(request.method, request.headers, Version(len(content), _digest(content)))
+            selection = select(request.method, request.headers, Version(len(content), digest(content)))
             part = content[selection.start : selection.start + selection.length]
-            return await _Sending(request, path, len(content), selection, self._emit).send_bytes(part)
+            return await _Sending(request, path, len(content), selection, self.emit).send_bytes(part)
         with file:
-            version = _version(file)
+            version = version_of(os.fstat(file.fileno()))
+            if version.size_b <= KEPT_B:
+                content = await asyncio.to_thread(os.pread, file.fileno(), KEPT_B, 0)
+                self.kept[found.name] = version, content
             selection = select(request.method, request.headers, version)
-            return await _Sending(request, path, version.size_b, selection, self._emit).send_file(file, self.queue)
+            return await _Sending(request, path, version.size_b, selection, self.emit).send_file(file, self.queue)
 
 
 class _Sending:
-    """One answer, with its events: ``started``, then ``done`` or ``failed``. A HEAD is none."""
+    """One answer, with its events: ``started``, ``moving`` where it is long, ``done`` or ``failed``. A HEAD is none."""
 
     def __init__(
         self, request: web.Request, path: str, size_b: int, selection: Selection, emit: Callable[[Event], None]
     ) -> None:
         self._request, self._selection, self._emit = request, selection, emit
-        self._began = time.monotonic()
+        self._began = self._told_at = time.monotonic()
         self._event = Transfer(
             protocol=request.scheme, path=path, state="started", address=request.remote or "", size_b=size_b
         )  # fmt: skip
@@ -122,10 +134,16 @@ class _Sending:
         length = self._selection.length
 
         async def send(most_b: int) -> None:
-            until_b = min(self._sent_b + most_b, length)
-            await (self._encrypt(response, file, until_b) if self._request.secure else self._sendfile(file, until_b))
-            if self._sent_b != until_b:
-                raise OSError("the file became shorter while it was sent")
+            end_b = min(self._sent_b + most_b, length)
+            while self._sent_b < end_b:
+                until_b = min(self._sent_b + LARGE_B, end_b)
+                sent = self._encrypt(response, file, until_b) if self._request.secure else self._sendfile(file, until_b)
+                await sent
+                if self._sent_b != until_b:
+                    raise OSError("the file became shorter while it was sent")
+                if time.monotonic() - self._told_at >= MOVING_EVERY_S:
+                    self._told_at = time.monotonic()
+                    self._tell("moving", "")
 
         if length < LARGE_B:
             return await send(length)
@@ -196,20 +214,49 @@ def _opened(path: Path) -> io.FileIO:
     return file
 
 
-def _version(file: io.FileIO) -> Version:
-    status = os.fstat(file.fileno())
+def version_of(status: os.stat_result) -> Version:
     etag = f"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"
     return Version(status.st_size, etag, int(status.st_mtime))
 
 
-def _digest(content: bytes) -> str:
+def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:32]
 
 
+def runner(app: web.Application, emit: Callable[[Event], None], close_s: float) -> web.AppRunner:
+    """The application with what it needs among strangers: whoever sends no HTTP is told of in one event, where the
+    library would write its traceback, and all that was sent, into the log.
+    """
+
+    def is_fault_of_ours(record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if not isinstance(error, HttpProcessingError):
+            return True
+        who = record.args[0] if isinstance(record.args, tuple) and record.args else "somebody"
+        said = ascii(" ".join(error.message.split())[:100])[1:-1]
+        emit(Trouble(part="http", detail=f"{who} sent what is no HTTP: {said}"))
+        return False
+
+    log = logging.Logger(__name__)
+    log.parent = logging.getLogger()
+    log.addFilter(is_fault_of_ours)
+    return web.AppRunner(app, access_log=None, logger=log, keepalive_timeout=IDLE_S, shutdown_timeout=close_s)
+
+
+async def _of_no_swarm() -> Sequence[Any]:
+    return ()
+
+
 def application(
-    files: Files, posts: Mapping[str, Handler], emit: Callable[[Event], None], counters: Counters
+    files: Files,
+    posts: Mapping[str, Handler],
+    emit: Callable[[Event], None],
+    counters: Counters,
+    ask_swarm: Callable[[], Awaitable[Sequence[Any]]] = _of_no_swarm,
 ) -> web.Application:
-    """The whole server as an aiohttp application. ``posts`` maps paths to handlers."""
+    """The whole server as an aiohttp application. ``posts`` maps paths to handlers, ``ask_swarm`` gives the swarm's
+    numbers for ``/metrics``.
+    """
     started = time.time()
 
     @web.middleware
@@ -219,7 +266,7 @@ def application(
         except (web.HTTPException, ConnectionError):
             raise
         except Exception as error:
-            asked = f"{request.method} {request.path[:100]} from {request.remote}"
+            asked = f"{request.method} {shown(request.path[:100])} from {request.remote}"
             emit(Trouble(part="http", detail=f"{asked}: {reason(error)}"))
             raise web.HTTPInternalServerError() from None
 
@@ -232,7 +279,7 @@ def application(
             "labkit_http_large_waiting": files.queue.waiting,
             "labkit_start_time_seconds": started,
         }
-        page = metrics.render(counters.totals(), gauges, counters.answers)
+        page = metrics.render(counters.totals(), gauges, counters.answers, await ask_swarm())
         return web.Response(body=page.encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
 
     app = web.Application(middlewares=[guard], client_max_size=LARGEST_BODY_B)

@@ -122,7 +122,9 @@ def decode(data: bytes) -> Packet:
 
 
 def _decode_request(body: bytes, *, write: bool) -> Request:
-    strings = _strings(body)
+    name, nul, rest = body.partition(b"\0")
+    # A ROM that takes DHCP's option 67 for a string with a NUL behind it reads on to the end mark, 255.
+    strings = _strings(name.rstrip(b"\xff") + nul + rest)
     if len(strings) < 2:
         raise TftpError("a request without a file name and a mode")
     return Request(strings[0], strings[1].lower(), _decode_options(strings[2:]), write)

@@ -14,13 +14,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from labkit.boot import Rendered, Resource
-from labkit.events import Event, Transfer, Trouble
+from labkit.events import MOVING_EVERY_S, Event, Transfer, Trouble
 from labkit.events.watchdog import raise_lost, reason
+from labkit.lab.plain_text import shown
 from labkit.netboot import tftp
 from labkit.netboot.clients import Refusal
 from labkit.netboot.paths import plain
@@ -47,6 +48,7 @@ class _Transfer:
     def __init__(self, request: Request, raw: bytes, peer: Peer, sock: socket.socket, stray: socket.socket) -> None:
         self.request, self.raw, self.peer, self.sock, self.stray = request, raw, peer, sock, stray
         self.began = time.monotonic()
+        self.tell_at, self.told_b = self.began + MOVING_EVERY_S, 0
         self.sender: Sender
         self.blocks: ContentBlocks | FileBlocks | None = None
 
@@ -103,6 +105,8 @@ class TftpServer:
                 next_tick = now + TICK_S
                 for transfer in [one for one in self._transfers.values() if one.sender.deadline <= now]:
                     self._guarded(self._expired, transfer)
+                for transfer in [one for one in self._transfers.values() if one.tell_at <= now]:
+                    self._guarded(self._tell_moving, transfer)
         for transfer in list(self._transfers.values()):
             self._forget(transfer)
         self._epoll.close()
@@ -145,7 +149,7 @@ class TftpServer:
 
     def _failed(self, transfer: _Transfer, error: Exception) -> None:
         """A fault of ours in one transfer: it ends, the others go on."""
-        path = plain(transfer.request.path) or transfer.request.path[:100]
+        path = plain(transfer.request.path) or shown(transfer.request.path[:100])
         self._emit(Trouble(part="tftp", detail=f"{path} for {_named(transfer.peer)}: {reason(error)}"))
         if self._transfers.get(transfer.peer) is transfer:
             self._end(transfer, "failed", f"{type(error).__name__}: {error}")
@@ -313,25 +317,38 @@ class TftpServer:
         for packet in packets:
             transfer.sock.send(packet)
 
+    def _tell_moving(self, transfer: _Transfer) -> None:
+        """Tell that more has arrived since it was told last, if any has."""
+        transfer.tell_at = time.monotonic() + MOVING_EVERY_S
+        if transfer.sender.sent_b > transfer.told_b:
+            transfer.told_b = transfer.sender.sent_b
+            self._tell(transfer, "moving")
+
     def _end(self, transfer: _Transfer, state: str, reason: str) -> None:
         self._forget(transfer)
+        self._tell(transfer, state, reason)
+
+    def _tell(self, transfer: _Transfer, state: str, reason: str = "") -> None:
         size_b = transfer.blocks.size_b if transfer.blocks is not None else 0
-        event = _event(transfer.request, transfer.peer, state, reason=reason, size_b=size_b)
         seconds = round(time.monotonic() - transfer.began, 4)
-        self._emit(replace(event, sent_b=transfer.sender.sent_b, seconds=seconds))
+        said = {"size_b": size_b, "sent_b": transfer.sender.sent_b, "seconds": seconds}
+        self._emit(_event(transfer.request, transfer.peer, state, reason=reason, **said))
 
     def _forget(self, transfer: _Transfer) -> None:
         del self._listening[transfer.sock.fileno()]
         del self._handlers[transfer.stray.fileno()]
         transfer.close()  # which takes the sockets out of the epoll as well
         del self._transfers[transfer.peer]
-        self._per_address -= Counter((transfer.peer[0],))
+        address = transfer.peer[0]
+        self._per_address[address] -= 1
+        if not self._per_address[address]:
+            del self._per_address[address]
 
 
 def _named(peer: Peer) -> str:
     return f"{peer[0]} port {peer[1]}"
 
 
-def _event(request: Request, peer: Peer, state: str, *, reason: str = "", size_b: int = 0) -> Transfer:
-    path = plain(request.path) or request.path[:100]
-    return Transfer(protocol="tftp", path=path, state=state, address=peer[0], reason=reason, size_b=size_b)
+def _event(request: Request, peer: Peer, state: str, **said: Any) -> Transfer:
+    path = plain(request.path) or shown(request.path[:100])
+    return Transfer(protocol="tftp", path=path, state=state, address=peer[0], **said)

@@ -1,38 +1,49 @@
 """An orderly leave: the node is drained, its tasks move, and only then does the blade go.
 
-`judge_drain` is pure and says how far the tasks have come; `drain_node` asks the engine until there is nothing left to
-wait for.
+A service that has all its replicas there is started elsewhere beforehand (`labkit.swarm.membership.moves`), so that
+somebody answers at each moment. `judge_drain` is pure and says how far the tasks have come; `drain_node` asks the
+engine until there is nothing left to wait for.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import docker
 
+from labkit.errors import SwarmError
 from labkit.swarm import cluster
 from labkit.swarm.engine import api, engine_errors
+from labkit.swarm.membership import moves
 from labkit.swarm.node import LEAVING, Node, Task, read_task
 
 BOUND_S = 60.0
 """How long a blade's shutdown may be held by tasks that are on their way to another node."""
+
+AHEAD = 2 / 3
+"""The part of it in which services may be started elsewhere beforehand; the rest is for those that move as ever."""
 
 
 @dataclass(frozen=True)
 class Drain:
     """How far a drained node's tasks are: each named ``service.slot``, those that moved with where they went.
 
-    ``stranded`` tasks have nowhere to go and are not waited for.
+    ``stranded`` tasks have nowhere to go and are not waited for. ``gaps`` names the services that stopped here before
+    they started elsewhere, each with the reason.
     """
 
     moved: tuple[str, ...] = ()
     waiting: tuple[str, ...] = ()
     stranded: tuple[str, ...] = ()
+    gaps: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        parts = (("moved", self.moved), ("nowhere to go", self.stranded), ("still moving", self.waiting))
+        parts = (
+            ("moved", self.moved), ("nowhere to go", self.stranded), ("still moving", self.waiting),
+            ("gone for a moment", self.gaps),
+        )  # fmt: skip
         return "; ".join(f"{head}: {', '.join(names)}" for head, names in parts if names) or "no tasks"
 
 
@@ -42,7 +53,8 @@ def judge_drain(
     """How far the tasks ``held`` by node ``leaving`` when it was drained have come.
 
     ``tasks`` are all tasks now, ``services`` maps ids of services that exist to their names. Swarm makes a task's
-    replacement in the same stroke in which it tells the task to stop, and starts it when the old one has stopped.
+    replacement in the same stroke in which it tells the task to stop, and starts it when the old one has stopped; one
+    that was started beforehand has the old one's place while that still finishes what it was asked.
     """
     by_id = {task.id: task for task in tasks}
     others = {node.id: node.blade or node.hostname for node in nodes if node.id != leaving}
@@ -55,7 +67,7 @@ def judge_drain(
         name = f"{service}.{old.slot}" if old.slot else service
         now = by_id.get(old.id)
         heir = max((task for task in by_id.values() if _replaces(task, old)), key=lambda t: t.created, default=None)
-        if heir is not None and heir.state == "running" and heir.node in others:
+        if heir is not None and heir.state == "running" and heir.node in others and (now is None or now.ended):
             moved.append(f"{name} to {others[heir.node]}")
         elif not old.slot or not room or _has_no_place(heir):
             stranded.append(name)
@@ -75,26 +87,54 @@ def _has_no_place(task: Task | None) -> bool:
     return task is not None and task.state == "pending" and "no suitable node" in task.error
 
 
-def drain_node(client: docker.DockerClient, node: Node, *, bound_s: float = BOUND_S, every_s: float = 0.25) -> Drain:
-    """Drain a node and wait, at most ``bound_s``, until its tasks run elsewhere. A manager becomes a worker first.
+def drain_node(
+    client: docker.DockerClient,
+    node: Node,
+    *,
+    bound_s: float = BOUND_S,
+    every_s: float = 0.25,
+    leaves: bool = True,
+) -> Drain:
+    """Drain a node and wait, at most ``bound_s``, until its tasks run elsewhere.
 
-    The node is marked as leaving with its boot, so that it is removed also when its blade says no further word.
-    Raises SwarmError when the engine fails.
+    With ``leaves`` its blade is about to go: a manager becomes a worker first, and the node is marked as leaving with
+    its boot, so that it is removed also when its blade says no further word. Raises SwarmError when the engine fails.
     """
-    deadline = time.monotonic() + bound_s
-    held = [task for task in _tasks(client, node=node.id) if not task.ended]
-    if node.role == "manager":
+    began = time.monotonic()
+    deadline = began + bound_s
+    labels = {LEAVING: node.boot} if leaves else {}
+    if leaves and node.role == "manager":
         cluster.demote(client, node.id)
-    cluster.drain(client, node.id, labels={LEAVING: node.boot})
+    tasks = _tasks(client)
+    held = [task for task in tasks if task.node == node.id and not task.ended]
+    with engine_errors():
+        services = api(client).services()
+    found = moves.find(held, tasks, services, cluster.nodes(client), node.id)
+    gaps = found.gaps
+    if found.services:
+        cluster.pause(client, node.id, labels=labels)
+        going = [task for task in held if task.service in found.services]
+        try:
+            moves.start_elsewhere(
+                client, found.services, lambda: not _judge(client, going, node).waiting,
+                deadline=began + AHEAD * bound_s, every_s=every_s,
+            )  # fmt: skip
+        except SwarmError as error:  # the blade goes all the same: what could not be started moves as ever
+            gaps = (*gaps, f"what could not be started elsewhere first ({error.what})")
+    cluster.drain(client, node.id, labels=labels)
     while True:
-        with engine_errors():
-            services = {raw["ID"]: raw["Spec"]["Name"] for raw in api(client).services()}
-        state = judge_drain(held, _tasks(client), cluster.nodes(client), services, node.id)
+        state = replace(_judge(client, held, node), gaps=gaps)
         if not state.waiting or time.monotonic() >= deadline:
             return state
         time.sleep(every_s)
 
 
-def _tasks(client: docker.DockerClient, **filters: str) -> list[Task]:
+def _judge(client: docker.DockerClient, held: Sequence[Task], node: Node) -> Drain:
     with engine_errors():
-        return [read_task(raw) for raw in api(client).tasks(filters)]
+        services = {raw["ID"]: raw["Spec"]["Name"] for raw in api(client).services()}
+    return judge_drain(held, _tasks(client), cluster.nodes(client), services, node.id)
+
+
+def _tasks(client: docker.DockerClient) -> list[Task]:
+    with engine_errors():
+        return [read_task(raw) for raw in api(client).tasks()]

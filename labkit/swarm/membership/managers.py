@@ -7,19 +7,20 @@ and every part of the lab reads the same. Every function takes a client of a man
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import docker
 import docker.errors
 
 from labkit.errors import SwarmError
 from labkit.lab import Lab, Role
-from labkit.swarm import cluster
-from labkit.swarm.engine import api, engine_errors, leaderless
+from labkit.swarm import cluster, spec_changes
+from labkit.swarm.engine import api, engine_errors, read_local_swarm
+from labkit.swarm.membership import autolock
+from labkit.swarm.membership.local_state import LocalState
 from labkit.swarm.membership.quorum import Quorum, in_order, quorum, why_not
-from labkit.swarm.node import Node
+from labkit.swarm.node import Node, relabel
 
 LABEL = "labkit.managers"
 """The swarm's label that names the blades that shall be managers, with spaces between them."""
@@ -32,30 +33,36 @@ it no longer is, waits twice 16 s before it starts again (``roleChangeTimeout`` 
 
 @dataclass(frozen=True, kw_only=True)
 class Managers:
-    """What `ensure_managers` found and did: blades by name, and the group as it is now."""
+    """What `ensure_managers` found and did: blades by name, the group as it is now, and whether it is locked with a
+    key."""
 
     chosen: tuple[str, ...]
     promoted: tuple[str, ...] = ()
     demoted: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     quorum: Quorum
+    locked: bool = False
 
     def __str__(self) -> str:
         parts = ((self.promoted, "made managers"), (self.demoted, "made workers"), (self.absent, "managers once in"))
         done = [f"{', '.join(names)} {words}" for names, words in parts if names] or ["nothing to change"]
-        return "; ".join([*done, str(self.quorum)]) + (f"\n{DISKLESS}" if self.chosen else "")
+        more = (DISKLESS, LOCKED) if self.locked else (DISKLESS,)
+        return "\n".join(["; ".join([*done, str(self.quorum)]), *(more if self.chosen else ())])
 
 
 DISKLESS = (
     "Managers on diskless blades keep the swarm's state in memory. One that is switched off comes back as another\n"
     "member; when so many go at once that fewer than half plus one are left, only the controller's own state is left."
 )
+LOCKED = (
+    "This swarm is locked with a key, and Docker brings none back that is: nothing helps when the majority is lost.\n"
+    "With autolock the controller is best its only manager."
+)
 
 
 def chosen_managers(client: docker.DockerClient, lab: Lab) -> frozenset[str]:
     """The blades that shall be managers: as chosen last, else as ``lab.yaml`` says."""
-    with engine_errors():
-        labels = api(client).inspect_swarm()["Spec"].get("Labels") or {}
+    labels = cluster.swarm_labels(client)
     if LABEL in labels:
         return frozenset(str(labels[LABEL]).split()) & {blade.name for blade in lab.blades}
     return frozenset(blade.name for blade in lab.blades if blade.role is Role.MANAGER)
@@ -67,8 +74,9 @@ def ensure_managers(
     """Make exactly the ``wanted`` blades managers besides the controller, now and whenever they join again.
 
     Without ``wanted`` those chosen before stay. Promotions go first, one after the other. Raises SwarmError, before
-    anything is changed, when a name is no blade's or the change would lose the quorum.
+    anything is changed, when a name is no blade's, the change would lose the quorum, or the swarm is somebody else's.
     """
+    cluster.check_may_change(client, lab)
     names = chosen_managers(client, lab) if wanted is None else frozenset(wanted)
     blades = [blade.name for blade in lab.blades]
     if unknown := sorted(names - set(blades)):
@@ -91,12 +99,27 @@ def ensure_managers(
         demoted=tuple(node.blade for node in down),
         absent=tuple(sorted(names - present)),
         quorum=quorum(after),
+        locked=autolock.is_on(client),
     )
+
+
+def look(client: docker.DockerClient, lab: Lab) -> str:
+    """Which nodes manage, what that survives, and which chosen blades do not; nothing is changed. Raises SwarmError."""
+    names, members = chosen_managers(client, lab), cluster.nodes(client)
+    group = sorted(f"{node.blade or node.hostname}{'' if node.manager else ' (gone)'}" for node in members if node.raft)
+    present = {node.blade for node in members if node.raft and node.manager}
+    lines = [f"{', '.join(group)}; {quorum(members)}"]
+    if absent := sorted(names - present):
+        lines.append(
+            f"chosen, and managers once in: {', '.join(absent)}; "
+            f"where one is in as a worker: ./lab swarm managers {' '.join(sorted(names))}"
+        )
+    return "\n".join(lines)
 
 
 def promote(client: docker.DockerClient, node: Node, *, timeout_s: float = PROMOTE_S) -> None:
     """Make a worker a manager and wait until the group reaches it: a second, or half a minute (`PROMOTE_S`)."""
-    cluster.change_node(client, node.id, lambda spec: spec.update(Role="manager"))
+    spec_changes.change_node(client, node.id, lambda spec: spec.update(Role="manager"))
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if any(other.id == node.id and other.manager for other in cluster.nodes(client)):
@@ -112,37 +135,17 @@ def check_power(nodes: list[Node], blades: Iterable[str], *, in_order: bool = Fa
     if reason := why_not(nodes, going, dying=not in_order):
         raise SwarmError(
             f"not switched off: {reason}",
-            fix="make them workers first (labkit swarm managers NAME… names those that stay), or say --force",
+            fix="make them workers first (./lab swarm managers NAME… names those that stay), or say --force",
         )
-
-
-def recover(
-    client: docker.DockerClient,
-    *,
-    advertise: str,
-    timeout_s: float = 60.0,
-    progress: Callable[[str], None] = lambda line: None,
-) -> Quorum:
-    """Bring a swarm back that has lost its quorum: this engine becomes its only manager (``--force-new-cluster``).
-
-    Nodes, services, configs and secrets stay as this engine knows them, workers that run go on and find it again by
-    its address; what other managers alone had agreed on is lost. Raises SwarmError while there is a quorum.
-    """
-    with engine_errors():
-        state = client.info()["Swarm"]
-    if state["LocalNodeState"] != "active":
-        raise SwarmError(
-            f"this engine is in no swarm to be recovered (its state is '{state['LocalNodeState']}')",
-            fix="restore a backup first: labkit swarm restore FILE",
-        )
-    if leads(client):
-        raise SwarmError("the swarm has its quorum: there is nothing to recover", fix="labkit swarm nodes shows it")
-    progress(f"the managers have lost their quorum; {advertise} goes on alone")
-    return force_alone(client, advertise=advertise, timeout_s=timeout_s)
 
 
 def force_alone(client: docker.DockerClient, *, advertise: str, timeout_s: float = 60.0) -> Quorum:
-    """Make this engine the only manager of the swarm it is in, and wait until it leads."""
+    """Make this engine the only manager of the swarm whose state it has, and wait until it leads.
+
+    `labkit.swarm.recovery.recover` says when that is right: never where the swarm is locked with a key. Docker changes
+    the swarm's authority by it where that had been changed by ``ForceRotate`` (MergeSwarmSpecToGRPC in moby's
+    daemon/cluster/convert).
+    """
     with engine_errors():
         api(client).init_swarm(
             advertise_addr=advertise, listen_addr=f"{advertise}:{cluster.PORT}", force_new_cluster=True
@@ -156,18 +159,12 @@ def force_alone(client: docker.DockerClient, *, advertise: str, timeout_s: float
 
 
 def leads(client: docker.DockerClient) -> bool:
-    """Whether the swarm has a leader, and so answers."""
-    try:
-        api(client).nodes()
-    except docker.errors.APIError as error:
-        if leaderless(error):
-            return False
-        raise
-    return True
+    """Whether the swarm has a leader, and so answers. Raises SwarmError when it does not answer for another reason."""
+    found = read_local_swarm(client, settle_s=0)
+    if not found.answers and found.state is not LocalState.LEADERLESS:
+        raise found.error()
+    return found.answers
 
 
 def _remember(client: docker.DockerClient, names: frozenset[str]) -> None:
-    def change(spec: dict[str, Any]) -> None:
-        spec["Labels"] = {**(spec.get("Labels") or {}), LABEL: " ".join(sorted(names))}
-
-    cluster.change_swarm(client, change)
+    spec_changes.change_swarm(client, lambda spec: relabel(spec, {LABEL: " ".join(sorted(names))}))

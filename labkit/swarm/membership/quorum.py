@@ -93,10 +93,11 @@ def in_order(nodes: Iterable[Node], wanted: Iterable[str], blades: Iterable[str]
     """The nodes to promote and the nodes to demote so that of these ``blades`` exactly ``wanted`` are managers.
 
     Only Ready nodes are promoted. To be done one after the other, promotions first: the group is never smaller than it
-    must be. What cannot be reached is demoted before what can, as that makes the rest safer.
+    must be. What cannot be reached is demoted before what can, as that makes the rest safer. A manager that is down and
+    no member of the group any more is none: swarm was forced to go on without it, and refuses to demote it.
     """
     chosen, known = set(wanted), set(blades)
     mine = sorted((node for node in nodes if node.blade in known), key=lambda node: (node.blade, node.created))
     up = tuple(node for node in mine if node.blade in chosen and node.role == "worker" and node.ready)
-    down = [node for node in mine if node.blade not in chosen and node.role == "manager"]
+    down = [node for node in mine if node.blade not in chosen and node.role == "manager" and (node.raft or node.ready)]
     return up, tuple(sorted(down, key=lambda node: bool(node.manager)))

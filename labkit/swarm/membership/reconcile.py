@@ -16,10 +16,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from labkit.events import Swarm
-from labkit.swarm.node import LOST, Node, find_node
+from labkit.swarm.node import LOST, Node, find_node, relabel
 
 Why = Literal["ghost", "left", "lost"]
 
@@ -44,7 +44,26 @@ class PutLabels:
     drop: tuple[str, ...] = ()
 
 
-Action = Remove | PutLabels
+@dataclass(frozen=True)
+class Carry:
+    """Give a node what a person had said about its blade's last one: ``labels``, and an ``availability`` if not empty.
+
+    ``drop`` are labels that the lab's file gave once and gives no longer.
+    """
+
+    node: Node
+    labels: Mapping[str, str] = field(default_factory=dict)
+    drop: tuple[str, ...] = ()
+    availability: str = ""
+
+    def onto(self, spec: dict[str, Any]) -> None:
+        """Change a node's specification, as the engine has it, so that it says this."""
+        relabel(spec, self.labels, self.drop)
+        if self.availability:
+            spec["Availability"] = self.availability
+
+
+Action = Remove | PutLabels | Carry
 
 
 def joined_boots(nodes: Iterable[Node], told: Mapping[str, str]) -> dict[str, str]:

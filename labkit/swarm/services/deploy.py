@@ -7,7 +7,7 @@ service shall be is a `ServiceSpec` (`labkit.swarm.services.spec`).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import docker
@@ -20,6 +20,7 @@ from labkit.swarm.node import read_task
 from labkit.swarm.services.compose import Deployed
 from labkit.swarm.services.failure_reasons import crashed, failure
 from labkit.swarm.services.health import ServiceState, judge_service
+from labkit.swarm.services.pinned_image import pin
 from labkit.swarm.services.replica_failures import Deaths
 from labkit.swarm.services.spec import (
     CONTENT,
@@ -45,14 +46,19 @@ def ensure_service(client: docker.DockerClient, spec: ServiceSpec) -> ServiceSta
     virtual address for a while, and when the last old one goes the engines take the new port's rules away with the old
     one's: all replicas run, and no node answers (https://github.com/moby/moby/issues/41364).
 
+    The image is named by its digest (`labkit.swarm.services.pinned_image`), so one that was rebuilt under the same tag
+    is a change.
+
     Returns at once, with ``action`` saying which; `watch` waits until it runs. Raises ParameterError for what no engine
     should be asked for (`ServiceSpec.check`), SwarmError, for example when another service publishes the same port.
     """
     spec.check()
     with engine_errors():
         raw = _find(client, spec.name)
+        spec = pin(client, spec, raw)
         if raw is not None and (raw["Spec"].get("Labels") or {}).get(CONTENT) == spec.digest:
             return _state(client, raw, "found", spec.digest)
+        refuse_changed_volumes(spec, api(client).services())
         action = "created" if raw is None else "updated"
         if raw is not None and mesh_ports(raw["Spec"].get("EndpointSpec")) != mesh_ports(endpoint_body(spec)):
             _refuse_taken(client, spec)
@@ -88,7 +94,9 @@ def read(client: docker.DockerClient, name: str) -> Deployed:
             raise SwarmError(f"no service '{name}' on this swarm", fix="deploy it first")
         files = raw["Spec"]["TaskTemplate"]["ContainerSpec"].get("Configs") or ()
         configs = {file["ConfigName"]: api(client).inspect_config(file["ConfigID"])["Spec"] for file in files}
-    return Deployed(raw["Spec"], configs)
+        attached = raw["Spec"]["TaskTemplate"].get("Networks") or raw["Spec"].get("Networks") or ()
+        networks = {one["Target"]: str(api(client).inspect_network(one["Target"])["Name"]) for one in attached}
+    return Deployed(raw["Spec"], configs, networks)
 
 
 def watch(
@@ -198,6 +206,43 @@ def _refuse_taken(client: docker.DockerClient, spec: ServiceSpec) -> None:
             if other["Spec"]["Name"] != spec.name and port.get("PublishedPort") in wanted:
                 what = f"port '{port['PublishedPort']}' is already in use by service '{other['Spec']['Name']}'"
                 raise SwarmError(what, fix="take another port, or remove that service")
+
+
+def refuse_changed_volumes(spec: ServiceSpec, services: Sequence[Mapping[str, Any]]) -> None:
+    """Raise SwarmError when a volume of the spec is on the swarm with other options.
+
+    An engine that has a volume of a name keeps it, and says nothing of other options (``docker volume create``), so
+    that a replica would go on with the data of before, or with none, depending on where it runs.
+    """
+    volumes = [mount for mount in spec.mounts if mount.kind == "volume" and mount.source]
+    wanted = {mount.source: volume_options(mount.body()) for mount in volumes}
+    for raw in services:
+        for name, mount in named_volumes(raw):
+            if name in wanted and volume_options(mount) != wanted[name]:
+                now, shall = _in_words(volume_options(mount)), _in_words(wanted[name])
+                what = (
+                    f"volume '{name}' of service '{raw['Spec']['Name']}' has other options ({now}) than it shall have"
+                )
+                fix = f"give the volume another name, such as {name}-2; what is in the old one stays there"
+                raise SwarmError(f"{what} ({shall}), and nodes that have it would keep the old ones", fix=fix)
+
+
+def named_volumes(raw: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The volumes of a service that have a name, as the engine tells of the service (``GET /services``)."""
+    for mount in raw["Spec"]["TaskTemplate"].get("ContainerSpec", {}).get("Mounts") or ():
+        if mount["Type"] == "volume" and mount.get("Source"):
+            yield str(mount["Source"]), mount
+
+
+def volume_options(mount: Mapping[str, Any]) -> tuple[str, Mapping[str, str]]:
+    """What a volume is made with: its driver, and the driver's options."""
+    driver = (mount.get("VolumeOptions") or {}).get("DriverConfig") or {}
+    return driver.get("Name") or "local", dict(driver.get("Options") or {})
+
+
+def _in_words(made: tuple[str, Mapping[str, str]]) -> str:
+    driver, options = made
+    return ", ".join([driver, *(f"{key}={value}" for key, value in sorted(options.items()))])
 
 
 def _ensure_configs(client: docker.DockerClient, spec: ServiceSpec) -> dict[str, str]:

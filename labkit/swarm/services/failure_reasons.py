@@ -36,13 +36,13 @@ def failure(client: docker.DockerClient, state: ServiceState, what: str, death: 
         place = f"{death.replica} on {death.blade}" if death.blade else death.replica
         said = "\n".join(["last lines of its log:", *(f"  {line}" for line in lines.splitlines())])
         what += f"\n{place}: {said if lines else 'it left no word in its log'}"
-        return SwarmError(what, fix=f"mend the program or its image; docker service logs {state.name} has more")
+        return SwarmError(what, fix=f"mend the program or its image; ./lab swarm logs {state.name} has more")
     if not death.way.startswith("image missing"):
         return SwarmError(what)
     words, host = ask_registry(client, state.image), state.image.partition("/")[0]
     if not words:
         what += "\nthe controller's own engine can have it from there"
-        return SwarmError(what, fix=f"labkit ssh {death.blade} journalctl -u docker says why {death.blade} cannot")
+        return SwarmError(what, fix=f"./lab ssh {death.blade} journalctl -u docker says why {death.blade} cannot")
     what += f"\nthe controller's own engine, asked for it, hears: {words}"
     return SwarmError(what, fix=_image_fix(words, host))
 
@@ -52,7 +52,7 @@ def _image_fix(words: str, host: str) -> str:
         return f"give the engines the certificate of its authority: /etc/docker/certs.d/{host}/ca.crt"
     if re.search(r"unknown|not found|denied|unauthorized", words):
         return "correct the image's name or tag, or put it into the registry: labkit.swarm.registry.upload.ensure_image"
-    return "is its registry up, and can it be reached? ./lab status tells of the lab's own"
+    return "is its registry up, and can it be reached? ./lab status shows the lab's own"
 
 
 def last_lines(client: docker.DockerClient, task: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from labkit.images.exit_status import meaning
 from labkit.swarm.node import Node, Task
+from labkit.swarm.services.placement import ways_out
 from labkit.swarm.services.replica_failures import Death
 from labkit.swarm.services.spec import CONTENT
 
@@ -21,7 +22,8 @@ class ServiceState:
     """A service at one moment.
 
     ``wanted`` and ``running`` count replicas of the current specification; ``places`` names the node of each running
-    one by ``service.slot`` (``service.node`` where it is global). ``update`` is swarm's state of the last update:
+    one by ``service.slot`` (``service.node`` where it is global). ``done`` counts those that have ended as they were
+    to: of a job, and where the restart policy asks for no other. ``update`` is swarm's state of the last update:
     ``updating``, ``completed``, ``paused``, ``rollback_completed``, … or empty. ``reason`` says what it waits for or
     why it cannot. ``action`` is what `ensure_service` did: ``created``, ``updated`` or ``found``;
     ``content`` is the digest of what it is to be now and ``asked`` of what somebody wants it to be (both are a
@@ -35,6 +37,7 @@ class ServiceState:
     wanted: int
     running: int
     places: Mapping[str, str]
+    done: int = 0
     update: str = ""
     reason: str = ""
     action: str = ""
@@ -44,9 +47,10 @@ class ServiceState:
 
     @property
     def converged(self) -> bool:
-        """All replicas run what the specification says, that is what was asked for, and no update is under way."""
+        """All replicas run what the specification says, or have run it and are done, that is what was asked for, and no
+        update is under way."""
         settled = self.update in ("", "completed") or (self.update == "rollback_completed" and not self._is_another)
-        return 0 < self.wanted == self.running and settled
+        return 0 < self.wanted == self.running + self.done and settled
 
     @property
     def given_up(self) -> bool:
@@ -66,7 +70,7 @@ class ServiceState:
 
     def __str__(self) -> str:
         places = ", ".join(f"{slot} on {node}" for slot, node in sorted(self.places.items()))
-        head = f"{self.name}: {self.running} of {self.wanted} running"
+        head = f"{self.name}: {self.running} of {self.wanted} running" + (f", {self.done} done" if self.done else "")
         return head + (f" ({places})" if places else "") + (f"; {self.reason}" if self.reason else "")
 
 
@@ -83,19 +87,24 @@ def judge_service(
     content = str((spec.get("Labels") or {}).get(CONTENT, ""))
     container = spec["TaskTemplate"]["ContainerSpec"]
     names = {node.id: node.blade or node.hostname for node in nodes}
-    current = [task for task in tasks if task.wanted and dict(task.container) == container]
+    mode = spec["Mode"]
+    job = next((mode[name] for name in JOBS if name in mode), None)
+    same = [task for task in tasks if dict(task.container) == container]
+    # What belongs to a job is to be ``complete``, also while it runs.
+    current = [task for task in same if task.wanted or (job is not None and not task.ended)]
     silent = {node.id: node for node in nodes if not node.ready}
     running = [task for task in current if task.state == "running" and task.node not in silent]
     unheard = [silent[task.node] for task in current if task.state == "running" and task.node in silent]
     lost = {names[node.id] for node in unheard if node.state == "down"}
-    replicated = spec["Mode"].get("Replicated")
+    done = [task for task in same if task.state == "complete"] if job is not None else _done(spec, same)
+    wanted = _wanted(mode, current, done)
     state = ServiceState(
         id=raw["ID"],
         name=spec["Name"],
         image=str(container["Image"]),
-        # Of a global one also where a replica died: the next is ``ready``, and not yet to run, while its delay lasts.
-        wanted=int(replicated["Replicas"]) if replicated else len({task.node for task in current}),
+        wanted=wanted,
         running=len(running),
+        done=min(len(done), max(0, wanted - len(running))),
         places={f"{spec['Name']}.{task.slot or names.get(task.node)}": names.get(task.node, "") for task in running},
         update=(raw.get("UpdateStatus") or {}).get("State", ""),
         action=action,
@@ -110,7 +119,43 @@ def judge_service(
     if unheard:
         waits = ", ".join(sorted({names[node.id] for node in unheard}))
         return replace(state, reason=f"the swarm has not heard of {waits} yet, which may run what it ran before")
-    return replace(state, reason=_explain(state, tasks, current, container, names))
+    reason = _explain(state, tasks, current, container, names)
+    constraints = (spec["TaskTemplate"].get("Placement") or {}).get("Constraints") or ()
+    ways = ways_out(constraints, nodes) if reason == NO_NODE or "no suitable node" in reason else ""
+    return replace(state, reason=f"{reason}; {ways}" if ways else reason)
+
+
+JOBS = ("ReplicatedJob", "GlobalJob")
+"""The modes of services that end when their work is done (Docker Engine API v1.41, ``ServiceSpec.Mode``)."""
+
+
+def _wanted(mode: Mapping[str, Any], current: Sequence[Task], done: Sequence[Task]) -> int:
+    """How many replicas there are to be at once."""
+    if "Replicated" in mode:
+        return int(mode["Replicated"]["Replicas"])
+    if "ReplicatedJob" in mode:
+        job = mode["ReplicatedJob"]
+        total = int(job.get("TotalCompletions") or 1)
+        return min(int(job.get("MaxConcurrent") or total), total)
+    # Of a global one also where a replica died: the next is ``ready``, and not yet to run, while its delay lasts.
+    return len({task.node for task in (*current, *done)})
+
+
+def _done(spec: Mapping[str, Any], same: Sequence[Task]) -> list[Task]:
+    """The replicas that ended in order where no other is to follow them: the last in their places.
+
+    One with a health check may have been told to stop for that, and is not meant.
+    """
+    if (spec["TaskTemplate"].get("RestartPolicy") or {}).get("Condition", "any") == "any":
+        return []
+    last: dict[tuple[int, str], Task] = {}
+    for task in sorted(same, key=lambda one: one.created):
+        last[task.slot, "" if task.slot else task.node] = task
+    return [task for task in last.values() if task.state == "complete" and not task.container.get("Healthcheck")]
+
+
+NO_NODE = "no node is there to run it"
+"""Of a global service: it has a task for each node that it may run on, and here there is none."""
 
 
 def _deaths(spec: Mapping[str, Any], tasks: Sequence[Task], names: Mapping[str, str]) -> tuple[Death, ...]:
@@ -160,7 +205,7 @@ def _explain(
     if verdict:
         return verdict
     if not stuck:
-        return "the update is under way" if state.update else "no node is there to run it"
+        return "the update is under way" if state.update else NO_NODE
     return waits
 
 

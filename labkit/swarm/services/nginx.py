@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import docker
 
@@ -14,6 +15,7 @@ from labkit.lab import Lab
 from labkit.swarm.registry import upload
 from labkit.swarm.running import RunningLab
 from labkit.swarm.services import deploy as service
+from labkit.swarm.services.all_services import start_anew
 from labkit.swarm.services.health import ServiceState
 from labkit.swarm.services.http_probe import Answer, probe
 from labkit.swarm.services.ports import check_port, taken_ports
@@ -21,6 +23,8 @@ from labkit.swarm.services.spec import ConfigFile, HealthCheck, ServiceSpec
 
 NAME = "web"
 TARGET_PORT = 80
+STOP = "SIGQUIT"
+"""With which nginx finishes the requests it has; SIGTERM ends them (nginx(8))."""
 
 # $hostname is the replica's own, which the service sets to service.slot.blade.
 SITE = b"""\
@@ -78,6 +82,7 @@ def nginx_spec(running: RunningLab, *, replicas: int, port: int, text: str) -> S
             ConfigFile("/etc/nginx/sites-enabled/default", SITE),
             ConfigFile("/var/www/html/index.html", page(text)),
         ),
+        stop_signal=STOP,
         health=HealthCheck(("/bin/wget", "-q", "-O", "/dev/null", "http://127.0.0.1/healthz")),
     )
 
@@ -128,6 +133,44 @@ def watch_nginx(
     return done
 
 
+@dataclass(frozen=True)
+class Busy:
+    """A blade and the replicas on it; ``spread`` says that the service was spread anew, since none was on any asked
+    for."""
+
+    blade: str
+    replicas: tuple[str, ...]
+    spread: bool = False
+
+    def __str__(self) -> str:
+        head = "no replica ran on these blades, so the service was spread anew; " if self.spread else ""
+        return f"{head}{self.blade} runs {', '.join(self.replicas)}"
+
+
+def find_busy(places: Mapping[str, str], blades: Sequence[str], *, avoid: str = "") -> Busy | None:
+    """One of these blades that runs a replica; ``avoid`` only where no other does. None where none does."""
+    found = [blade for blade in blades if blade in places.values()]
+    found.sort(key=lambda blade: blade == avoid)
+    if not found:
+        return None
+    return Busy(found[0], tuple(sorted(replica for replica, blade in places.items() if blade == found[0])))
+
+
+def ensure_busy(running: RunningLab, blades: Sequence[str], *, avoid: str = "", timeout_s: float = 300.0) -> Busy:
+    """`find_busy` once the service is whole; where no replica is on these blades it is spread anew, as ``docker service
+    update --force`` does. Raises SwarmError where none comes to them then, too.
+    """
+    if (busy := find_busy(watch_nginx(running, timeout_s=timeout_s).places, blades, avoid=avoid)) is not None:
+        return busy
+    with running.engine() as engine:
+        start_anew(engine, NAME)
+    places = watch_nginx(running, timeout_s=timeout_s).places
+    if (busy := find_busy(places, blades, avoid=avoid)) is None:
+        what = f"all replicas run on {', '.join(sorted(set(places.values())))}, and none on {', '.join(blades)}"
+        raise SwarmError(what, fix="./lab swarm nodes shows which of them take tasks")
+    return replace(busy, spread=True)
+
+
 def roll_back(
     running: RunningLab, *, timeout_s: float = 300.0, progress: Callable[[ServiceState], None] | None = None
 ) -> ServiceState:
@@ -141,21 +184,24 @@ def roll_back(
 def ask_blades(running: RunningLab, port: int, *, rounds: int = 1, settle_s: float = 60.0) -> list[Answer]:
     """Ask every joined blade on its published port, ``rounds`` times, also those without a replica.
 
-    A node without a replica learns of the port by gossip, some seconds after the replicas run: each blade has
-    ``settle_s`` seconds to answer for the first time. Raises SwarmError when one does not answer then.
+    A node learns by gossip, some seconds later, of the port, of replicas that run now and of those that no longer do:
+    there are ``settle_s`` seconds until all answer in all rounds. Raises SwarmError when one does not answer then.
+    Whether an update loses requests is another question (`labkit.swarm.services.http_probe.under_load`).
     """
     addresses = joined_addresses(running)
     deadline = time.monotonic() + settle_s
-    while not all(answer.ok for answer in probe(addresses, port)) and time.monotonic() < deadline:
+    while True:
+        answers = probe(addresses, port, rounds=rounds)
+        silent = [answer for answer in answers if not answer.ok]
+        if not silent or time.monotonic() >= deadline:
+            break
         time.sleep(0.5)
-    answers = probe(addresses, port, rounds=rounds)
-    silent = [answer for answer in answers if not answer.ok]
     if silent:
         first = silent[0]
         raise SwarmError(
             f"{len(silent)} of {len(answers)} requests were not answered, first {first.blade} "
             f"({first.address}:{port}): {first.error or first.status}",
-            fix=f"labkit swarm nodes shows who is in; labkit console {first.blade} --log what it says",
+            fix=f"./lab swarm nodes shows who is in; ./lab console {first.blade} --log what it says",
         )
     for (blade, replica), count in Counter((answer.blade, answer.replica) for answer in answers).items():
         running.emit(events.Service(blade=blade, name=NAME, action="answered", detail=replica, count=count))

@@ -129,6 +129,14 @@ class HealthCheck:
     start_s: float = 60
 
 
+@dataclass(frozen=True)
+class Logging:
+    """Where a replica's log goes: ``driver`` and its ``options``, as of ``docker service create --log-driver``."""
+
+    driver: str
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ServiceSpec:
     """What a service shall be.
@@ -137,8 +145,9 @@ class ServiceSpec:
     mesh (``ingress``) each node answers, with ``host`` only those that run a replica. ``constraints`` are swarm's own
     (``node.labels.chassis==chassis1``); replicas are spread evenly over the values of each label in ``spread``
     (``node.labels.chassis``), as far as there are nodes. ``hostname`` is the replicas' host name, with Go template
-    fields; a server that names itself by it, as nginx's ``$hostname`` does, says who answered. ``command`` empty means
-    the image's own.
+    fields; a server that names itself by it, as nginx's ``$hostname`` does, says who answered. ``command`` and
+    ``stop_signal`` empty mean the image's own. ``networks`` are overlay networks of the swarm, by name, that replicas
+    are on besides; ``logging`` is a log driver and its options, None for what the engine does with any log.
     Limits and reservations are for each replica, and fit blades of 2 GiB.
     """
 
@@ -159,10 +168,12 @@ class ServiceSpec:
     memory_mib: int = 128
     reserved_mib: int = 32
     health: HealthCheck | None = None
-    stop_signal: str = "SIGQUIT"
+    stop_signal: str = ""
     stop_grace_s: float = 10
     update: UpdatePolicy = UpdatePolicy()
     rollback: UpdatePolicy = UpdatePolicy(on_failure="pause")
+    networks: tuple[str, ...] = ()
+    logging: Logging | None = None
 
     def check(self) -> None:
         """Raise ParameterError for what the engine would take and no node could do.
@@ -241,6 +252,10 @@ def service_body(
         "UpdateConfig": spec.update.body(),
         "RollbackConfig": spec.rollback.body(),
     }
+    if spec.networks:
+        body["TaskTemplate"]["Networks"] = [{"Target": name} for name in spec.networks]
+    if spec.logging is not None:
+        body["TaskTemplate"]["LogDriver"] = {"Name": spec.logging.driver, "Options": dict(spec.logging.options)}
     endpoint = endpoint_body(spec)
     return {**body, "EndpointSpec": endpoint} if endpoint else body
 
@@ -268,7 +283,6 @@ def _container(spec: ServiceSpec, config_ids: Mapping[str, str], secret_ids: Map
         "Image": spec.image,
         "Hostname": spec.hostname,
         "Env": [f"{key}={value}" for key, value in sorted(spec.env.items())],
-        "StopSignal": spec.stop_signal,
         "StopGracePeriod": int(spec.stop_grace_s * _SECOND_NS),
         "Configs": [
             {
@@ -290,6 +304,8 @@ def _container(spec: ServiceSpec, config_ids: Mapping[str, str], secret_ids: Map
         ]
     if spec.mounts:
         container["Mounts"] = [mount.body() for mount in spec.mounts]
+    if spec.stop_signal:
+        container["StopSignal"] = spec.stop_signal
     if spec.command:
         container["Command"] = list(spec.command)
     if spec.health is not None:

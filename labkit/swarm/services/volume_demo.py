@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import time
 from collections.abc import Callable
@@ -13,7 +15,7 @@ from labkit.swarm.running import RunningLab
 from labkit.swarm.services import deploy as service
 from labkit.swarm.services.health import ServiceState
 from labkit.swarm.services.http_probe import probe
-from labkit.swarm.services.nginx import SITE, TARGET_PORT, deploy, image_of, joined_addresses
+from labkit.swarm.services.nginx import SITE, STOP, TARGET_PORT, deploy, image_of, joined_addresses
 from labkit.swarm.services.ports import check_port, port_beside, taken_ports
 from labkit.swarm.services.spec import ConfigFile, Mount, ServiceSpec, UpdatePolicy
 
@@ -25,9 +27,15 @@ BIND, SHARE = "/bind.txt", f"/share/{FILE}"
 
 
 def mounts(lab: Lab, *, share: bool) -> tuple[Mount, ...]:
-    """A file that every blade has, and each has another one of; and the folder that all mount from the lab's server."""
+    """A file that every blade has, and each has another one of; and the folder that all mount from the lab's server.
+
+    The volume is named after its options: an engine that has one of a name keeps it, whatever options it shall have,
+    and this lab's server may get another address.
+    """
+    options = nfs_share.volume_options(lab)
+    name = f"share-{hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:8]}"
     bind = Mount(f"{FOLDER}{BIND}", "bind", "/etc/hostname", read_only=True)
-    nfs = Mount(f"{FOLDER}/share", source="share", read_only=True, driver_options=nfs_share.volume_options(lab))
+    nfs = Mount(f"{FOLDER}/share", source=name, read_only=True, driver_options=options)
     return (bind, nfs) if share else (bind,)
 
 
@@ -45,6 +53,7 @@ def pages_spec(lab: Lab, *, port: int, share: bool) -> ServiceSpec:
         publish="host",
         configs=(ConfigFile("/etc/nginx/sites-enabled/default", SITE),),
         mounts=mounts(lab, share=share),
+        stop_signal=STOP,
         update=UpdatePolicy(parallelism=0, order="stop-first", monitor_s=1),
     )
 
@@ -87,7 +96,7 @@ def read_pages(running: RunningLab, port: int, path: str, *, timeout_s: float = 
         if time.monotonic() > deadline:
             said = silent[0].error or f"status {silent[0].status}"
             what = f"{silent[0].blade} does not answer on port {port} for {path}: {said}"
-            raise SwarmError(what, fix="labkit swarm nodes shows who is in")
+            raise SwarmError(what, fix="./lab swarm nodes shows who is in")
         time.sleep(0.5)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -10,9 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from labkit.boot import BootSecrets, ImageFile, Rendered, Resource, plan, plan_bare, resources, tree
+from labkit.boot import BootSecrets, ImageFile, Rendered, Resource, held, plan, plan_bare, resources, tree
+from labkit.boot.artifacts import grub
 from labkit.boot.artifacts.pxelinux import config_name, render_message
-from labkit.boot.artifacts.units import JOIN_UNIT, LEAVE_UNIT, swarm_scripts, swarm_units
+from labkit.boot.artifacts.units import (
+    CLOCK_UNIT,
+    HELLO_UNIT,
+    JOIN_UNIT,
+    LEAVE_UNIT,
+    TIMED,
+    swarm_scripts,
+    swarm_units,
+)
 from labkit.lab import Lab, lab_yaml
 from labkit.lab.secret import Secret
 
@@ -50,7 +60,7 @@ boot || goto failed
 
 :failed
 inc tries
-echo labkit: try ${tries} did not work: ${errno}; the server's events say more (labkit events blade1)
+echo labkit: try ${tries} did not work: ${errno}; the server's events say more (./lab events blade1)
 sleep 3
 iseq ${tries} 10 || goto again
 exit 1
@@ -128,6 +138,49 @@ def test_pxelinux_config_of_labos() -> None:
     assert labos("pxelinux")["pxelinux.cfg/default"] == LPXELINUX.replace("http://10.77.0.1/", ""), "all over TFTP"
 
 
+def test_grub_reads_the_same_whichever_name_it_asks_for() -> None:
+    shelf = labos("grub")
+    assert shelf["grub/grub.cfg"] == shelf[grub.config_name("52:54:00:4D:00:01")]
+    assert shelf["grub/grub.cfg-01-52-54-00-4d-00-01"] == shelf["grub/grub.cfg"]
+    assert shelf["pxelinux.cfg/default"] == LPXELINUX.replace("http://10.77.0.1/", ""), "a BIOS takes it over TFTP"
+
+
+@pytest.mark.parametrize(
+    ("given", "word"),
+    [
+        ("console=ttyS0,115200", "console=ttyS0,115200"),
+        ("url=http://h:80/a?b=1&c", "'url=http://h:80/a?b=1&c'"),
+        ("a;reboot", "'a;reboot'"),
+        ("$x", "'$x'"),
+        ("[a-z]*", "'[a-z]*'"),
+        ("it's", r"'it'\''s'"),
+        ('dyndbg="file a.c +p"', "'dyndbg=file a.c +p'"),
+        ('a="b"', "a=b"),
+    ],
+)
+def test_an_argument_is_one_word_to_grub(given: str, word: str) -> None:
+    """GRUB's words are a shell's, so that a shell's reader finds in them what was meant; quotes are the kernel's."""
+    assert grub.quoted(given) == word
+    assert shlex.split(word) == [given.replace('"', "")]
+
+
+def test_grub_understands_what_it_is_given() -> None:
+    """As GRUB's own parser does (grub-script-check(1)): a boot, one without archives, and a blade that is held."""
+    if shutil.which("grub-script-check") is None:
+        pytest.skip("grub-script-check is not installed")
+    made = lab("boot: grub")
+    blade = made.blades[0]
+    files = resources(made, blade, plan(made, blade, "b1", BootSecrets(Secret(TICKET))))
+    held_files = held.resources(made, blade, 'it\'s "odd"; reboot $x {', files)
+    arguments = ["a;b", "$x", "it's", 'dyndbg="file a.c +p"', "{", "[a-z]*", "\\"]
+    alone = grub.render_config(blade="blade1", kernel="memtest", initrds=[], arguments=arguments)
+    for text in (texts(files)["grub/grub.cfg"], texts(held_files)["grub/grub.cfg"], alone):
+        done = subprocess.run(
+            ["grub-script-check"], input=text, text=True, capture_output=True, check=False, timeout=10
+        )
+        assert (done.returncode, done.stdout + done.stderr) == (0, ""), text
+
+
 def test_ipxe_script() -> None:
     assert labos("ipxe")["boot.ipxe"] == IPXE
 
@@ -174,6 +227,15 @@ def test_the_leave_unit_stops_before_what_it_needs() -> None:
     assert unit["Service"]["RemainAfterExit"] == "yes", "or ExecStop runs at once"
 
 
+def test_the_clock_is_set_before_a_certificate_is_looked_at() -> None:
+    unit = parse_unit({unit.name: unit.contents for unit in swarm_units()}[CLOCK_UNIT])
+    assert {"docker.service", HELLO_UNIT, JOIN_UNIT} <= set(unit["Unit"]["Before"].split())
+    assert "network-online.target" not in unit["Unit"]["After"], "or Docker would wait for it"
+    for script in swarm_scripts("https://10.77.0.1:8443", "http://10.77.0.1"):
+        if script.path.endswith("clock.sh"):
+            assert '"http://10.77.0.1/healthz"' in script.text and "https" not in script.text
+
+
 def test_the_join_unit_has_no_token() -> None:
     contents = {unit.name: unit.contents for unit in swarm_units()}
     unit = parse_unit(contents[JOIN_UNIT])
@@ -186,6 +248,10 @@ def test_the_join_unit_has_no_token() -> None:
 def test_every_unit_runs_a_script_that_is_there() -> None:
     scripts = {script.path: script.mode for script in swarm_scripts("http://10.77.0.1")}
     for unit in swarm_units():
+        if unit.name in TIMED.values():
+            assert unit.enabled and unit.name.replace(".timer", ".service") in TIMED
+            continue
+        assert unit.enabled == (unit.name not in TIMED), "the timer starts that one"
         service = parse_unit(unit.contents)["Service"]
         runs = {service[key] for key in ("ExecStart", "ExecStop") if key in service} - {"/bin/true"}
         assert runs and runs <= scripts.keys()

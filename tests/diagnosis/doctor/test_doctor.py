@@ -13,11 +13,12 @@ import pytest
 from labkit.cli.commands import main
 from labkit.diagnosis.doctor import probe
 from labkit.diagnosis.doctor.dhcp_servers import frame, payload
-from labkit.diagnosis.doctor.facts import Answer, Facts, Holder, Image, Interface, Place
+from labkit.diagnosis.doctor.facts import Answer, Facts, Holder, Image, Interface, Place, SeenSwarm
 from labkit.diagnosis.doctor.findings import BAD, OK, SKIPPED, WARNING, Finding, examine, is_well, render
 from labkit.diagnosis.doctor.firewall import Chains, Packet, Rule, Verdict, judge, read_iptables, read_nftables
 from labkit.lab import DhcpMode, Lab, Network, NetworkKind, Storage, lab_yaml
 from labkit.machines.host import memory
+from labkit.machines.host.unit import AtBoot
 
 VIRTUAL = lab_yaml.parse("name: lab\nblades:\n  - name: blade1\n  - name: blade2\n", Path("lab.yaml"))
 REAL_TEXT = """
@@ -70,6 +71,14 @@ def test_a_part_that_does_not_answer(part: str) -> None:
     )
 
 
+def test_what_starts_the_lab_when_this_machine_boots() -> None:
+    lost = AtBoot(True, "labkit-0a1b2c.service starts it", (("it starts what is no more: /srv/lab", "write it anew"),))
+    found = only(VIRTUAL, at_boot=lost)
+    assert (found.check, found.state, found.fix) == ("at boot", WARNING, "write it anew")
+    told = render(examine(VIRTUAL, replace(WELL, at_boot=replace(lost, wrong=()))))
+    assert "ok       at boot    labkit-0a1b2c.service starts it\n" in told
+
+
 def test_events_that_are_not_written() -> None:
     found = only(VIRTUAL, is_up=True, unwritten="3 events: No space left on device")
     assert found.state == BAD and "3 events: No space left on device" in found.what and "make room" in found.fix
@@ -98,6 +107,7 @@ def test_real_labs(real: Lab) -> None:
         ({"holders": (Holder("tcp", 80, "*"),)}, "ports", BAD, "TCP 80 is held by another program", "ss -lnp"),
         ({"blocked": (("udp", 69, "drop", "INPUT 3"),)}, "firewall", BAD,
          "UDP 69 from the blades is dropped by INPUT 3", "iptables -I INPUT -i eth1 -p udp --dport 69"),
+        ({"blocked": (("udp", 4789, "drop", "INPUT 3"),)}, "firewall", BAD, "UDP 4789", "-p udp --dport 4789"),
         ({"blocked": (("tcp", 80, "unsure", "a policy"),)}, "firewall", WARNING, "may be dropped", "--dport 80"),
         ({"modules": ("vxlan",)}, "engine", WARNING, "answer on the blades only", "modprobe ip_vs"),
         ({"modules": ("ip_vs",)}, "engine", BAD, "no vxlan", "modprobe vxlan"),
@@ -111,6 +121,13 @@ def test_real_labs(real: Lab) -> None:
         finding = only(real, **changed)
         assert (finding.check, finding.state) == (check, state), changed
         assert what in finding.what and fix in finding.fix, changed
+
+
+def test_a_card_with_small_packets_leaves_too_little_for_overlay_networks(real: Lab) -> None:
+    assert WELL.interface is not None
+    found = only(real, interface=replace(WELL.interface, mtu=1400))
+    assert (found.check, found.state) == ("interface", WARNING) and "packets of 1400 bytes" in found.what
+    assert "ip link set eth1 mtu 1500" in found.fix and "driver.mtu=1350" in found.fix
 
 
 def test_with_tls_its_port_is_looked_at_too(real: Lab) -> None:
@@ -189,6 +206,31 @@ def test_virtual_labs(changed: dict[str, Any], check: str, state: str, what: str
     finding = only(VIRTUAL, **changed)
     assert (finding.check, finding.state) == (check, state)
     assert what in finding.what and fix in finding.fix
+
+
+@pytest.mark.parametrize(
+    ("text", "free_mib", "check", "state", "what", "fix"),
+    [
+        ("blades: [{name: blade1, os: flatcar}]", 9000, "memory", BAD, "blade1 has 2,048 MiB of memory",
+         "memory: 3072M for blade1"),
+        ("blades: [{name: blade1, os: flatcar, memory: 4G}]", 5000, "memory", BAD, "5,000 MiB are free",
+         "memory: 3072M at the top"),
+        ("blades: [{name: blade1, os: fedora-coreos, boot: pxelinux}]", 9000, "memory", BAD, "its root file system",
+         "boot: ipxe, with which 2,048 are enough"),
+        ("blades: [{name: a, os: container-linux}, {name: b}]", 9000, "images", WARNING, "ended in May", "its heir"),
+    ],
+)  # fmt: skip
+def test_systems(text: str, free_mib: int, check: str, state: str, what: str, fix: str) -> None:
+    finding = only(lab_yaml.parse(f"{text}\n", Path("lab.yaml")), memory_mib=free_mib)
+    assert (finding.check, finding.state) == (check, state)
+    assert what in finding.what and fix in finding.fix
+
+
+def test_a_kernel_that_secure_boot_refuses() -> None:
+    text = "blades: [{name: blade1, os: flatcar, boot: grub, firmware: uefi-secure, memory: 4G}]\n"
+    finding = only(lab_yaml.parse(text, Path("lab.yaml")))
+    assert (finding.check, finding.state) == ("images", BAD)
+    assert "is signed by Flatcar" in finding.what and "firmware: uefi" in finding.fix
 
 
 @pytest.mark.parametrize(("said", "state"), [("share: true", "warning"), ("share: {folder}", "bad")])
@@ -343,3 +385,29 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert {"lab", "programs", "clock", "disk", "memory", "images", "interface"} <= {one["check"] for one in found}
     assert status == int(any(one["state"] == "bad" for one in found))
     assert not (tmp_path / ".lab").exists(), "it only looks"
+
+
+def test_the_swarm_is_told_with_its_state_and_its_certificate() -> None:
+    well = SeenSwarm("this engine is the swarm's only manager, at 10.77.0.2", True, ends=NOW + 700 * 86400)
+    said = [one for one in examine(VIRTUAL, replace(WELL, swarm=well)) if one.check == "swarm"]
+    assert [one.state for one in said] == [OK, OK] and "good until 2028-" in said[1].what
+    soon = only(VIRTUAL, swarm=replace(well, ends=NOW + 20 * 86400))
+    assert soon.state == WARNING and "only" in soon.what and "./lab swarm recover" in soon.fix
+    silent = only(VIRTUAL, swarm=SeenSwarm("the engine's swarm is locked", False, "docker swarm unlock"))
+    assert (silent.state, silent.fix) == (BAD, "docker swarm unlock")
+
+
+def test_the_lock_of_the_swarm_is_told() -> None:
+    for fix, state in (("", OK), ("./lab swarm autolock --yes", WARNING)):
+        seen = SeenSwarm("well", True, lock="it is locked with a key", lock_fix=fix)
+        said = [one for one in examine(VIRTUAL, replace(WELL, swarm=seen)) if one.check == "swarm"]
+        assert (said[1].state, said[1].what, said[1].fix) == (state, "it is locked with a key", fix)
+
+
+def test_overlay_networks_that_cover_others_are_told() -> None:
+    seen = SeenSwarm("well", True, covers=("ingress (10.77.0.0/24) covers 10.77.0.0/24",))
+    found = only(VIRTUAL, swarm=seen)
+    assert found.state == WARNING and "ingress (10.77.0.0/24) covers 10.77.0.0/24" in found.what
+    assert "--subnet" in found.fix
+    pool = only(VIRTUAL, swarm=SeenSwarm("well", True, pool="10.0.0.0/8"))
+    assert pool.state == WARNING and "from 10.0.0.0/8, which has the lab's own 10.77.0.0/24 in it" in pool.what

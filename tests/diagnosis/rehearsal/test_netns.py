@@ -21,7 +21,7 @@ from labkit.diagnosis.rehearsal.namespaces import rehearse
 from labkit.diagnosis.rehearsal.outcome import Rehearsal, verdict
 from labkit.diagnosis.stuck import VIRTUAL_S, Watch, find_stuck
 from labkit.errors import ControlError
-from labkit.events.stages import fold_all
+from labkit.events.folding import fold_all
 from labkit.lab import lab_yaml
 from labkit.lab.process import rpc
 from labkit.lab.state import State
@@ -33,7 +33,7 @@ from tests.rig.net import STRANGER, Net
 
 pytestmark = pytest.mark.netns
 
-METHODS = {"blade1": "pxelinux", "blade2": "lpxelinux", "blade3": "ipxe"}
+METHODS = {"blade1": "pxelinux", "blade2": "lpxelinux", "blade3": "ipxe", "blade4": "grub"}
 MACS = {name: f"52:54:00:4d:00:0{number}" for number, name in enumerate(METHODS, 1)}
 LAB = "name: rehearsal\nblades:\n" + "".join(
     f'  - {{name: {name}, boot: {method}, macs: ["{MACS[name]}"]}}\n' for name, method in METHODS.items()
@@ -51,13 +51,13 @@ def kernel(size_b: int = 200_000) -> bytes:
 
 
 class Stage(Net):
-    """The boot server with three blades that boot in three ways, and files that a kernel would take."""
+    """The boot server with four blades that boot in four ways, and files that a kernel would take."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         (folder / "lab.yaml").write_text(LAB)
         self.cards: dict[str, str] = {}
-        for name in ("undionly.kpxe", "snponly.efi", "syslinux.efi", "ldlinux.e64"):
+        for name in ("undionly.kpxe", "snponly.efi", "syslinux.efi", "ldlinux.e64", "shimx64.efi", "grubx64.efi"):
             (self.images / name).write_bytes(b"loader" * 9000)
         self.mend()
 
@@ -128,6 +128,8 @@ SYSTEM = "labos/vmlinuz labos/labos.cpio labos/oem.cpio.gz"
         ("blade1", "uefi", f"syslinux.efi ldlinux.e64 CONFIG boot.msg {SYSTEM}", ""),
         ("blade3", "uefi", "snponly.efi", f"boot.ipxe {SYSTEM}"),
         ("blade3", "http", "", f"snponly.efi boot.ipxe {SYSTEM}"),
+        ("blade4", "bios", f"pxelinux.0 ldlinux.c32 CONFIG boot.msg {SYSTEM}", ""),
+        ("blade4", "uefi", f"shimx64.efi grubx64.efi grub/grub.cfg {SYSTEM}", ""),
     ],
 )  # every method with every firmware but one: HTTP boot has no loader that asks over TFTP, see below
 def test_a_boot_is_walked_to_its_last_archive(stage: Stage, blade: str, firmware: str, tftp: str, http: str) -> None:
@@ -183,7 +185,7 @@ def test_a_missing_image(stage: Stage) -> None:
     (stage.images / "labos/vmlinuz").unlink()
     for blade in ("blade1", "blade3"):
         tried = stage.walk(MACS[blade], "bios", blade)
-        assert not tried.ok and "labos/vmlinuz" in tried.what and "labkit images" in tried.fix
+        assert not tried.ok and "labos/vmlinuz" in tried.what and "./lab images" in tried.fix
         assert [step.step for step in tried.steps][-1] == "config"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
+from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -20,7 +21,7 @@ from labkit.boot.artifacts import cpio
 from labkit.cli.commands import main
 from labkit.diagnosis.rehearsal.outcome import compared, explained, recorded, verdict
 from labkit.events import BootStarted, Dhcp, Event, Transfer
-from labkit.lab import ChassisKind, FirmwareKind, Flavour, lab_yaml
+from labkit.lab import BootMethod, ChassisKind, FirmwareKind, Flavour, lab_yaml
 from labkit.lab.secret import Secret
 from labkit.netboot import dhcp
 from labkit.netboot.boot_client import transport
@@ -35,9 +36,10 @@ from labkit.netboot.boot_client.checks import (
     zstd_needed,
 )
 from labkit.netboot.boot_client.firmware import FIRMWARES, default_firmware, discover, release, request, second_stage
-from labkit.netboot.boot_client.scripts import Next, ScriptError, config_names, read_ipxe, read_pxelinux
+from labkit.netboot.boot_client.scripts import Next, ScriptError, config_names, read_grub, read_ipxe, read_pxelinux
 from labkit.netboot.boot_client.walkthrough import Attempt, Task, Walk
 from labkit.netboot.dhcp import Message, Option, Packet, identity
+from tests.boot.artifacts.test_golden_systems import RELEASES
 
 MAC = "52:54:00:4d:00:01"
 LAB = lab_yaml.parse(
@@ -131,6 +133,30 @@ def test_our_own_script_is_understood() -> None:
     assert asked == Next(root + made.kernel, tuple(root + path for path in made.initrds))
 
 
+def test_shim_goes_on_to_grub_and_to_its_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    blade = replace(LAB.blades[0], boot=BootMethod.GRUB)
+    made = plan(LAB, blade, "b1", BootSecrets(Secret("t")))
+    script = resources(LAB, blade, made)["grub/grub.cfg"]
+    assert isinstance(script, Rendered)
+
+    def fetch(path: str, *_: object) -> transport.Got:
+        return transport.Got(script.content if path.endswith(".cfg") else b"x", "tftp", path, 0.0)
+
+    monkeypatch.setattr(transport, "fetch", fetch)
+
+    def walked() -> Iterator[Attempt]:
+        following = yield from Walk(Task(MAC, "uefi", "10.77.0.1"), lambda address, router: None)._run(
+            FIRMWARES["uefi"], "b/shimx64.efi"
+        )
+        assert following == Next(made.kernel, made.initrds)
+
+    steps = list(walked())
+    assert [(step.step, step.path) for step in steps] == [
+        ("loader", "b/shimx64.efi"), ("loader", "b/grubx64.efi"), ("config", "b/grub/grub.cfg"),
+    ]  # fmt: skip
+    assert steps[-1].what == "asks for labos/vmlinuz and 2 initrds"
+
+
 def test_other_peoples_scripts() -> None:
     text = (
         "#!ipxe\nset base-url boot\nkernel --name k ${base-url}/vmlinuz quiet || shell\ninitrd /i.img\nboot\nchain no\n"
@@ -140,6 +166,12 @@ def test_other_peoples_scripts() -> None:
     for wrong in ("kernel x", "#!ipxe\nexit 1\nkernel x\n"):
         with pytest.raises(ScriptError):
             read_ipxe(wrong)
+    entry = "menuentry 'a' {\n\tlinux (tftp)/boot/linux 'a b' quiet\n\tinitrd /one /two\n}\n"
+    assert read_grub(entry) == Next("boot/linux", ("one", "two"))
+    assert read_grub("linux /memtest\nboot\n") == Next("memtest")
+    for wrong in ("echo no\n", "initrd /one\n", "linux 'open\n"):
+        with pytest.raises(ScriptError):
+            read_grub(wrong)
     menu = "DEFAULT b\nLABEL a\n KERNEL one\nLABEL b\n LINUX two\n APPEND initrd=x,y quiet\n"
     assert read_pxelinux(menu) == Next("two", ("x", "y"))
     with pytest.raises(ScriptError, match="no entry with a kernel"):
@@ -154,7 +186,7 @@ def test_where_pxelinux_looks() -> None:
 
 @given(st.text())
 def test_no_text_ends_a_walk(text: str) -> None:
-    for read in (read_pxelinux, read_ipxe):
+    for read in (read_pxelinux, read_ipxe, read_grub):
         try:
             assert read(text).kernel or read(text).chain
         except ScriptError:
@@ -183,12 +215,12 @@ def test_a_blades_own_archive_is_told_without_its_secrets() -> None:
     assert "0123456789abcdef" not in words and "/t" not in words
 
 
-@pytest.mark.parametrize("boots", ["labos", "container-linux"])
+@pytest.mark.parametrize("boots", RELEASES)
 def test_where_a_blade_speaks_is_in_its_own_archive(boots: str) -> None:
     blade = replace(LAB.blades[0], os=Flavour(boots))
     sealed = replace(LAB, network=replace(LAB.network, tls=True))
     for lab, root, ca in ((LAB, "http://10.77.0.1", ""), (sealed, "https://10.77.0.1", "PEM %\n")):
-        made = plan(lab, blade, "b1", BootSecrets(Secret("t")), ca="PEM %\n")
+        made = plan(lab, blade, "b1", BootSecrets(Secret("t")), ca="PEM %\n", release=RELEASES[boots])
         shelf = resources(lab, blade, made)[made.initrds[-1]]
         assert isinstance(shelf, Rendered)
         assert home_of(shelf.content) == Home(root, ca)
@@ -286,10 +318,10 @@ def test_a_blade_that_is_on_is_told_from_its_record() -> None:
 def test_each_blade_has_its_own_firmware() -> None:
     blade = LAB.blades[0]
     said = [default_firmware(LAB, replace(blade, firmware=kind)) for kind in FirmwareKind]
-    assert said == ["ipxe", "uefi", "http"]
+    assert said == ["ipxe", "uefi", "http", "uefi"]
     real = replace(LAB, chassis=replace(LAB.chassis, kind=ChassisKind.IPMI))
     said = [default_firmware(real, replace(blade, firmware=kind)) for kind in FirmwareKind]
-    assert said == ["bios", "uefi", "http"]
+    assert said == ["bios", "uefi", "http", "uefi"]
 
 
 def test_without_a_lab_there_is_no_rehearsal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

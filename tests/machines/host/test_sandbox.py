@@ -18,7 +18,7 @@ from labkit import images
 from labkit.errors import MachineError
 from labkit.images import ganesha
 from labkit.images.ensure import build
-from labkit.lab.process.handover import VARIABLE, hand, take
+from labkit.lab.process.handover import VARIABLE, hand, hand_anew, take
 from labkit.machines.host import sandbox
 from labkit.machines.host.sandbox import (
     FIRST_USER,
@@ -98,6 +98,9 @@ def test_what_is_handed_over_is_in_no_file() -> None:
         assert os.readlink(f"/proc/self/fd/{descriptor}").startswith("/memfd:")
         os.environ[VARIABLE] = str(descriptor)
         assert take(dict) == take(dict) == {"secret": "x"}
+        hand_anew(descriptor, {"secret": "longer"})
+        hand_anew(descriptor, {})
+        assert take(dict) == {}, "a part that is started anew gets what holds now"
     finally:
         os.environ.pop(VARIABLE, None)
         os.close(descriptor)

@@ -192,7 +192,7 @@ def test_a_boot_that_nobody_announced_does_not_join_where_the_lab_forbids_it(tmp
     async def talk(lan: Lan) -> None:
         for _ in range(3):
             status, text = await lan.say(BLADE2, "POST", "/v1/join", lan.ticket(boot))
-            assert status == 503 and "labkit swarm admit blade2" in text and TOKEN not in text
+            assert status == 503 and "./lab swarm admit blade2" in text and TOKEN not in text
         assert lan.boots.open("blade2") is not None
         assert await lan.joins(BLADE2, lan.ticket(boot)) == 200
 

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labkit.events import Trouble, UnknownMachine
+from labkit.events.card_vendors import LOCAL
 from labkit.lab import Lab
 from labkit.netboot.dhcp import BOOTREPLY, NOWHERE, DhcpError, Message, Option, Packet, decode, encode
-from labkit.netboot.dhcp.decide import adoption, decide
+from labkit.netboot.dhcp.decide import decide
 from labkit.netboot.dhcp.decision import Decision
 from labkit.netboot.dhcp.full_server import LEASE_S, OFFER_S, QUARANTINE_S
 from labkit.netboot.dhcp.leases import Lease, LeaseBook, LeaseState
@@ -21,6 +22,8 @@ from tests.rig.dhcp import (
     ADDRESS,
     ELSEWHERE,
     FIRST,
+    HTTP_EFI,
+    IPXE_EFI,
     MAC,
     NOW,
     POOL,
@@ -85,22 +88,43 @@ def test_firmware_on_another_card_takes_the_address_over() -> None:
     assert only(answer(request(Message.DISCOVER, SECOND_CARD, PXE_BIOS), leases=bound())).packet.yiaddr == ADDRESS
 
 
-def test_without_a_pool_a_stranger_gets_silence_and_a_line_for_the_lab_file() -> None:
+def test_without_a_pool_a_stranger_gets_silence_and_is_told_with_what_adopts_it() -> None:
     for message in (Message.DISCOVER, Message.REQUEST, Message.INFORM):
         for options in (asked(ELSEWHERE), selecting(ELSEWHERE)):
             decision = answer(request(message, STRANGER, options))
             assert decision.replies == ()
             assert decision.leases == LeaseBook()
     [unknown] = [event for event in decision.events if isinstance(event, UnknownMachine)]
-    assert unknown == UnknownMachine(mac=STRANGER, adopt=f'- {{name: blade4, slot: 4, macs: ["{STRANGER}"]}}')
+    assert unknown == UnknownMachine(mac=STRANGER, adopt=f"./lab adopt {STRANGER}")
 
 
-def test_adoption_fills_the_first_gap() -> None:
-    lab = make_lab()
-    gap = replace(lab, blades=(lab.blades[0], lab.blades[2]))
-    assert adoption(gap, STRANGER).startswith("- {name: blade2, slot: 2,")
-    renamed = replace(lab, blades=(replace(lab.blades[0], name="blade2"),))
-    assert adoption(renamed, STRANGER).startswith("- {name: blade3, slot: 2,")
+SMBIOS = bytes.fromhex("33221100554477668899aabbccddeeff")
+UUID = "00112233-4455-6677-8899-aabbccddeeff"
+
+
+@pytest.mark.parametrize(
+    ("options", "uuid", "arch", "client"),
+    [
+        (PXE_BIOS | {97: b"\0" + SMBIOS}, UUID, "0", "pxe"),
+        (HTTP_EFI | {97: b"\0" + SMBIOS}, UUID, "16", "http"),
+        (IPXE_EFI | {97: bytes.fromhex("00" + UUID.replace("-", ""))}, UUID, "7", "ipxe"),
+        (PXE_BIOS | {97: bytes(17)}, "", "0", "pxe"),
+        (PXE_BIOS | {97: b"\0" + SMBIOS[:-1]}, "", "0", "pxe"),
+        (PXE_BIOS | {97: b"\1" + SMBIOS}, "", "0", "pxe"),
+        (PXE_BIOS | {93: b"\0\7" * 300}, "", ",".join(["7"] * 16), "pxe"),
+        ({}, "", "", ""),
+    ],
+)
+def test_what_a_stranger_says_of_itself_is_told(options: dict[int, bytes], uuid: str, arch: str, client: str) -> None:
+    decision = answer(request(Message.DISCOVER, STRANGER, options))
+    [unknown] = [event for event in decision.events if isinstance(event, UnknownMachine)]
+    assert (unknown.uuid, unknown.arch, unknown.client) == (uuid, arch, client)
+
+
+@pytest.mark.parametrize(("mac", "vendor"), [("00:25:90:00:00:01", "Supermicro"), ("52:54:00:09:09:09", LOCAL)])
+def test_whose_card_a_stranger_has_is_told(mac: str, vendor: str) -> None:
+    [unknown] = [event for event in answer(request(Message.DISCOVER, mac)).events if isinstance(event, UnknownMachine)]
+    assert unknown.vendor == vendor
 
 
 @pytest.mark.parametrize(

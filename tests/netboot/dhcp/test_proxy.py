@@ -115,7 +115,7 @@ def test_who_is_no_firmware_of_the_lab_hears_nothing_from_us(net: Net, blade1: s
         with net.socket(space) as sock:
             assert list(Firmware(sock, mac, options).discover(1)) == [ROUTER]
     [unknown] = net.told(UnknownMachine)  # the one that wanted to boot
-    assert (unknown.mac, "macs: [" in unknown.adopt) == (STRANGER, True)
+    assert (unknown.mac, unknown.adopt) == (STRANGER, f"./lab adopt {STRANGER}")
 
 
 def test_a_blade_fetches_and_joins_from_the_address_the_router_gave_it(net: Net, blade1: str) -> None:

@@ -139,6 +139,12 @@ def test_a_reply_is_no_longer_than_the_client_can_take() -> None:
         (BootMethod.IPXE, HTTP_EFI, "http://10.77.0.1/snponly.efi", "http"),
         (BootMethod.IPXE, IPXE, "http://10.77.0.1/boot.ipxe", "ipxe"),
         (BootMethod.IPXE, IPXE_EFI, "http://10.77.0.1/boot.ipxe", "ipxe"),
+        (BootMethod.GRUB, PXE_EFI, "shimx64.efi", "pxe"),
+        (BootMethod.GRUB, PXE_BIOS, "pxelinux.0", "pxe"),
+        (BootMethod.GRUB, IPXE, "pxelinux.0", "ipxe"),
+        (BootMethod.GRUB, HTTP_EFI, "", "http"),
+        (BootMethod.GRUB, IPXE_EFI, "", "ipxe"),
+        (BootMethod.GRUB, {}, "", "os"),
         (BootMethod.IPXE, {}, "", "os"),
         (BootMethod.IPXE, {60: b"docker"}, "", "os"),
     ],
@@ -195,6 +201,17 @@ def test_ipxe_is_known_by_each_of_its_signs_and_does_not_load_itself_again(sign:
 def test_architectures(options: dict[int, bytes], arch: str, file: str) -> None:
     event = told(answer(request(Message.DISCOVER, options=options), make_lab(BootMethod.IPXE)))
     assert (event.arch, event.file, event.reply) == (arch, file, "OFFER")
+
+
+@pytest.mark.parametrize(
+    ("arch", "file"),
+    [(7, "shimx64.efi"), (9, "shimx64.efi"), (0, "pxelinux.0"), (6, ""), (10, ""), (11, ""), (16, "")],
+    ids=["EFI x64 in practice", "EFI x64", "BIOS", "EFI IA32", "EFI ARM", "EFI ARM64", "EFI x64 by HTTP"],
+)
+def test_shim_is_for_64_bit_uefi_alone(arch: int, file: str) -> None:
+    kind = b"HTTPClient" if arch == 16 else b"PXEClient"
+    packet = request(Message.DISCOVER, options={60: kind, 93: arch.to_bytes(2, "big")})
+    assert told(answer(packet, make_lab(BootMethod.GRUB))).file == file
 
 
 @pytest.mark.parametrize("method", BootMethod)

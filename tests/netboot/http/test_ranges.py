@@ -39,6 +39,7 @@ def test_the_whole_file_and_what_is_told_of_it() -> None:
         ("bytes=0-99999999", 0, 1000),
         ("bytes=-1", 999, 1),
         ("bytes=-5000", 0, 1000),
+        ("bytes=900-18446744073709551615", 900, 100),
         ("Bytes= 5-6 ", 5, 2),
     ],
 )
@@ -48,7 +49,7 @@ def test_a_part(wanted: str, start: int, length: int) -> None:
     assert got.headers["Content-Range"] == f"bytes {start}-{start + length - 1}/1000"
 
 
-@pytest.mark.parametrize("wanted", ["bytes=1000-", "bytes=1000-2000", "bytes=-0"])
+@pytest.mark.parametrize("wanted", ["bytes=1000-", "bytes=1000-2000", "bytes=-0", "bytes=18446744072002355200-"])
 def test_a_part_that_is_not_there(wanted: str) -> None:
     got = get(range=wanted)
     assert (got.status, got.length, got.headers["Content-Range"]) == (416, 0, "bytes */1000")

@@ -173,7 +173,7 @@ def test_a_rehearsal_says_whom_a_blade_would_not_believe(rig: Rig, tmp_path: Pat
         for ca, said in ((wrong, "would not believe this server"), ("nonsense", "no authority to believe")):
             with pytest.raises(transport.Failed, match=said) as caught:
                 await asyncio.to_thread(transport.get, url, 1.0, ca)
-            assert url in caught.value.what and "labkit up" in caught.value.fix
+            assert url in caught.value.what and "./lab up" in caught.value.fix
         got = await asyncio.to_thread(transport.get, url, 1.0, rig.state.ca.read_text())
         assert (got.data, got.protocol, got.path) == (b"ok\n", "https", "healthz")
 
@@ -293,7 +293,7 @@ def test_a_blades_own_script_speaks_tls_and_says_why_it_cannot(rig: Rig, tmp_pat
     other.make()
 
     async def stage(ca: Path) -> tuple[int, bytes, str]:
-        script = render_text("lab.sh", root=rig.private, folder=folder, ca=ca, console=console)
+        script = render_text("scripts/lab.sh", root=rig.private, folder=folder, ca=ca, console=console, run=folder)
         return await run("sh", text=f"{script}\nstage os".encode())
 
     async def talk(client: aiohttp.ClientSession) -> None:

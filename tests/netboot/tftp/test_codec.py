@@ -88,6 +88,13 @@ def test_padding_behind_a_request_is_not_an_option() -> None:
     assert decode(b"\0\1f\0octet\0tsize\0") == Request("f")
 
 
+@pytest.mark.parametrize("marks", [b"\xff", b"\xff" * 5])
+def test_a_name_read_on_to_the_end_mark_of_dhcp_is_the_name(marks: bytes) -> None:
+    assert decode(b"\0\1snponly.efi" + marks + b"\0octet\0blksize\x001468\0") == Request(
+        "snponly.efi", options={"blksize": "1468"}
+    )
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [

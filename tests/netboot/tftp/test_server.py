@@ -130,6 +130,21 @@ def test_tftpy_fetches_a_rendered_file_and_an_image(rig: Rig) -> None:
         assert got.getvalue() == content
 
 
+def test_a_long_transfer_is_told_of_while_blocks_arrive(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tftpd, "MOVING_EVERY_S", 0.03)
+    with rig.client() as client:
+        client.ask("image")
+        client.hear()
+        for block in (1, 2):
+            client.say(Ack(block))
+            rig.seen.wait_for(Transfer, block, where=lambda event: event.state == "moving")
+        client.say(Error(Code.UNDEFINED, "that is enough"))
+        rig.seen.wait_for(Transfer, where=lambda event: event.state == "failed")
+    told = [(event.state, event.sent_b, event.size_b) for event in rig.seen.of(Transfer)]
+    states = [("started", 0), ("moving", 512), ("moving", 1024), ("failed", 1024)]
+    assert told == [(state, sent_b, len(IMAGE)) for state, sent_b in states]
+
+
 def test_tftpy_is_told_what_is_not_there(rig: Rig) -> None:
     with pytest.raises(tftpy.TftpShared.TftpException, match="File not found"):
         tftpy.TftpClient(*rig.address).download("pxelinux.cfg/01-52-54-00", io.BytesIO())
@@ -193,6 +208,21 @@ def test_an_image_that_is_not_there_is_said_at_once(rig: Rig, path: str) -> None
     assert packet.code == Code.NOT_FOUND
 
 
+@pytest.mark.parametrize("name", ["//menu", "./menu", "/./menu", "\\\\menu", ".\\menu", "/" * 200 + "menu", "menu\xff"])
+def test_names_as_roms_write_them_are_the_same_file(rig: Rig, name: str) -> None:
+    with rig.client() as client:
+        client.sock.sendto(b"\0\1" + name.encode("latin-1") + b"\0OCTET\0", rig.address)
+        assert client.hear() == Data(1, MENU)
+        client.say(Ack(1))
+
+
+@pytest.mark.parametrize("mode", ["mail", "", "binary"])
+def test_no_other_mode_is_spoken(rig: Rig, mode: str) -> None:
+    with rig.client() as client:
+        client.ask("menu", mode=mode)
+        assert client.hear() == Error(Code.ILLEGAL, f"no such mode: {mode}")
+
+
 PATH_TRICKS = [
     "../etc/passwd", "/../etc/passwd", "..\\..\\etc\\passwd", "menu/..", "x/../menu", "/etc/passwd", "//etc/passwd",
     "%2e%2e/etc/passwd", "..%2fetc/passwd", "....//etc/passwd", ".", "/", "./", "\\", "C:\\menu", "~root", "menu\n",
@@ -223,7 +253,7 @@ def test_nothing_can_be_written(rig: Rig) -> None:
 
 
 def test_a_wrong_tid_gets_error_5_and_the_transfer_goes_on(rig: Rig) -> None:
-    with rig.client() as client, rig.client() as other:
+    with rig.client() as client, rig.client() as other:  # as a client does whose port a gateway has changed
         client.ask("multiple")
         assert client.hear() == Data(1, IMAGE[:512])
         other.peer = client.peer

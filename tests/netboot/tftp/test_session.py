@@ -66,6 +66,14 @@ def test_terms(asked: dict[str, str], accepted: dict[str, str] | None, blksize_b
     assert (terms.accepted, terms.blksize_b, terms.window) == (accepted, blksize_b, window)
 
 
+@pytest.mark.parametrize(
+    ("mtu_b", "asked_b", "got_b"),
+    [(1500, 65464, 1468), (9000, 65464, 8968), (9000, 1468, 1468), (576, 1468, 544), (68, 1468, 512)],
+)
+def test_no_block_is_longer_than_its_path_carries_or_was_asked_for(mtu_b: int, asked_b: int, got_b: int) -> None:
+    assert negotiate({"blksize": str(asked_b)}, 777, mtu_b).blksize_b == got_b
+
+
 def test_the_timeout_option_bounds_the_timer() -> None:
     assert negotiate({"timeout": "1"}, 0, 1500).longest_timer_s == 1
 
@@ -114,6 +122,23 @@ def test_a_duplicate_ack_sends_nothing() -> None:
     one.start(0)
     assert len(one.heard(ack(1), 0)) == 1
     assert [one.heard(ack(1), 0), one.heard(ack(0), 0)] == [(), ()]
+
+
+@pytest.mark.parametrize("block", [2, 500, 65535])
+def test_an_ack_from_the_future_is_none(block: int) -> None:
+    one = sender()
+    one.start(0)
+    assert one.heard(ack(block), 0) == () and one.outcome is None
+    assert read(one.heard(ack(1), 0)) == [Data(2, CONTENT[512:1024])]
+
+
+def test_a_last_block_that_never_arrives_is_sent_until_the_end_and_told() -> None:
+    """Some gateways eat short packets: the file is done as far as anybody can know, and the reason says what is not."""
+    one = sender(b"short")
+    one.start(0)
+    while one.outcome is None:
+        assert read(one.expired(one.deadline)) in ([Data(1, b"short")], [])
+    assert (one.outcome, one.reason) == (Outcome.DONE, "the last block was not acknowledged")
 
 
 def test_a_padded_ack_counts() -> None:

@@ -19,9 +19,11 @@ from labkit.servers import client
 from labkit.servers.client import RunningLab
 from labkit.swarm import cluster
 from labkit.swarm.engine import api, engine
-from labkit.swarm.membership import backup, managers
+from labkit.swarm.membership import managers
 from labkit.swarm.membership.quorum import Quorum, quorum
 from labkit.swarm.node import find_node
+from labkit.swarm.recovery import backup
+from labkit.swarm.recovery.recover import recover
 from labkit.swarm.services.deploy import ensure_service, watch
 from labkit.swarm.services.spec import ServiceSpec
 from labkit.swarm.swarmd import SwarmDaemon
@@ -30,7 +32,12 @@ from tests.rig.known import causes
 
 pytestmark = pytest.mark.engine
 
-LAB = "name: test\nblades: [{name: blade1}, {name: blade2}, {name: blade3}]\n"
+LAB = "name: test\nnetwork: {subnet: 10.99.77.0/24}\nblades: [{name: blade1}, {name: blade2}, {name: blade3}]\n"
+
+
+def never() -> Path:
+    """How an engine is started anew that need not be."""
+    raise AssertionError("no certificate has run out")
 
 
 @pytest.fixture
@@ -68,7 +75,7 @@ def test_managers_are_chosen_and_changed_in_order(swarm: Fleet, lab: Lab) -> Non
 @pytest.fixture
 def swarm_verb(swarm: Fleet, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:  # fmt: skip
-    """``labkit swarm …`` on the fleet: its exit status, what it printed, and what it complained of."""
+    """``./lab swarm …`` on the fleet: its exit status, what it printed, and what it complained of."""
     state = State(tmp_path / "state")
     state.make()
     state.docker.symlink_to(swarm.controller.sock)
@@ -99,7 +106,7 @@ def test_the_verbs_of_the_command_line(
     assert swarm_verb("managers", "blade1", "--none")[0] == 2
     assert "blade9" in swarm_verb("managers", "blade9")[2]
     assert swarm_verb("managers", "blade1")[1].startswith("blade1 made managers; 2 managers: none may be lost")
-    assert swarm_verb("managers")[1].startswith("nothing to change; 2 managers")
+    assert swarm_verb("managers")[1].startswith("blade1, controller; 2 managers: none may be lost")
     assert main(["power", "off", "blade1"]) == 1
     assert "not switched off: without blade1 1 of 2 managers" in capsys.readouterr().err
     assert swarm_verb("managers", "--none")[1].startswith("blade1 made workers; 1 manager")
@@ -111,7 +118,7 @@ def test_the_verbs_of_the_command_line(
     until(lambda: "down" in swarm_verb("nodes")[1], 40)
     swarm.blade("blade1").power_cut()
     said = swarm_verb("prune")[1]
-    assert "would go: its blade is gone" in said and said.endswith("to do it: labkit swarm prune --yes\n")
+    assert "would go: its blade is gone" in said and said.endswith("to do it: ./lab swarm prune --yes\n")
     assert "blade3" in swarm_verb("nodes")[1]
     assert "removed: its blade is gone" in swarm_verb("prune", "--yes")[1]
     assert "blade3" not in swarm_verb("nodes")[1]
@@ -138,15 +145,16 @@ def test_one_of_three_managers_is_lost_then_two(swarm: Fleet, lab: Lab, web: str
         state = watch(docker, "web", 60)
         assert state.running == 3 and set(state.places.values()) == {"blade2", "blade3"}
         with pytest.raises(SwarmError, match="nothing to recover"):
-            managers.recover(docker, advertise=swarm.controller.address)
+            recover(swarm.controller.sock, advertise=swarm.controller.address, renew=never)
 
         second.power_cut()
         until(lambda: not managers.leads(docker), 90, 1)
         with causes("quorum-lost") as refused:
             cluster.nodes(docker)
-        assert "does not have a leader" in refused.value.what and "labkit swarm recover" in refused.value.fix
+        assert "does not have a leader" in refused.value.what and "./lab swarm recover" in refused.value.fix
         lines: list[str] = []
-        assert managers.recover(docker, advertise=swarm.controller.address, progress=lines.append) == Quorum(1, 1)
+        address = swarm.controller.address
+        assert recover(swarm.controller.sock, advertise=address, renew=never, progress=lines.append) == Quorum(1, 1)
         assert lines == [f"the managers have lost their quorum; {swarm.controller.address} goes on alone"]
         until(lambda: find_node(cluster.nodes(docker), "blade3", third.boot).ready, 60)  # type: ignore[union-attr]
         # Until the new leader has missed blade2's heartbeats, it takes blade2's tasks for running.

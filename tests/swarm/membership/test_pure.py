@@ -218,6 +218,8 @@ def drained(*tasks: Task, held: tuple[Task, ...] = (OLD,), nodes: tuple[Node, ..
         ((OLD,), "still moving: nginx.1"),
         ((STOPPED, NEW), "moved: nginx.1 to blade2"),
         ((NEW,), "moved: nginx.1 to blade2"),  # the old one is forgotten already
+        ((OLD, NEW), "still moving: nginx.1"),  # started beforehand, and the old one has still to finish
+        ((replace(OLD, desired="shutdown"), NEW), "still moving: nginx.1"),
         ((STOPPED, replace(NEW, state="preparing")), "still moving: nginx.1"),
         ((STOPPED, replace(NEW, state="pending", error="")), "still moving: nginx.1"),
         ((STOPPED, replace(NEW, state="pending", error="no suitable node (2 nodes)")), "nowhere to go: nginx.1"),
@@ -228,6 +230,11 @@ def drained(*tasks: Task, held: tuple[Task, ...] = (OLD,), nodes: tuple[Node, ..
 )
 def test_what_becomes_of_a_task(tasks: tuple[Task, ...], said: str) -> None:
     assert drained(*tasks) == said
+
+
+def test_a_gap_is_told_with_its_reason() -> None:
+    said = replace(judge_drain([OLD], [STOPPED, NEW], TWO, NAMES, "1"), gaps=("nginx (its replicas have a volume)",))
+    assert str(said) == "moved: nginx.1 to blade2; gone for a moment: nginx (its replicas have a volume)"
 
 
 def test_nothing_is_waited_for_where_there_is_nowhere_to_go() -> None:

@@ -85,6 +85,12 @@ def test_managers_change_in_an_order_that_keeps_the_group() -> None:
     assert in_order([first, third], ["blade1"], ["blade3"]) == ((), ())
 
 
+def test_a_manager_that_is_no_member_any_more_is_left_to_be_removed() -> None:
+    """As a forced new cluster leaves them; one that is just being made a manager is no member yet, but Ready."""
+    gone, coming = replace(manager("2", "blade2", up=False), raft=False), replace(manager("1", "blade1"), raft=False)
+    assert in_order([manager("0"), gone, coming], [], LABELS) == ((), (coming,))
+
+
 # --- pruning
 
 

@@ -77,7 +77,7 @@ def finish(rig: Rig) -> None:
 
 
 def test_cut_off_before_anything_was_freed(rig: Rig) -> None:
-    """Images deleted, and then nothing more: a killed ``labkit swarm gc``."""
+    """Images deleted, and then nothing more: a killed ``./lab swarm gc``."""
     rig.kill()
     finish(rig)
 
@@ -235,7 +235,7 @@ def test_the_registry_is_back_whatever_became_of_the_collection(rig: Rig) -> Non
                 log.unlink()
                 await doing
         os.close(reader)
-        assert "labkit swarm gc --yes once more" in error.value.fix
+        assert "./lab swarm gc --yes once more" in error.value.fix
         assert part.pid
         await asyncio.to_thread(use)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from labkit.cli import swarm
+from labkit.cli.swarm import verbs as swarm
 from labkit.errors import SwarmError
 from labkit.lab.state import State
 from labkit.machines.host.sandbox import Sandbox

@@ -7,51 +7,27 @@ may not have.
 from __future__ import annotations
 
 import os
-import re
 import subprocess
-import time
 from dataclasses import replace
 from pathlib import Path
 
+import docker
+import docker.errors
 import pytest
 
 from labkit.errors import SwarmError
 from labkit.lab.secret import Secret
 from labkit.swarm import cluster
 from labkit.swarm.engine import api, engine
-from labkit.swarm.node import read_time
-from labkit.swarm.registry.upload import ensure_image
 from labkit.swarm.services.compose import export
+from labkit.swarm.services.compose_gaps import left_out
 from labkit.swarm.services.deploy import ensure_service, look, read, remove_service, roll_back, watch
 from labkit.swarm.services.health import ServiceState
-from labkit.swarm.services.http_probe import Answer, probe
-from labkit.swarm.services.spec import ConfigFile, HealthCheck, Mount, SecretFile, ServiceSpec, UpdatePolicy
-from tests.rig.fleet import REGISTRY, SERVER, Fleet, until
-from tests.rig.known import causes
+from labkit.swarm.services.spec import ConfigFile, HealthCheck, Mount, SecretFile, ServiceSpec
+from tests.rig.fleet import Fleet, until
+from tests.swarm.services.conftest import asked, refused
 
 pytestmark = pytest.mark.engine
-
-PORT = 8080
-ENDS = ("failed", "rejected", "complete")
-
-
-@pytest.fixture
-def spec(web: str) -> ServiceSpec:
-    return ServiceSpec(
-        name="web",
-        image=web,
-        replicas=3,
-        ports=((PORT, 80),),
-        publish="host",
-        configs=(ConfigFile("/www/page", b"slot {{.Task.Slot}} of {{.Service.Name}}\n", template=True),),
-        update=UpdatePolicy(parallelism=3, order="stop-first", monitor_s=1),
-        rollback=UpdatePolicy(parallelism=3, order="stop-first", monitor_s=1, on_failure="pause"),
-    )
-
-
-def asked(fleet: Fleet, path: str = "/cgi-bin/who", port: int = PORT) -> list[Answer]:
-    addresses = {machine.name: machine.address for machine in fleet.blades}
-    return fleet.inside(lambda: probe(addresses, port, path=path))
 
 
 def test_a_service_runs_and_says_who_answers(swarm: Fleet, spec: ServiceSpec) -> None:
@@ -117,179 +93,6 @@ def test_one_on_each_node(swarm: Fleet, spec: ServiceSpec) -> None:
     assert set(state.places) == {"web.blade1", "web.blade2", "web.blade3"}
 
 
-def start(fleet: Fleet, spec: ServiceSpec, timeout_s: float) -> ServiceState:
-    with engine(fleet.controller.sock) as client:
-        wanted = ensure_service(client, spec).asked
-        return watch(client, spec.name, timeout_s, asked=wanted)
-
-
-def refused(fleet: Fleet, spec: ServiceSpec, timeout_s: float) -> str:
-    with pytest.raises(SwarmError) as error:
-        start(fleet, spec, timeout_s)
-    return error.value.what
-
-
-def test_why_a_service_does_not_run(swarm: Fleet, spec: ServiceSpec) -> None:
-    with causes("no-suitable-node") as error:
-        start(swarm, replace(spec, name="far", constraints=("node.labels.slot==9",)), 3)
-    assert "no suitable node: scheduling constraints not satisfied on 3 nodes" in error.value.what
-    said = refused(swarm, replace(spec, name="fat", reserved_mib=1 << 20, memory_mib=1 << 20), 3)
-    assert "no suitable node: insufficient resources on 3 nodes" in said
-
-
-def crash(fleet: Fleet, spec: ServiceSpec) -> None:
-    """Run a service whose replicas die, and see that this is told soon after the third death, not when time is up."""
-    try:
-        start(fleet, spec, 420)
-    finally:
-        told = time.time()
-        with engine(fleet.controller.sock) as client:
-            states = [task["Status"] for task in api(client).tasks({"service": spec.name})]
-            remove_service(client, spec.name)
-        ended = sorted(read_time(one["Timestamp"]) for one in states if one["State"] in ENDS)
-        print(f"{spec.name}: told {told - ended[2]:.1f} s after its third death")
-        assert told - ended[2] < 30
-
-
-def test_replicas_that_die_are_told_with_their_last_words(swarm: Fleet, spec: ServiceSpec) -> None:
-    def dying(name: str, script: str) -> ServiceSpec:
-        return replace(spec, name=name, ports=(), replicas=2, command=("/bin/sh", "-c", script))
-
-    # As process 1 of its container the shell itself is spared its own signals (pid_namespaces(7)).
-    with causes("program-crashes") as fault:
-        crash(swarm, dying("fault", "echo oh no; sh -c 'kill -SEGV $$'; exit $?"))
-    with causes("replica-ended") as own:
-        crash(swarm, dying("own", "echo first >&2; echo oh no; exit 1"))
-    with causes("program-missing") as missing:
-        crash(swarm, dying("missing", "echo oh no; no-such-thing"))
-    with causes("replica-ended") as done:
-        crash(swarm, dying("done", "echo oh no"))
-    for error, name, said in (
-        (fault, "fault", "status 139: segmentation fault (signal 11)"),
-        (own, "own", "status 1: the program's own error"),
-        (missing, "missing", "status 127: its program, or one that it runs, was not found"),
-        (done, "done", "ended by itself with status 0"),
-    ):
-        told = str(error.value)
-        print(told)
-        assert re.match(f"service '{name}' does not come up: replicas ended [34] times in the same way, on ", told)
-        assert said in told and "last lines of its log:" in told and "  oh no\n" in told
-        assert f"docker service logs {name}" in told
-
-
-def test_a_program_that_is_none_is_told(swarm: Fleet, spec: ServiceSpec) -> None:
-    with causes("program-missing") as error:
-        crash(swarm, replace(spec, name="none", ports=(), command=("/bin/nothing",)))
-    assert "its program /bin/nothing was not found" in error.value.what and "no such file" in error.value.what
-    with causes("program-missing") as error:
-        crash(swarm, replace(spec, name="folder", ports=(), command=("/www",)))
-    assert "its program /www cannot be executed (status 126)" in error.value.what
-
-
-def test_an_image_that_cannot_be_had_is_told(swarm: Fleet, spec: ServiceSpec) -> None:
-    """With the registry's own words: the swarm hears of a node that there is no such image, whatever the reason."""
-    with causes("image-missing") as error:
-        crash(swarm, replace(spec, name="pull", image=f"{REGISTRY}/nothing:1"))
-    told = str(error.value)
-    print(told)
-    assert f"image missing: the node could not fetch {REGISTRY}/nothing:1 from its registry" in told
-    assert "on 3 blades (blade1, blade2, blade3)" in told
-    assert "hears: " in told and "unknown" in told and "correct the image's name or tag" in told
-    with causes("image-missing") as error:
-        crash(swarm, replace(spec, name="closed", image=f"{swarm.controller.address}:5001/web:1"))
-    told = str(error.value)
-    print(told)
-    assert "connection refused" in told and "is its registry up" in told
-
-
-def test_one_sick_blade_is_named(swarm: Fleet, spec: ServiceSpec) -> None:
-    script = 'test "$(hostname)" = sick.blade2 && { echo no disk here; exit 9; }; exec sleep 1000'
-    once = replace(spec, name="sick", replicas=None, ports=(), hostname="sick.{{.Node.Hostname}}")
-    with causes("replica-ended") as error:
-        crash(swarm, replace(once, command=("/bin/sh", "-c", script)))
-    told = error.value.what
-    print(told)
-    assert "on 1 blade (blade2): the replica ended with status 9" in told and "no disk here" in told
-    assert "while 2 of 3 run on 2 blades (blade1, blade3)" in told
-
-
-def test_what_moves_and_stops_in_order_does_not_die(swarm: Fleet, spec: ServiceSpec) -> None:
-    """Updates, fewer replicas and a node that is emptied, one after the other, with programs that end with a fault when
-    they are told to stop."""
-    script = "trap 'exit 7' QUIT; while :; do sleep 0.1; done"
-    stubborn = replace(spec, ports=(), command=("/bin/sh", "-c", script))
-    with engine(swarm.controller.sock) as client:
-        for number in range(4):
-            ensure_service(client, replace(stubborn, env={"N": str(number)}))
-            assert watch(client, "web", 60).running == 3
-        ensure_service(client, replace(stubborn, env={"N": "3"}, replicas=1))
-        assert watch(client, "web", 60).running == 1
-        node = next(node for node in cluster.nodes(client) if node.blade in look(client, "web").places.values())
-        cluster.drain(client, node.id)
-        until(lambda: node.blade not in look(client, "web").places.values())
-        state = watch(client, "web", 60)
-    assert state.running == 1 and state.deaths == ()
-
-
-def test_a_taken_port_is_named(swarm: Fleet, spec: ServiceSpec) -> None:
-    with engine(swarm.controller.sock) as client:
-        ensure_service(client, spec)
-        watch(client, "web", 60)
-        with causes("service-port-taken") as error:
-            start(swarm, replace(spec, name="other"), 3)
-        assert error.value.what.endswith("port taken: another service publishes it on 3 nodes")
-        mesh = replace(spec, publish="ingress", ports=((9000, 80),), replicas=1)
-        ensure_service(client, replace(mesh, name="mesh1"))
-        with pytest.raises(SwarmError, match="port '9000' is already in use by service 'mesh1'"):
-            ensure_service(client, replace(mesh, name="mesh2"))
-
-
-def test_what_is_wrong_on_a_node_is_told(swarm: Fleet, spec: ServiceSpec) -> None:
-    """A program that has the port, too little memory, a folder that is not there, a server that does not answer."""
-    held = [swarm.listen(machine, PORT) for machine in swarm.blades]
-    try:
-        with causes("node-port-taken"):
-            start(swarm, replace(spec, replicas=1), 5)
-    finally:
-        for sock in held:
-            sock.close()
-    alone = replace(spec, replicas=1, ports=(), configs=())
-    hungry = ("/bin/busybox", "tail", "-c", f"{64 << 20}", "/dev/zero")
-    with causes("out-of-memory"):
-        start(swarm, replace(alone, name="hungry", command=hungry, memory_mib=16, reserved_mib=8), 60)
-    with causes("folder-missing"):
-        start(swarm, replace(alone, name="bound", mounts=(Mount("/data", "bind", "/nothing"),)), 4)
-    nfs = {"type": "nfs", "o": f"addr={SERVER},soft,timeo=10,retrans=1", "device": ":/nothing"}
-    with causes("volume-not-mounted"):
-        start(swarm, replace(alone, name="shared", mounts=(Mount("/data", source="share", driver_options=nfs),)), 5)
-
-
-def test_a_sick_replica_does_not_count(swarm: Fleet, spec: ServiceSpec) -> None:
-    check = HealthCheck(("test", "-e", "/nothing"), every_s=1, timeout_s=20, retries=1, start_s=0)
-    with causes("unhealthy") as error:
-        start(swarm, replace(spec, replicas=1, health=check), 120)
-    assert "replicas ended 3 times in the same way, on " in error.value.what
-    assert "unhealthy: the replica did not pass its health check" in error.value.what
-    well = replace(spec, replicas=1, health=replace(check, command=("test", "-e", "/www/page")))
-    with engine(swarm.controller.sock) as client:
-        remove_service(client, "web")
-        ensure_service(client, well)
-        assert watch(client, "web", 30).running == 1
-
-
-def test_a_bad_update_is_taken_back(swarm: Fleet, spec: ServiceSpec) -> None:
-    with engine(swarm.controller.sock) as client:
-        ensure_service(client, spec)
-        watch(client, "web", 60)
-        # The way back of a stop-first update now and then waits a minute more: `UpdatePolicy` says why.
-        said = refused(swarm, replace(spec, command=("/bin/sh", "-c", "exit 4")), 150)
-        assert said.startswith("service 'web' was not updated: swarm gave up the update and took it back")
-        assert "ended with status 4" in said
-        until(lambda: [answer.status for answer in asked(swarm)] == [200, 200, 200])
-        found = ensure_service(client, spec)  # swarm's way back is what is wanted now
-        assert found.action == "found" and watch(client, "web", 60, asked=found.asked).running == 3
-
-
 def test_a_secret_is_seen_by_the_replicas_only(swarm: Fleet, spec: ServiceSpec) -> None:
     key = SecretFile("/www/page", Secret("open sesame"), mode=0o444)
     spec = replace(spec, configs=(), secrets=(key,), spread=("node.labels.chassis",))
@@ -335,58 +138,86 @@ def test_a_service_is_taken_along_as_a_stack(swarm: Fleet, spec: ServiceSpec, tr
     for key in ("Resources", "RestartPolicy"):
         assert theirs[key] == ours[key]
     for key in ("Hostname", "Env", "StopSignal", "StopGracePeriod", "Healthcheck"):
-        assert theirs["ContainerSpec"][key] == ours["ContainerSpec"][key]
+        assert theirs["ContainerSpec"].get(key) == ours["ContainerSpec"].get(key)
     assert theirs["ContainerSpec"]["Image"].startswith(ours["ContainerSpec"]["Image"])  # with its digest
+
+
+def test_all_that_a_compose_file_can_say_is_taken_along(swarm: Fleet, web: str, tree: Path, tmp_path: Path) -> None:
+    """A service as somebody else made it, with what labkit's own have not; the volume is the same one afterwards."""
+    container = {
+        "Image": web, "User": "0:0", "Dir": "/www", "TTY": True, "ReadOnly": True, "Init": True,
+        "CapabilityAdd": ["CAP_NET_ADMIN"], "CapabilityDrop": ["CAP_CHOWN"], "Sysctls": {"net.core.somaxconn": "512"},
+        "Ulimits": [{"Name": "nofile", "Soft": 1000, "Hard": 2000}], "Hosts": ["10.1.2.3 db"],
+        "DNSConfig": {"Nameservers": ["10.1.2.4"], "Search": ["lab"]}, "Labels": {"tier": "back"},
+        "Mounts": [{"Type": "volume", "Source": "data", "Target": "/data"},
+                   {"Type": "tmpfs", "Target": "/tmp", "TmpfsOptions": {"SizeBytes": 1 << 20}}],
+    }  # fmt: skip
+    with engine(swarm.controller.sock) as client:
+        network = api(client).create_network("back", driver="overlay")["Id"]
+        template = {
+            "ContainerSpec": container, "Networks": [{"Target": network, "Aliases": ["who"]}],
+            "LogDriver": {"Name": "json-file", "Options": {"max-size": "1m"}},
+            "Resources": {"Limits": {"Pids": 50}}, "Placement": {"MaxReplicas": 1},
+            "RestartPolicy": {"Condition": "on-failure", "MaxAttempts": 3},
+        }  # fmt: skip
+        try:
+            api(client).create_service(template, name="back", endpoint_spec={"Mode": "dnsrr"})
+            first = read(client, "back")
+            assert left_out(first.spec) == ()
+            (tmp_path / "docker-compose.yml").write_bytes(export(first)["docker-compose.yml"])
+            remove_service(client, "back")
+            env = {"DOCKER_HOST": f"unix://{swarm.controller.sock}", "HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+            words = [
+                str(tree / "usr/bin/docker"),
+                "stack",
+                "deploy",
+                "-c",
+                str(tmp_path / "docker-compose.yml"),
+                "mine",
+            ]
+            done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            second = read(client, "mine_back").spec
+        finally:
+            for name in ("back", "mine_back"):
+                remove_service(client, name)
+            until(lambda: _removed(client, network))
+    assert second["EndpointSpec"]["Mode"] == "dnsrr"
+    theirs, ours = second["TaskTemplate"], first.spec["TaskTemplate"]
+    assert theirs["Networks"][0]["Target"] == network and "who" in theirs["Networks"][0]["Aliases"]
+    assert theirs["LogDriver"] == ours["LogDriver"] and theirs["Resources"]["Limits"]["Pids"] == 50
+    assert theirs["Placement"]["MaxReplicas"] == 1 and theirs["RestartPolicy"]["MaxAttempts"] == 3
+    for key in ("User", "Dir", "TTY", "ReadOnly", "Init", "CapabilityAdd", "CapabilityDrop", "Sysctls", "Ulimits",
+                "Hosts", "DNSConfig"):  # fmt: skip
+        assert theirs["ContainerSpec"][key] == ours["ContainerSpec"][key], key
+    assert theirs["ContainerSpec"]["Labels"]["tier"] == "back"
+    assert {mount["Target"]: mount.get("Source") for mount in theirs["ContainerSpec"]["Mounts"]} == {
+        "/data": "data", "/tmp": None}  # fmt: skip
+
+
+def _removed(client: docker.DockerClient, network: str) -> bool:
+    """A network goes once the last task in it has."""
+    try:
+        api(client).remove_network(network)
+    except docker.errors.APIError:
+        return False
+    return True
+
+
+def test_a_volume_with_other_options_is_told(swarm: Fleet, spec: ServiceSpec) -> None:
+    with engine(swarm.controller.sock) as client:
+        ensure_service(client, replace(spec, mounts=(Mount("/data", source="data"),)))
+        before = watch(client, "web", 60)
+        shared = Mount("/data", source="data", driver_options={"type": "tmpfs", "device": "tmpfs"})
+        with pytest.raises(SwarmError, match=r"volume 'data' of service 'web' has other options \(local\)"):
+            ensure_service(client, replace(spec, mounts=(shared,)))
+        assert look(client, "web").content == before.content
+        assert ensure_service(client, replace(spec, mounts=(replace(shared, source="data-2"),))).action == "updated"
 
 
 def test_no_such_service(swarm: Fleet) -> None:
     with engine(swarm.controller.sock) as client, pytest.raises(SwarmError, match="no service 'web' on this swarm"):
         look(client, "web")
-
-
-# --- the registry
-
-
-def test_an_image_is_pushed_once(fleet: Fleet, rootfs: Path) -> None:
-    """The engine that made it keeps none; an image that the registry has under its mark is only tagged again."""
-    reference = f"{REGISTRY}/other:1"
-    with engine(fleet.controller.sock) as client:
-
-        def ensure(change: str) -> str:
-            return ensure_image(client, rootfs, reference=reference, push=fleet.push, changes=[change])
-
-        known = {image["Id"] for image in api(client).images(all=True)}
-        first = ensure("EXPOSE 80")
-        assert first.startswith("sha256:") and len(first) == 71
-        assert ensure("EXPOSE 80") == first
-        assert ensure("EXPOSE 81") != first
-        assert ensure("EXPOSE 80") == first
-        assert {image["Id"] for image in api(client).images(all=True)} == known
-    with engine(fleet.blade("blade1").sock) as client:
-        api(client).pull(f"{REGISTRY}/other", tag="1")
-        assert "80/tcp" in api(client).inspect_image(reference)["Config"]["ExposedPorts"]
-
-
-def test_what_can_go_wrong_with_an_image(fleet: Fleet, rootfs: Path, tmp_path: Path) -> None:
-    broken = tmp_path / "broken.tar"
-    broken.write_bytes(b"this is no tar" * 1000)
-    with engine(fleet.controller.sock) as client:
-        with pytest.raises(SwarmError, match=r"the engine could not import it: .*invalid tar header"):
-            ensure_image(client, broken, reference=f"{REGISTRY}/broken:1", push=fleet.push)
-        with pytest.raises(SwarmError, match="cannot read it"):
-            ensure_image(client, tmp_path / "missing.tar", reference=f"{REGISTRY}/missing:1", push=fleet.push)
-        with pytest.raises(SwarmError, match="names no tag"):
-            ensure_image(client, rootfs, reference=f"{REGISTRY}/web", push=fleet.push)
-        fleet.stop_registry()
-        try:
-            with causes("registry-unreachable") as error:
-                ensure_image(client, rootfs, reference=f"{REGISTRY}/web:1", push=fleet.push)
-            assert re.search("cannot use the registry .*connection refused", error.value.what)
-            assert "./lab status" in error.value.fix
-        finally:
-            fleet.start_registry()
-        with pytest.raises(SwarmError, match="cannot use the registry"):
-            ensure_image(client, rootfs, reference=f"{fleet.controller.address}:5001/web:1", push=fleet.push)
 
 
 def test_the_controller_takes_no_tasks(swarm: Fleet, spec: ServiceSpec) -> None:

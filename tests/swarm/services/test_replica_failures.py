@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from labkit.images.exit_status import meaning
 from labkit.swarm.node import Node, Task
+from labkit.swarm.services.all_services import why_not_whole
 from labkit.swarm.services.failure_reasons import crashed
 from labkit.swarm.services.health import ServiceState, explain_task, judge_service
 from labkit.swarm.services.replica_failures import ANYHOW, SAME, Crash, Death, Deaths, judge, on
@@ -119,6 +121,37 @@ def judged(*tasks: Task, restart: str = "any", update: str = "") -> ServiceState
     raw = {"ID": "s", "Spec": {"Name": "web", "Mode": {"Replicated": {"Replicas": 2}}, "TaskTemplate": template},
            "UpdateStatus": {"State": update}}  # fmt: skip
     return judge_service(raw, tasks, NODES)
+
+
+@pytest.mark.parametrize("restart", ["none", "on-failure"])
+def test_what_is_to_end_has_come_up_when_it_has_ended(restart: str) -> None:
+    ended = task(1, "complete", desired="shutdown")
+    state = judged(ended, task(2, "running", 2), restart=restart)
+    assert state.converged and (state.running, state.done) == (1, 1) and "1 of 2 running, 1 done" in str(state)
+    assert why_not_whole(state), "a roll does not count on it"
+    assert not judged(ended, task(2, "running", 2)).converged, "it is to be started again"
+    assert not judged(task(1, "failed", desired="shutdown"), task(2, "running", 2), restart=restart).converged
+    assert not judged(ended, task(3, "starting"), task(2, "running", 2), restart=restart).converged, "one follows it"
+    sick = {**CONTAINER, "Healthcheck": {"Test": ["CMD", "x"]}}
+    assert not judged(replace(ended, container=sick), task(2, "running", 2), restart=restart).done
+
+
+@pytest.mark.parametrize(
+    ("mode", "tasks", "converged"),
+    [
+        ({"ReplicatedJob": {"MaxConcurrent": 1, "TotalCompletions": 3}}, ["complete", "running"], True),
+        ({"ReplicatedJob": {"MaxConcurrent": 2, "TotalCompletions": 2}}, ["complete", "starting"], False),
+        ({"ReplicatedJob": {"MaxConcurrent": 2, "TotalCompletions": 2}}, ["complete", "complete"], True),
+        ({"ReplicatedJob": {}}, ["failed"], False),
+        ({"GlobalJob": {}}, ["complete", "running"], True),
+        ({"GlobalJob": {}}, [], False),
+        ({"Global": {}}, [], False),
+    ],
+)
+def test_jobs(mode: dict[str, Any], tasks: list[str], converged: bool) -> None:
+    raw = {"ID": "s", "Spec": {"Name": "web", "Mode": mode, "TaskTemplate": {"ContainerSpec": CONTAINER}}}
+    made = [task(number, state, number + 1, desired="complete") for number, state in enumerate(tasks)]
+    assert judge_service(raw, made, NODES).converged is converged
 
 
 EXIT_1 = "task: non-zero exit (1)"

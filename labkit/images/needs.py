@@ -1,0 +1,44 @@
+"""What to know of a lab's systems before a blade is switched on. PURE: the words of `labkit.boot.systems` for a lab."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from labkit.boot.systems import HEIRS, SYSTEMS, needed_mib, too_small, untrusted
+from labkit.lab import Flavour, Lab
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What is amiss, and what to do about it."""
+
+    what: str
+    fix: str
+
+
+def least_mib(lab: Lab) -> int:
+    """The memory that each blade has to have for the hungriest of the lab's systems to boot."""
+    return max([SYSTEMS[Flavour.LABOS].memory_mib, *(needed_mib(blade) for blade in lab.blades)])
+
+
+def memory_advice(lab: Lab) -> list[Advice]:
+    """For each blade of a virtual lab that has too little memory for its system."""
+    return [Advice(what, fix) for _, what, fix in too_small(lab)]
+
+
+def signature_advice(lab: Lab) -> list[Advice]:
+    """For each blade with Secure Boot whose kernel shim refuses."""
+    return [Advice(what, fix) for _, what, fix in untrusted(lab)]
+
+
+def ended_advice(lab: Lab) -> list[Advice]:
+    """For each system of a lab that is no longer made."""
+    return list(_ended(lab))
+
+
+def _ended(lab: Lab) -> Iterator[Advice]:
+    for os in Flavour:
+        names = [blade.name for blade in lab.blades if blade.os is os]
+        if names and SYSTEMS[os].ended:
+            yield Advice(f"{SYSTEMS[os].ended}; {', '.join(names)} boot{'s' if len(names) == 1 else ''} it", HEIRS)

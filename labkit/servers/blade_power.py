@@ -1,0 +1,83 @@
+"""A blade's power in a lab that is up: what is pressed, and what its boot server and its record are told of that.
+
+A virtual chassis tells of its power by itself. Of a real slot, that a button was pressed is all there is to tell; and
+where nobody can be asked whether a blade is on, what its boot server heard of it stands in.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from labkit import events
+from labkit.errors import PowerError
+from labkit.events import folding, stages
+from labkit.lab import Blade, ChassisKind, Lab
+from labkit.lab.process import rpc
+from labkit.lab.state import State
+from labkit.machines import power
+from labkit.machines.power import ways
+from labkit.machines.power.passwords import bmc_password
+
+
+def press(
+    lab: Lab,
+    state: State,
+    blade: Blade,
+    button: str,
+    *,
+    emit: Callable[[events.Event], None],
+    say: Callable[[str], None],
+) -> None:
+    """Press a button (`labkit.machines.power.set_power`). ``say`` gets what a person has to do for that.
+
+    The boot that follows is ours, and the boot server is told so. Raises PowerError.
+    """
+    ways.check(blade.name, blade.bmc, button)
+    password = bmc_password(lab, state, blade)
+    is_real = lab.chassis.kind is ChassisKind.IPMI
+    before = power.power_state(blade.name, blade.bmc, password) if is_real else ""
+    if is_real and (button in ("reset", "boot") or (button == "on" and before != "on")):
+        rpc.call(state.bootd, "expect" if before == power.UNKNOWN else "power_on", blade=blade.name)
+    told = power.set_power(blade.name, blade.bmc, password, button)
+    was_awake = before == power.UNKNOWN and button == "on" and _heard(state, blade).seems_on
+    if told:
+        say(f"{told}, unless it is on, as it seems to be" if was_awake else told)
+    if button == "boot":
+        button = "reset" if before == "on" else "on"
+    if not is_real or button in (before, "pxe") or was_awake:  # whoever wakes a blade that is awake changes nothing
+        return
+    emit(events.Power(blade=blade.name, state="soft-off" if button == "shutdown" else button))
+
+
+def _heard(state: State, blade: Blade) -> stages.BladeState:
+    return folding.fold_all(events.read(state.events)).blade(blade.name)
+
+
+def power_state(lab: Lab, state: State, blade: Blade) -> str:
+    """``on``, ``off`` or ``unknown``, as what switches it says. Raises PowerError."""
+    return power.power_state(blade.name, blade.bmc, bmc_password(lab, state, blade))
+
+
+def wait(lab: Lab, state: State, blade: Blade, wanted: str, *, timeout_s: float) -> float:
+    """Wait until a blade is ``on`` or ``off``; the seconds it took. Raises PowerError.
+
+    One that nobody can be asked for is on when it has asked for an address, and off when it has left the swarm.
+    """
+    if blade.bmc.tells_state:
+        password = bmc_password(lab, state, blade)
+        return power.wait_power(blade.name, blade.bmc, password, wanted, timeout_s=timeout_s)
+    began, now = time.monotonic(), stages.LabState()
+    for event in events.follow(state.events, until=time.time() + timeout_s):
+        if event is not None:
+            now = folding.fold(now, event)
+            continue
+        seen = now.blade(blade.name)
+        if seen.seems_on and seen.dhcp if wanted == "on" else not seen.seems_on:
+            return time.monotonic() - began
+    heard = "did not ask for an address" if wanted == "on" else "did not say that it shuts down"
+    raise PowerError(
+        f"still not {wanted} after {timeout_s:g} s, as far as was heard: it {heard}",
+        where=ways.where(blade.name, blade.bmc),
+        fix=f"look at the machine; ./lab why {blade.name} says what was heard of it",
+    )

@@ -1,0 +1,59 @@
+"""The buttons below the editor of chapter 2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from labkit.errors import ParameterError
+from labkit.lab import lab_yaml
+from labkit.ui.editor import ConfigEditor
+from labkit.ui.own_config import OwnConfig, keep_config
+
+BUTANE = "variant: flatcar\nversion: 1.0.0\nstorage: {files: [{path: /a, mode: 0644, contents: {inline: '${NAME}'}}]}\n"
+LAB = "blades:\n  - name: blade1\n"
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OwnConfig:
+    (tmp_path / "lab.yaml").write_text(LAB)
+    monkeypatch.setenv("LABKIT_LAB", str(tmp_path / "lab.yaml"))
+    monkeypatch.delenv("LABKIT_STATE", raising=False)
+    return OwnConfig(ConfigEditor(BUTANE, name="mine"), lab_yaml.load(tmp_path / "lab.yaml").blades[0])
+
+
+def test_save_and_undo_are_one_click_each(own: OwnConfig, tmp_path: Path) -> None:
+    save, boot, undo = own.buttons.values()
+    assert [button.description for button in (save, boot, undo)] == [
+        "Save as blade1's config", "Boot blade1 with this", "Undo",
+    ]  # fmt: skip
+    save.click()
+    again = OwnConfig(own._editor, own._blade)
+    assert again.name.value == "blade1.bu" and "saved as blade1.bu" in again._said.value, "as where a cell ran again"
+    assert (tmp_path / "blade1.bu").read_text() == BUTANE
+    assert "config: blade1.bu" in (tmp_path / "lab.yaml").read_text()
+    assert "${NAME} in the file /a is never filled in" in own._said.value and 'role="status"' in own._said.value
+    undo.click()
+    assert (tmp_path / "lab.yaml").read_text() == LAB and not (tmp_path / "blade1.bu").exists()
+    undo.click()
+    assert "lk-wrong" in own._said.value and "nothing was saved here" in own._said.value
+    assert not save.disabled
+
+
+def test_the_parameters_do_the_same_and_alone_change_nothing(
+    own: OwnConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    editor, blade = own._editor, own._blade
+    keep_config(editor, blade)
+    assert own._repr_mimebundle_()["text/plain"].splitlines()[1:] == [f"[{words}]" for words in own.buttons]
+    assert (tmp_path / "lab.yaml").read_text() == LAB
+    keep_config(editor, blade, save_as="mine.bu", undo=True)
+    said = capsys.readouterr().out
+    assert "saved as mine.bu" in said and "mine.bu is gone" in said
+    assert (tmp_path / "lab.yaml").read_text() == LAB
+    keep_config(editor, blade, save_as="mine.bu")
+    keep_config(editor, blade, undo=True)
+    assert (tmp_path / "lab.yaml").read_text() == LAB
+    with pytest.raises(ParameterError, match="nothing saved to boot"):
+        keep_config(editor, blade, boot=True)
