@@ -7,7 +7,6 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,7 +21,6 @@ import pytest
 from labkit.diagnosis import listeners
 from labkit.errors import PowerError
 from labkit.lab import Blade, Bmc, FirmwareKind, Hardware, lab_yaml
-from labkit.lab.process import rpc
 from labkit.lab.secret import Secret
 from labkit.lab.state import State
 from labkit.machines import power
@@ -31,6 +29,7 @@ from labkit.machines.virtual import bmc, network
 from labkit.machines.virtual.qemu import Machine
 from labkit.servers.client import bmc_password
 from tests.rig.odd import ODD
+from tests.rig.rpc_server import RpcServer
 
 PASSWORD = Secret("a16bytepassword!")
 MACS = tuple(f"52:54:00:4d:01:0{number}" for number in range(4))
@@ -214,23 +213,10 @@ class Slot:
     def __init__(self, path: Path) -> None:
         self.on = False
         self.pressed: list[tuple[str, int]] = []
-        self._loop = asyncio.new_event_loop()
-        self._sock = rpc.listen(path)
-        self._thread = threading.Thread(target=self._serve)
-        self._thread.start()
-
-    def _serve(self) -> None:
-        server = self._loop.run_until_complete(
-            rpc.serve(self._sock, {"slot_power": self.slot_power, "slot_set": self.slot_set})
-        )
-        self._loop.run_forever()
-        server.close()
-        self._loop.run_until_complete(server.wait_closed())
-        self._loop.close()
+        self._server = RpcServer(path, {"slot_power": self.slot_power, "slot_set": self.slot_set})
 
     def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
+        self._server.close()
 
     async def slot_power(self, request: dict[str, Any]) -> dict[str, Any]:
         assert request["slot"] == blade().slot

@@ -227,7 +227,6 @@ def test_a_blade_phones_home(net: Net, blade1: str) -> None:
     status, _ = net.curl(blade1, "/v1/join", "-X", "POST", "-H", header)
     assert status == 503  # nobody at the desk
     desk = Desk(net.state.swarmd)
-    desk.start()
     try:
         status, body = net.curl(blade1, "/v1/join", "-X", "POST", "-H", header)
         assert (status, json.loads(body)) == (200, {"JoinToken": "SWMTKN-1"})
@@ -239,7 +238,7 @@ def test_a_blade_phones_home(net: Net, blade1: str) -> None:
         assert net.curl(blade1, "/v1/left", "-X", "POST", "-H", header)[0] == 200
         assert net.curl(blade1, "/v1/stage", "-H", "X-Labkit-Ticket: 00", "-d", "stage=os")[0] == 403
     finally:
-        desk.stop()
+        desk.close()
     asked = [request["verb"] for request in desk.asked]
     assert asked[0] == "join"
     assert {"joined", "leave", "left", "refused"} <= set(asked)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
 import os
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +17,7 @@ from labkit import events
 from labkit.errors import ControlError
 from labkit.lab.process import rpc
 from labkit.lab.state import State
+from tests.rig.rpc_server import RpcServer
 
 LAB = """
 name: netns
@@ -212,29 +211,15 @@ class Desk:
 
     def __init__(self, path: Path) -> None:
         self.asked: list[dict[str, Any]] = []
-        self._sock = rpc.listen(path)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def _run(self) -> None:
-        def verb(name: str) -> rpc.Handler:
-            async def answer(request: dict[str, Any]) -> dict[str, Any]:
-                self.asked.append({"verb": name, **request})
-                return {"body": {"JoinToken": "SWMTKN-1"}} if name == "join" else {}
-
-            return answer
-
         names = ("join", "joined", "leave", "left", "refused")
-        server = self._loop.run_until_complete(rpc.serve(self._sock, {name: verb(name) for name in names}))
-        self._loop.run_forever()
-        server.close()
-        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-        self._loop.close()
+        self._server = RpcServer(path, {name: self._verb(name) for name in names})
 
-    def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._sock.close()
+    def _verb(self, name: str) -> rpc.Handler:
+        async def answer(request: dict[str, Any]) -> dict[str, Any]:
+            self.asked.append({"verb": name, **request})
+            return {"body": {"JoinToken": "SWMTKN-1"}} if name == "join" else {}
+
+        return answer
+
+    def close(self) -> None:
+        self._server.close()

@@ -132,7 +132,6 @@ def test_a_blade_fetches_and_joins_from_the_address_the_router_gave_it(net: Net,
     boot = net.told(BootStarted, blade="blade1")[-1].boot
     header = f"X-Labkit-Ticket: {ticket(net.state.key('tickets'), 'blade1', boot).reveal()}"
     desk = Desk(net.state.swarmd)
-    desk.start()
     try:
         assert net.curl(blade1, "/v1/join", "-X", "POST", "-H", header)[0] == 200
         thief = net.plug("x2", "00:00:5e:00:53:98")
@@ -140,7 +139,7 @@ def test_a_blade_fetches_and_joins_from_the_address_the_router_gave_it(net: Net,
         assert net.curl(thief, "/v1/join", "-X", "POST", "-H", header)[0] == 403
         assert net.curl(thief, "/labos/oem.cpio.gz")[0] == 404
     finally:
-        desk.stop()
+        desk.close()
     [joined] = [request for request in desk.asked if request["verb"] == "join"]
     assert joined["address"] == str(address)
     assert [event.state for event in net.told(Ticket, boot=boot)] == ["redeemed", "refused"]

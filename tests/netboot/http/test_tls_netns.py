@@ -55,7 +55,6 @@ def test_a_blade_gets_its_token_over_tls_only(net: Net, blade1: str) -> None:
     ca, ticket = net.folder / "ca.crt", ("-X", "POST", "-H", files["/etc/labkit/ticket"].strip())
     ca.write_text(files["/etc/labkit/ca.crt"])
     desk = Desk(net.state.swarmd)
-    desk.start()
     try:
         status, said = net.curl(blade1, "/v1/join", *ticket)
         assert status == 403 and "https://10.77.0.1:8443" in said and "SWMTKN" not in said
@@ -63,7 +62,7 @@ def test_a_blade_gets_its_token_over_tls_only(net: Net, blade1: str) -> None:
         status, body = sealed(net, blade1, "/v1/join", "--cacert", ca, *ticket)
         assert (status, json.loads(body)) == (200, {"JoinToken": "SWMTKN-1"})
     finally:
-        desk.stop()
+        desk.close()
     assert [request["verb"] for request in desk.asked] == ["join"]
     assert [event.state for event in net.told(Ticket)] == ["refused", "redeemed"]
     assert 'https://10.77.0.1:8443/v1/$path"' in files["/etc/labkit/lab.sh"]
