@@ -63,7 +63,14 @@ def pytest_collectstart() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     kinds = list(NEEDS)
-    items.sort(key=lambda item: max((kinds.index(kind) + 1 for kind in _kinds(item)), default=0))
+
+    def place(item: pytest.Item) -> tuple[int, int]:
+        apart = item.get_closest_marker("apart")
+        if apart is not None:  # what is long and begins last has a processor to itself, and the other one is idle
+            return kinds.index("qemu") + 1, -apart.kwargs.get("minutes", 1)
+        return max((kinds.index(kind) + 1 for kind in _kinds(item)), default=0), 0
+
+    items.sort(key=place)
 
 
 def pytest_collection_finish() -> None:

@@ -93,6 +93,7 @@ def boots_over_a_bad_link(door: FrontDoor, running: RunningLab) -> None:
 
 
 @pytest.mark.qemu
+@pytest.mark.apart
 def test_a_blade_boots_over_a_bad_link_from_a_server_that_is_killed(tmp_path: Path) -> None:
     with lab_of(tmp_path, METHODS["ipxe"]) as (door, running):
         boots_over_a_bad_link(door, running)

@@ -16,7 +16,7 @@ import pytest
 
 from tests.rig.odd import ODD
 
-pytestmark = pytest.mark.qemu
+pytestmark = [pytest.mark.qemu, pytest.mark.apart]
 ROOT = Path(__file__).resolve().parents[2]
 LAB = """\
 name: odd

@@ -40,6 +40,7 @@ def checked(done: subprocess.CompletedProcess[str]) -> str:
 
 
 @pytest.mark.notebook
+@pytest.mark.apart(minutes=9)
 def test_the_front_door_opens_from_nothing(suite: Suite) -> None:
     checked(suite("mkdir", LAB_FOLDER))
     folder = suite.root / LAB_FOLDER[1:]

@@ -52,6 +52,7 @@ def test_from_anywhere_the_lab_has_to_be_named(
         assert "no lab.yaml here" in done.stderr and "LABKIT_LAB=" in done.stderr and "--lab" not in done.stderr
 
 
+@pytest.mark.apart
 @pytest.mark.parametrize(
     ("chapter", "name", "text", "value"),
     [

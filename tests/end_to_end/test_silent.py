@@ -30,6 +30,7 @@ def metrics(door: FrontDoor) -> str:
 
 
 @pytest.mark.qemu
+@pytest.mark.apart
 def test_parts_that_do_not_answer_are_told_and_started_anew(tmp_path: Path) -> None:
     with new_lab(tmp_path, LAB) as door:
         assert door("up").returncode == 0

@@ -283,6 +283,7 @@ def test_the_last_chapter_alone_from_a_cold_machine(cold: FrontDoor) -> None:
 
 
 @pytest.mark.notebook
+@pytest.mark.apart
 def test_ctrl_c_in_the_middle_of_a_run_leaves_nothing(cold: FrontDoor) -> None:
     run = cold.start("run", "--runs", str(cold.folder / "runs"), stderr=subprocess.STDOUT)
     deadline = time.monotonic() + 120

@@ -21,7 +21,7 @@ from tests.boot.artifacts.test_golden_systems import RELEASES
 from tests.images.test_catalogue import LAB
 from tests.rig.machine import Console
 
-pytestmark = pytest.mark.qemu
+pytestmark = [pytest.mark.qemu, pytest.mark.apart]
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEJsYWRlT1NUZXN0S2V5MDAwMDAwMDAwMDAwMDAwMDAw person@desk"
 UNIT = """\

@@ -112,6 +112,7 @@ def test_a_box_comes_out_when_there_is_no_lab(shell: Any, tmp_path: Path, monkey
 
 
 @pytest.mark.notebook
+@pytest.mark.apart
 def test_papermill_sees_the_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     source = (
