@@ -61,9 +61,13 @@ class Console:
         self._process.stdin.write(text.encode())
 
     def take_shell(self, *, timeout_s: float) -> None:
-        """Wait for the shell that autologin gives and give it a prompt that nothing else prints."""
+        """Wait for the shell that autologin gives and give it a prompt that nothing else prints.
+
+        The kernel prints on this console too, in the middle of what a command says: it is told not to any more.
+        """
         self.wait_for(r"core@\S+\$ ", timeout_s=timeout_s)
         at = len(self.text)
+        self.type("sudo dmesg --console-level emerg; ")
         self.type("PS1='labos-test''$ '; bind 'set enable-bracketed-paste off'; stty -echo\n")
         self.wait_for(r"labos-test\$ ", timeout_s=120, start=at)
         self.run("true")
