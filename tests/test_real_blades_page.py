@@ -8,6 +8,7 @@ from pathlib import Path
 
 import labkit
 from labkit.boot import held
+from labkit.boot.boot_plan import Rendered
 from labkit.diagnosis import circles, stuck
 from labkit.diagnosis.doctor import findings
 from labkit.events.stages import STAGES
@@ -60,8 +61,9 @@ def test_what_is_said_of_a_screen_is_printed_somewhere() -> None:
 def test_a_held_blade_is_shown_as_its_loader_shows_it() -> None:
     lab = lab_yaml.parse("blades: [{name: red1}]", Path("lab.yaml"))
     why = f"it boots again and again, {circles.BOOTS} times in 12 min, and never got to the swarm"
-    screen = held.resources(lab, lab.blades[0], why, {})["boot.msg"].content.decode()
-    lines = [line.removeprefix("  ") for line in screen.splitlines() if line]
+    screen = held.resources(lab, lab.blades[0], why, {})["boot.msg"]
+    assert isinstance(screen, Rendered)
+    lines = [line.removeprefix("  ") for line in screen.content.decode().splitlines() if line]
     assert "\n".join(lines) in PAGE
 
 
