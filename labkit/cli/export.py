@@ -12,6 +12,7 @@ from labkit.cli import arguments
 from labkit.cli.answers import find_state, load_lab
 from labkit.errors import ParameterError, on_file
 from labkit.lab import Lab
+from labkit.servers import client
 
 ONE_FILE = {"dnsmasq": dnsmasq, "isc-dhcp": isc_dhcp, "kea": kea, "nginx": nginx}
 MATCHBOX = "matchbox"
@@ -40,6 +41,7 @@ def export(options: argparse.Namespace) -> int:
     if options.server == MATCHBOX and options.to is None:
         raise ParameterError("matchbox reads several files", fix="./lab export matchbox --to FOLDER")
     lab = uplink.completed(load_lab(options))
+    client.choose_blades(lab, None)
     default = matchbox.ASSETS if options.server == MATCHBOX else FILES
     wanted = servers.Wanted(lab, options.files or default, LEASE_S)
     if options.server == MATCHBOX:

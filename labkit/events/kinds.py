@@ -206,12 +206,17 @@ class Swarm(Event):
 class Roll(Event):
     """The blades boot the newest, one after the other: ``step`` is what has begun of a blade's turn, ``waiting``,
     ``leaving``, ``booting``, ``settling``, ``done``, ``failed``, with ``back`` before it where the blade goes back to
-    what it ran; of no blade the whole roll's, ``begun`` or ``over``.
+    what it ran; of no blade the whole roll's, ``begun`` or ``over``. With ``begun`` come ``versions``: each is a blade,
+    what it runs (``-`` where that is not known) and the newest, with blanks between them.
     """
 
     kind = "roll"
     step: str
     detail: str = ""
+    versions: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "versions", tuple(map(str, self.versions)))  # JSON has lists only
 
 
 @dataclass(frozen=True, kw_only=True)

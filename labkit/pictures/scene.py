@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from labkit import events
 from labkit.events import Event, folding
 from labkit.events.stages import BladeState, LabState
+from labkit.pictures import rolling
 
 KEPT_BOOTS = 40
 KEPT_LINES = 40
@@ -41,7 +42,8 @@ class Serving:
 
 @dataclass(frozen=True)
 class Scene:
-    """A lab at one moment. ``lines`` keeps the latest events by blade, ``past`` the boots that have come through."""
+    """A lab at one moment. ``lines`` keeps the latest events by blade, ``past`` the boots that have come through,
+    ``roll`` what the last roll told."""
 
     now: float = 0.0
     stages: LabState = field(default_factory=LabState)
@@ -50,6 +52,7 @@ class Scene:
     swarm: bool = False
     members: Mapping[str, Member] = field(default_factory=dict)
     services: Mapping[str, Serving] = field(default_factory=dict)
+    roll: rolling.Rolling = rolling.NONE
 
 
 def fold(scene: Scene, event: Event) -> Scene:
@@ -61,7 +64,7 @@ def fold(scene: Scene, event: Event) -> Scene:
         return Scene(now=now, stages=folding.fold(scene.stages, event), past=scene.past)
     before = scene.stages
     after = folding.fold(before, event)
-    scene = replace(scene, now=now, stages=after)
+    scene = replace(scene, now=now, stages=after, roll=rolling.fold(scene.roll, event))
     if event.blade:
         scene = _fold_blade(scene, before.blade(event.blade), event)
     match event:

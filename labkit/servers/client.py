@@ -162,6 +162,8 @@ def choose_blades(lab: Lab, names: Sequence[str] | None) -> tuple[Blade, ...]:
     known = [blade.name for blade in lab.blades]
     if not known:
         fix = "./lab machines shows which have asked to boot, and ./lab adopt makes them blades"
+        if lab.network.kind is NetworkKind.VIRTUAL:  # where nobody asks but what the lab has made
+            fix = "blades: [{name: blade1}] in lab.yaml makes a virtual one; " + fix
         raise ParameterError("the lab has no blade yet", where=str(lab.path), fix=fix)
     if isinstance(names, str) and names.startswith("["):
         with contextlib.suppress(ValueError):

@@ -26,6 +26,7 @@ from labkit.ui.views import (
     show_table,
     show_tail,
     show_topology,
+    show_versions,
     watch,
 )
 
@@ -61,6 +62,7 @@ __all__ = [
     "show_table",
     "show_tail",
     "show_topology",
+    "show_versions",
     "waiting",
     "watch",
 ]

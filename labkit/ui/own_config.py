@@ -32,6 +32,9 @@ STYLE = """<style>
 .lk-own .jupyter-button:focus-visible { outline: 3px solid var(--jp-brand-color1); outline-offset: 2px }
 </style>"""
 
+BELOW = "Cells below that have run already go by lab.yaml as it was then: run them again."
+"""What is said after a click; a cell that saves by its parameters runs before them."""
+
 
 def keep_config(
     editor: ConfigEditor,
@@ -125,7 +128,9 @@ class OwnConfig:
             for one in self.buttons.values():  # a click during a boot would come after it
                 one.disabled = act == self.boot  # elsewhere a button that is disabled would lose the keyboard's focus
             try:
-                act()
+                words = act()
+                if act != self.boot:
+                    self._say(f"{words}\n{BELOW}")
             except LabkitError as error:
                 self._say(str(error), wrong=True)
             finally:

@@ -113,7 +113,7 @@ class OneOf:
         self._moving = True
         for name, button in self.buttons.items():
             button.value = name == chosen
-            button.description = f"{'✓' if button.value else '○'} {self._words[name]}"
+            button.description = f"{'●' if button.value else '○'} {self._words[name]}"
             button.tooltip = f"{self._what}: {self._words[name]}, {'chosen' if button.value else 'press to choose it'}"
         self._moving = False
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,10 +20,12 @@ from labkit.pictures import boot_board, event_text
 from labkit.pictures.protocols import draw_absence, draw_config, draw_join, draw_sequence
 from labkit.pictures.request_bars import draw_request_bars
 from labkit.pictures.request_path import draw_requests
+from labkit.pictures.rolling import of_versions
 from labkit.pictures.scene import fold_all
 from labkit.pictures.svg import esc, listing
 from labkit.pictures.topology import draw_topology
 from labkit.servers import client
+from labkit.swarm.roll.survey import Row
 from labkit.swarm.services.http_probe import Answer
 from labkit.ui.live_events import LiveEvents
 
@@ -114,6 +117,16 @@ def show_table(lab: Lab, state: stages.LabState, extra: Any = None) -> None:
 def show_topology(running: client.RunningLab) -> None:
     """Who is in the swarm, what runs where, and which ports answered."""
     display(draw_topology(running.lab, fold_all(running.events())).dated(time.time()))
+
+
+def show_versions(running: client.RunningLab, rows: Iterable[Row]) -> None:
+    """Which version each blade runs, and which blades a roll would let boot another: the topology with a roll's survey
+    in it."""
+    rows = list(rows)
+    going = [row.blade for row in rows if row.what in ("roll", "wait")]
+    roll = of_versions({row.blade: (row.runs, row.wanted) for row in rows}, going)
+    scene = replace(fold_all(running.events()), roll=roll)
+    display(draw_topology(running.lab, scene).dated(time.time()))
 
 
 def show_spread(answers: Iterable[Answer], *, title: str = "Requests by replica") -> None:

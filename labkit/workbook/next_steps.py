@@ -66,6 +66,7 @@ def after_rehearsal(name: str) -> str:
 def after_init() -> str:
     """For a lab file that has just been written, without a blade."""
     return _lines([
+        ("./lab images fetch flatcar", "fetch what they boot, unless lab.yaml is to name another system"),
         ("sudo ./lab doctor", "look whether anything is in the way"),
         ("./lab up --yes", "start the lab, with this machine's engine as the swarm's manager; then switch machines on"),
         ("./lab machines", "see which have asked, and how each becomes a blade"),

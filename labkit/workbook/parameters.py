@@ -39,6 +39,11 @@ from labkit.workbook.chapters import CHAPTERS, find_file, folder_of, source_of
 from labkit.workbook.systems import check_version
 
 TYPES: Mapping[str, type] = {"int": int, "float": float, "str": str, "bool": bool, "list[str]": list, "dict": dict}
+CALLED = {
+    "int": "a whole number", "float": "a number", "str": "text", "bool": "true or false", "list[str]": "a list",
+    "dict": "a mapping",
+}  # fmt: skip
+"""What each is called where a person reads it."""
 _RANGE = re.compile(r"\((-?\d+(?:\.\d+)?) to (-?\d+(?:\.\d+)?)(?:, none of the lab's own)?\)$")
 _CHOICES = re.compile(r"\(one of ([^()]+)\)$")
 _BLADES = re.compile(r"\(blades of the lab(?:, at least (\d+))?(?:, among (\w+))?\)$")
@@ -86,7 +91,7 @@ class Parameter:
                 f"{self.name} of {chapter} is {_brief(str(value))}", fix=f"a number from {least:g} to {most:g}"
             )
         if self.choices and value not in self.choices:
-            what = f"{self.name} of {chapter} is {_brief(repr(value))}"
+            what = f"{self.name} of {chapter} is {_shown(value)}"
             raise ParameterError(what, fix=f"one of {', '.join(word or 'or empty' for word in self.choices)}")
         if lab is not None and self.words.endswith(_PORT):
             check_port(value, taken_ports(lab), what=f"{self.name} of {chapter}")
@@ -106,14 +111,16 @@ class Parameter:
                 value = json.loads(value)
         right = type(value) is wanted or (wanted is float and type(value) is int)
         if not right or (self.kind == "list[str]" and not all(isinstance(one, str) for one in value)):
-            what = f"{self.name} of {chapter} is a {self.kind}, not {_brief(repr(value))}"
-            fix = f"for example {self.default!r}"
-            if lab is not None and _BLADES.search(self.words):
+            what = f"{self.name} of {chapter} is {CALLED[self.kind]}, not {_shown(value)}"
+            fix = f"for example {_shown(self.default)}"
+            if lab is not None and lab.blades and _BLADES.search(self.words):
                 known = [blade.name for blade in lab.blades]
                 fix = f"a list, for example {json.dumps(known[:1])}; the lab's blades are {', '.join(known)}"
             raise ParameterError(what, fix=fix)
         if wanted is float and not math.isfinite(value):
-            raise ParameterError(f"{self.name} of {chapter} is {value}", fix=f"a number, for example {self.default!r}")
+            raise ParameterError(
+                f"{self.name} of {chapter} is {value}", fix=f"a number, for example {_shown(self.default)}"
+            )
         return value
 
     def _mac(self, text: str, chapter: str) -> str:
@@ -134,6 +141,11 @@ class Parameter:
                 f"{self.name} of {chapter} is {', '.join(blade.name for blade in chosen)}",
                 fix=f"at least {least} of {every}" if len(lab.blades) >= least else f"a lab with {least} blades",
             )
+
+
+def _shown(value: Any) -> str:
+    """A value as a person would write it, on a command line or in a file: true, null, ["blade1"]."""
+    return _brief(json.dumps(value, ensure_ascii=False, default=repr))
 
 
 def _brief(words: str) -> str:
@@ -215,7 +227,7 @@ def _check_all(
                 what = f"{name} of {chapter} has {', '.join(outside)}, and {found[2]} has not"
                 raise ParameterError(what, fix=f"some of {', '.join(there)}")
         if system := _RELEASE.search(one.words):
-            what = f"{name} of {chapter} is {_brief(repr(checked[name]))}"
+            what = f"{name} of {chapter} is {_shown(checked[name])}"
             check_version(lab, checked.get("blades", ()), checked[system[1]], checked[name], what=what)
     return checked
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from labkit import images
 from labkit.boot.systems import ARCHIVE, HEIRS, SYSTEMS, config_place, fetch_words, files_of, needed_mib
 from labkit.errors import ParameterError, PlanError
+from labkit.events.amounts import room
 from labkit.images.needs import memory_advice, signature_advice
 from labkit.images.releases.where import release_to_plan, versions
 from labkit.images.served import Catalogue
@@ -76,7 +77,7 @@ class Chosen:
         amiss = [f"{each.what}: write {each.fix}." for each in (*too_little, *signature_advice(alone))]
         if SYSTEMS[one.os].ended:
             amiss.append(f"{SYSTEMS[one.os].ended}: write {HEIRS}.")
-        memory = [f"It needs {needed_mib(one):,} MiB of memory."] if needed_mib(one) and not too_little else []
+        memory = [f"It needs {room(needed_mib(one))} of memory."] if needed_mib(one) and not too_little else []
         lines = [f"{one.os}: {SYSTEMS[one.os].about}.", _files(alone, one), _ignition(one), *memory, *amiss]
         return "\n".join(lines), bool(amiss)
 

@@ -108,7 +108,7 @@ def leave_a_blade_out_and_choose_a_system(book: Book, door: FrontDoor) -> None:
     for os in ("flatcar", "flatcar", "fedora-coreos", "flatcar"):
         page.locator("button.labkit-system", has_text=os).focus()
         page.keyboard.press("Space")
-        expect(page.locator("button.labkit-system.mod-active")).to_have_text([f"✓ {os}"])
+        expect(page.locator("button.labkit-system.mod-active")).to_have_text([f"● {os}"])
         expect(page.locator(".labkit-said").last).to_contain_text(f"./lab images fetch {os} fetches them")
     bring_to_view(page.locator(".labkit-said").last)
     in_both_themes(book, "system")

@@ -27,6 +27,15 @@ def test_one_file_is_printed_or_written(lab: list[str], tmp_path: Path, capsys: 
     assert file.read_text() == text and capsys.readouterr().out == f"{file}\n"
 
 
+def test_a_lab_without_a_blade_has_nothing_to_export(
+    lab: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "lab.yaml").write_text("blades: []\n")
+    assert commands.main([*lab, "export", "dnsmasq"]) == 2
+    said = capsys.readouterr()
+    assert "the lab has no blade yet" in said.err and said.out == ""
+
+
 def test_matchbox_is_a_folder(lab: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert commands.main([*lab, "export", "matchbox"]) == 2
     assert "./lab export matchbox --to FOLDER" in capsys.readouterr().err

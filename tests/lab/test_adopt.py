@@ -331,6 +331,9 @@ def test_who_is_not_there_and_who_is_the_last_are_not_forgotten() -> None:
         adopt.forget(read("blades: [{name: a}]"), "b")
     with pytest.raises(ParameterError, match="a is its only blade"):
         adopt.forget(read("blades: [{name: a}]"), "a")
+    with pytest.raises(ParameterError, match="there is no blade 'a'") as caught:
+        adopt.forget(read("blades: []"), "a")
+    assert caught.value.fix == "it has no blade yet: there is nothing to take out"
 
 
 def test_what_nobody_writes_is_left_to_a_person() -> None:

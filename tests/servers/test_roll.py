@@ -22,9 +22,11 @@ from labkit.images.releases.layout import version_in_use
 from labkit.lab import Blade, Bmc, PowerKind, lab_yaml
 from labkit.lab.process import rpc
 from labkit.lab.state import State
+from labkit.pictures.scene import fold_all
 from labkit.servers import client, roll, roll_back
 from labkit.servers.client import RunningLab
 from labkit.swarm.roll.steps import Phase, Press, Roll, Seen, Turn
+from labkit.swarm.roll.survey import unfinished_of
 from tests.swarm.roll.world import NEW, OLD, Rack, phases
 
 NAMES = ("blade1", "blade2", "blade3")
@@ -106,6 +108,21 @@ def test_the_verb_rolls_and_says_who_has_what(running: RackLab, capsys: pytest.C
     assert "no blade has to boot" in capsys.readouterr().out
     told_steps = [(event.blade, event.step) for event in running.events() if isinstance(event, events.Roll)]
     assert told_steps[:2] == [("", "begun"), ("blade2", "leaving")] and told_steps[-1] == ("", "over")
+    assert str(fold_all(running.events()).roll) == "the last roll: 3 of 3 run the newest"
+
+
+def test_a_roll_that_is_broken_off_is_told_as_over(
+    running: RackLab, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def press(blade: Blade, state: str, *given: Any, **more: Any) -> None:
+        raise KeyboardInterrupt
+
+    object.__setattr__(running, "power", press)
+    assert commands.main(["swarm", "roll"]) == 130
+    told = [event for event in running.events() if isinstance(event, events.Roll)]
+    assert [event.step for event in told] == ["begun", "leaving", "over"] and "broken off" in told[-1].detail
+    assert told[0].versions == ("blade1 old new", "blade2 old new", "blade3 old new")
+    assert "broken off" in capsys.readouterr().out and unfinished_of(running.events()) == {"blade1"}
 
 
 def test_a_roll_that_stops_says_which_blades_have_what(running: RackLab, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -39,6 +41,21 @@ def test_save_and_undo_are_one_click_each(own: OwnConfig, tmp_path: Path) -> Non
     undo.click()
     assert "lk-wrong" in own._said.value and "nothing was saved here" in own._said.value
     assert not save.disabled
+
+
+def test_the_cells_below_go_by_the_lab_file_as_it_is_when_they_run(own: OwnConfig, tmp_path: Path) -> None:
+    book = json.loads((Path(__file__).parents[2] / "notebooks/02-ignition-authoring.ipynb").read_text())
+    cell = next("".join(one["source"]) for one in book["cells"] if one["id"] == "14aa0202")
+    lab = lab_yaml.load(tmp_path / "lab.yaml")
+    ui = SimpleNamespace(choose_system=lambda lab, blade, **_: blade.config)
+    names = {"ui": ui, "load": lab_yaml.load, "lab": lab, "os": "", "version": ""}
+    names["chosen"] = SimpleNamespace(value=lab.blades)
+    save, _, undo = own.buttons.values()
+    for button, config in ((save, (tmp_path / "blade1.bu",)), (undo, ())):
+        button.click()
+        assert "run them again" in own._said.value
+        exec(cell, names)
+        assert names["planned"] == config
 
 
 def test_the_parameters_do_the_same_and_alone_change_nothing(

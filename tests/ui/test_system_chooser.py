@@ -42,7 +42,7 @@ def test_without_a_parameter_it_is_what_the_lab_file_says(capsys: pytest.Capture
     assert capsys.readouterr().out.startswith("system: labos, as lab.yaml says\n")
     assert list(choice.systems.buttons) == [os.value for os in Flavour]
     assert pressed(choice.systems) == ["labos"]
-    assert choice.systems.buttons["labos"].description == "✓ labos (lab.yaml)"
+    assert choice.systems.buttons["labos"].description == "● labos (lab.yaml)"
     made = lab()
     assert choice.value.blade(made.blades[0]) == made.blades[0]
     assert choice.words.endswith("This is what lab.yaml says, and what boots.")
@@ -87,7 +87,7 @@ def test_one_is_always_pressed() -> None:
 def test_the_release_that_the_lab_file_names_is_one_to_go_back_to() -> None:
     choice = choose(f"os: flatcar\nversion: 4230.2.1\nmemory: 3G\n{LAB}")
     assert [button.description for button in choice.releases.buttons.values()] == [
-        "✓ 4230.2.1 (lab.yaml)",
+        "● 4230.2.1 (lab.yaml)",
         "○ 4593.2.5",
     ]
     choice.releases.buttons["4593.2.5"].value = True

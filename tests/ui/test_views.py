@@ -12,6 +12,7 @@ from labkit.lab import Blade
 from labkit.lab.process import control
 from labkit.lab.state import State
 from labkit.servers import client
+from labkit.swarm.roll.survey import Row
 from labkit.swarm.services.http_probe import Answer
 from labkit.ui import views
 from labkit.ui.live_events import LiveEvents, present_stages
@@ -150,3 +151,18 @@ def test_tails_of_a_running_lab(screen: Screen, running: client.RunningLab) -> N
     assert console["text/plain"].splitlines()[1:] == ["starting <kernel>", "blade1 login: core"]
     assert "&lt;kernel&gt;" in console["text/html"]
     assert silent["text/plain"].endswith("nothing yet")
+
+
+def test_versions_are_shown_on_the_topology_before_anything_is_rolled(
+    screen: Screen, running: client.RunningLab
+) -> None:
+    old, new = "5f0c1f6a3b7e9d21", "8d2b64c07a1f3e95"
+    rows = [
+        Row("blade1", old, new, "roll", "it runs another version"),
+        Row("blade2", new, new, "has it", "it runs the newest"),
+    ]
+    views.show_versions(running, rows)
+    [[picture]] = screen.outputs
+    assert "(worker, ready; 5f0c1f6 → 8d2b64c, waits for its turn): web.1" in picture.text
+    assert "(worker, ready; runs 8d2b64c)" in picture.text and "1 of 2 run the newest" in picture.text
+    assert "as of" in picture.text

@@ -13,6 +13,7 @@ from labkit.events.stages import BladeState, LabState
 from labkit.lab import Lab, lab_yaml
 from labkit.servers import client
 from labkit.workbook import CHAPTERS, choose_chapters, next_steps
+from labkit.workbook.parameters import Parameter
 from tests.rig.recorded import LAB
 
 
@@ -106,4 +107,7 @@ def test_a_lab_without_a_blade_waits_for_machines() -> None:
     assert steps(next_steps.after_up(lab))[0] == "./lab machines"
     with pytest.raises(ParameterError, match="the lab has no blade yet") as caught:
         client.choose_blades(lab, None)
-    assert "./lab machines" in caught.value.fix
+    assert "./lab machines" in caught.value.fix and "blades: [{name: blade1}] in lab.yaml" in caught.value.fix
+    with pytest.raises(ParameterError, match='is a list, not "x"') as caught:
+        Parameter("blades", "list[str]", [], "which (blades of the lab)").check("x", "a", lab)
+    assert caught.value.fix == "for example []"

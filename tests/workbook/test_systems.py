@@ -101,7 +101,7 @@ def test_a_real_blades_memory_is_its_own() -> None:
     (blade,) = chosen.lab.blades
     assert chosen.to_write(blade) == "os: flatcar"
     words, amiss = chosen.describe(blade)
-    assert "It needs 3,072 MiB of memory." in words and not amiss
+    assert "It needs 3.0 GiB of memory." in words and not amiss
 
 
 def test_what_is_not_here_is_named_with_what_fetches_it(cache: Path) -> None:

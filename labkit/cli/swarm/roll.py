@@ -6,11 +6,12 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from labkit import events
 from labkit.cli import arguments
-from labkit.errors import SwarmError
+from labkit.errors import LabkitError, SwarmError
 from labkit.pictures.event_text import clock, in_words
 from labkit.servers import client
 from labkit.swarm.roll.steps import Roll, Seen
@@ -74,13 +75,16 @@ def _roll(running: client.RunningLab, found: Survey, begun: Roll) -> tuple[Roll,
     """
     from labkit.servers import roll as shell
 
-    _tell(running, events.Roll(step="begun", detail=", ".join(turn.blade for turn in begun.turns)))
+    versions = tuple(f"{row.blade} {row.runs or '-'} {row.wanted}" for row in found.rows)
+    _tell(running, events.Roll(step="begun", detail=", ".join(turn.blade for turn in begun.turns), versions=versions))
     now, seen = begun, Seen()
     try:
         for now, seen in shell.carry_out(running, begun, _say):  # noqa: B007 - how far it came is told below
             pass
     except BaseException:
         print(_broken_off(now), flush=True)
+        with suppress(LabkitError):  # the lab may be what is gone
+            _tell(running, events.Roll(step="over", detail=_broken_off(now)))
         raise
     finally:
         print(table(after(found, now, seen)), flush=True)

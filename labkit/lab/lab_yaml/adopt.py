@@ -89,7 +89,8 @@ def forget(source: Source, name: str) -> Source:
         lab_yaml.parse(source.text, source.path)  # raises what is wrong with it
     at = next((at for at, blade in enumerate(source.blades) if blade.name == name), None)
     if at is None:
-        fix = f"its blades are: {', '.join(blade.name for blade in source.blades)}"
+        names = ", ".join(blade.name for blade in source.blades)
+        fix = f"its blades are: {names}" if names else "it has no blade yet: there is nothing to take out"
         raise ParameterError(f"there is no blade {name!r}", where=str(source.path), fix=fix)
     if len(source.blades) == 1:
         fix = "write 'blades: []' in the place of all of them, or take another in first: ./lab machines"

@@ -13,10 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from labkit.lab.plain_text import one_line
+
 REPLICA_HEADER = "X-Replica"
 """The response header in which a replica says its name; `ServiceSpec.hostname` gives it one."""
 
 BODY_LIMIT_B = 64 << 10
+MOST_SAID = 100
+"""Letters of what is no HTTP answer; it may be anything."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,7 @@ def ask(blade: str, address: str, port: int, *, path: str = "/", timeout_s: floa
     except OSError as failure:
         error = os.strerror(failure.errno) if failure.errno else str(failure)
     except http.client.HTTPException as failure:
-        error = f"not an HTTP answer ({failure!r})"
+        error = f"not an HTTP answer: {one_line(str(failure))[:MOST_SAID]}"
     finally:
         connection.close()
     ms = round((time.monotonic() - began_s) * 1000, 1)

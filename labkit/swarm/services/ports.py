@@ -49,7 +49,7 @@ def taken_udp_ports(lab: Lab) -> dict[int, str]:
 def check_port(port: object, taken: Mapping[int, str] = OF_ENGINES, *, what: str = "the published port") -> None:
     """Raise ParameterError when no service may publish this port; ``what`` begins the sentence."""
     if type(port) is not int:
-        raise ParameterError(f"{what} is a int, not {port!r}", fix=f"a number from {FIRST} to {LAST}")
+        raise ParameterError(f"{what} is a whole number, not {port!r}", fix=f"a number from {FIRST} to {LAST}")
     if not FIRST <= port <= LAST:
         raise ParameterError(f"{what} is {port}", fix=f"a number from {FIRST} to {LAST}")
     if port in taken:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -72,6 +73,23 @@ def test_the_load_ends_when_what_is_under_it_fails(server: Server) -> None:
     with pytest.raises(ValueError, match="stop"), under_load({"a": "127.0.0.1"}, server.server_port, per_s=20) as load:
         raise ValueError("stop")
     assert len(load) == server.count
+
+
+def test_what_is_no_http_answer_is_told_as_it_came_and_on_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def talk() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b"SSH-2.0-\x1b[31m" + b"x" * 200 + b"\r\n")
+
+        thread = threading.Thread(target=talk)
+        thread.start()
+        found = ask("blade1", "127.0.0.1", listening.getsockname()[1], timeout_s=5)
+        thread.join()
+    assert found.error.startswith("not an HTTP answer: SSH-2.0-") and "\x1b" not in found.error
+    assert len(found.error) < 130 and found.error.isprintable()
 
 
 def test_what_did_not_answer_is_told_by_its_reason() -> None:
