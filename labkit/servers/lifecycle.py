@@ -27,7 +27,7 @@ from labkit.machines.host import memory, programs
 from labkit.machines.host.sandbox import free_users
 from labkit.machines.virtual import nat, network
 from labkit.netboot import ports
-from labkit.servers import storage
+from labkit.servers.parts import storage
 
 Progress = Callable[[str], None]
 

@@ -27,7 +27,7 @@ from labkit.errors import SwarmError
 from labkit.lab import Role, certificates
 from labkit.lab.state import State
 from labkit.machines.host.sandbox import Sandbox, User, give
-from labkit.servers.bundled import push_command, registry_command
+from labkit.servers.parts.bundled import push_command, registry_command
 from labkit.swarm import cluster, spec_changes
 from labkit.swarm.engine import api, connect
 from labkit.swarm.node import find_node

@@ -15,8 +15,8 @@ from labkit.lab import Lab, NetworkKind, certificates, nfs_share
 from labkit.lab.process import rpc
 from labkit.lab.state import State, owner_of
 from labkit.machines.host.sandbox import ROOT, User, Users, give, spawn
-from labkit.servers.bundled import cache_command, collect_command, push_command, registry_command, share_command
-from labkit.servers.processes import PartSpec
+from labkit.servers.parts.bundled import cache_command, collect_command, push_command, registry_command, share_command
+from labkit.servers.parts.processes import PartSpec
 from labkit.swarm.registry import link_files
 
 COLLECT_S = 300
