@@ -42,11 +42,11 @@ def add_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
 
 def doctor(options: argparse.Namespace) -> int:
     """Look at everything; 1 when something has to be mended before a boot."""
-    from labkit.diagnosis.doctor import examination, findings
+    from labkit.diagnosis.doctor import checks, examination, findings
     from labkit.servers.controller.seen_swarm import see_swarm
 
     lab, state = _lab_and_state(options)
-    found = findings.examine(lab, examination.look(lab, state, say, see_swarm))
+    found = checks.examine(lab, examination.look(lab, state, say, see_swarm))
     answer([vars(finding) for finding in found], options.json, findings.render(found))
     well = findings.is_well(found)
     if well and not options.json:

@@ -1,4 +1,4 @@
-"""The swarm itself: made, joined, listed, and its nodes changed and removed.
+"""The swarm itself: made and listed, and its nodes waited for, changed and removed.
 
 Every function takes a client of a manager's engine (`labkit.swarm.engine.connect`) and raises SwarmError.
 """

@@ -28,14 +28,14 @@ SILENT_S = 10.0
 class Rounds:
     """The rounds of one lab's swarm. ``sock`` is the socket of the controller's engine.
 
-    ``is_left`` says whether a blade is leaving just now. ``boots`` has the boot that each blade has joined in, ``seen``
+    ``is_leaving`` says whether a blade leaves just now. ``boots`` has the boot that each blade has joined in, ``seen``
     the nodes of the last round by their ids, None before the first. Who sets ``look_now`` gets a round at once.
     """
 
     def __init__(
-        self, lab: Lab, sock: Path, emit: Callable[[Event], None], is_left: Callable[[], bool], *, joining_s: float
+        self, lab: Lab, sock: Path, emit: Callable[[Event], None], is_leaving: Callable[[], bool], *, joining_s: float
     ) -> None:
-        self._sock, self._emit, self._is_left = sock, emit, is_left
+        self._sock, self._emit, self._is_leaving = sock, emit, is_leaving
         self.take_lab(lab)
         self.tokens = Tokens(time.monotonic(), joining_s=joining_s)
         self.token_lock = asyncio.Lock()  # no token is handed out while it is being replaced
@@ -133,7 +133,7 @@ class Rounds:
         if order or carried:
             removed, failures = await ask(self._sock, lambda client: _carry_out(client, (*order, *carried)))
             self._tell(await ask(self._sock, cluster.nodes), removed)
-        if not self._is_restored and not self._is_left():
+        if not self._is_restored and not self._is_leaving():
             await ask(self._sock, moves.restore)  # what a predecessor that was killed in the middle of a leave has left
             self._is_restored = True
         failed = [action.node.blade for action, _ in failures if isinstance(action, Carry)]

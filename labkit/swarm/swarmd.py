@@ -75,7 +75,7 @@ class SwarmDaemon:
         self._emit = emit
         self._leave_s = leave_s
         self._leaves: dict[tuple[str, str], asyncio.Task[dict[str, Any]]] = {}
-        self.rounds = Rounds(lab, sock, emit, self._is_left, joining_s=joining_s)
+        self.rounds = Rounds(lab, sock, emit, self._is_leaving, joining_s=joining_s)
         self._key: Secret | None = None
         self._number_lock = asyncio.Lock()
         self._numbers: list[Number] = []
@@ -209,7 +209,7 @@ class SwarmDaemon:
         return {"node": name, "seconds": took, "moved": state.moved,
                 "stranded": state.stranded, "waiting": state.waiting}  # fmt: skip
 
-    def _is_left(self) -> bool:
+    def _is_leaving(self) -> bool:
         """Whether a blade is leaving just now."""
         return not all(leave.done() for leave in self._leaves.values())
 
