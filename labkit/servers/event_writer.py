@@ -55,9 +55,8 @@ class EventWriter:
         """Write what the parts tell, until cancelled. May be begun anew when it has died."""
         pipe = os.fdopen(os.dup(self._read), "rb", buffering=0)  # a copy: this may have to begin anew
         reader = asyncio.StreamReader(limit=1 << 20)
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), pipe
-        )
+        protocol = asyncio.StreamReaderProtocol(reader)
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, pipe)
         try:
             while line := await reader.readline():
                 self.take(line.decode(errors="replace"))

@@ -323,9 +323,7 @@ class Supervisor:
 async def supervise(lab: Lab, state: State, users: Users, ready: int, host_net: int | None = None) -> None:
     """Run a lab until it is told to go down. ``ready`` is a descriptor that gets one JSON line: up, or why not."""
     supervisor = Supervisor(lab, state, users, host_net)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, supervisor.down.set)
+    rpc.set_by_signals(supervisor.down)
     word: dict[str, Any] = {"ok": True}
     try:
         await supervisor.start()

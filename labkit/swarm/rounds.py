@@ -44,10 +44,9 @@ class Rounds:
         self.seen: dict[str, Node] | None = None
         self.look_now = asyncio.Event()
         self._swarm: bool | None = None
-        self._silent = ""
+        self._silent, self._complaint = "", ""
         self._settles = 0.0
         self._is_restored = False
-        self._complaint = ""
 
     def take_lab(self, lab: Lab) -> None:
         """Keep the nodes of these blades from now on; one of a blade that is gone is nobody's, and left alone."""
@@ -171,9 +170,7 @@ class Rounds:
         self._emit(Swarm(action="rotated", detail=f"join token for {' and '.join(sorted(roles))}s"))
 
 
-def _read_swarm(
-    client: docker.DockerClient,
-) -> tuple[LocalSwarm, list[Node], dict[str, node_settings.Settings]]:
+def _read_swarm(client: docker.DockerClient) -> tuple[LocalSwarm, list[Node], dict[str, node_settings.Settings]]:
     found, listed = look_at_swarm(client)
     return (found, cluster.read_nodes(listed), node_settings.read(client)) if found.answers else (found, [], {})
 

@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import socket
 import sys
 import time
@@ -48,7 +47,7 @@ from labkit.lab.state import State
 from labkit.swarm import cluster
 from labkit.swarm.engine import api, ask, need_manager, read_local_swarm
 from labkit.swarm.membership import autolock, joining, managers
-from labkit.swarm.membership.leave import BOUND_S, Drain, drain_node
+from labkit.swarm.membership.leave import Drain, drain_node
 from labkit.swarm.membership.tokens import JOINING_S
 from labkit.swarm.node import find_node
 from labkit.swarm.observe.numbers import Number, numbers
@@ -62,18 +61,8 @@ NUMBERS_S = 5.0
 class SwarmDaemon:
     """The keeper of one lab's swarm. ``sock`` is the socket of the controller's engine."""
 
-    def __init__(
-        self,
-        lab: Lab,
-        sock: Path,
-        emit: Callable[[Event], None],
-        *,
-        leave_s: float = BOUND_S,
-        joining_s: float = JOINING_S,
-    ) -> None:
-        self._sock = sock
-        self._emit = emit
-        self._leave_s = leave_s
+    def __init__(self, lab: Lab, sock: Path, emit: Callable[[Event], None], *, joining_s: float = JOINING_S) -> None:
+        self._sock, self._emit = sock, emit
         self._leaves: dict[tuple[str, str], asyncio.Task[dict[str, Any]]] = {}
         self.rounds = Rounds(lab, sock, emit, self._is_leaving, joining_s=joining_s)
         self._key: Secret | None = None
@@ -199,7 +188,7 @@ class SwarmDaemon:
             self._emit(Leave(step="asked", blade=blade, boot=boot, node=name))
             if node is not None:
                 await self.rounds.note()
-                state = await ask(self._sock, lambda client: drain_node(client, node, bound_s=self._leave_s))
+                state = await ask(self._sock, lambda client: drain_node(client, node))
         except SwarmError as error:
             self._emit(Leave(step="failed", blade=blade, boot=boot, node=name, detail=error.what))
             raise
@@ -240,12 +229,10 @@ def _take_numbers(client: docker.DockerClient) -> list[Number]:
 
 async def run(lab: Lab, state: State, sock: socket.socket, emit: Callable[[Event], None]) -> None:
     """Serve and watch until SIGTERM or SIGINT."""
-    loop = asyncio.get_running_loop()
     # Each blade that leaves holds a thread for up to a minute: all of a rack may do so at once.
-    loop.set_default_executor(ThreadPoolExecutor(max_workers=16 + 2 * MAX_SLOTS, thread_name_prefix="engine"))
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    threads = ThreadPoolExecutor(max_workers=16 + 2 * MAX_SLOTS, thread_name_prefix="engine")
+    asyncio.get_running_loop().set_default_executor(threads)
+    stop = rpc.set_by_signals(asyncio.Event())
     daemon = SwarmDaemon(lab, state.manager_socket(lab), emit)
     server = await rpc.serve(sock, daemon.verbs)
     watching = asyncio.create_task(daemon.rounds.watch())
@@ -262,7 +249,7 @@ def main() -> int:
     try:
         state = State(Path(os.environ["LABKIT_STATE"]))
         emit = Emitter(int(os.environ["LABKIT_EVENTS_FD"]))
-        sock = socket.socket(fileno=rpc.parse_fds(os.environ["LABKIT_FDS"])["control"])
+        sock = rpc.handed_sockets()["control"]
         lab = take(Lab)
     except KeyError as error:
         print(f"the swarm desk is started by the lab's supervisor: {error} is not set", file=sys.stderr)

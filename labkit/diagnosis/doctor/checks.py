@@ -52,9 +52,8 @@ def _parts(lab: Lab, facts: Facts) -> Iterator[Finding]:
         return
     dead = [name for name, pid in facts.parts.items() if not pid]
     if dead:
-        yield Finding(
-            "lab", BAD, f"it is up, but {', '.join(dead)} does not run", "read .lab/logs; ./lab down, ./lab up"
-        )
+        what = f"it is up, but {', '.join(dead)} does not run"
+        yield Finding("lab", BAD, what, "read .lab/logs; ./lab down, ./lab up")
     else:
         yield Finding("lab", OK, f"up, with {len(facts.parts)} parts")
 
@@ -111,9 +110,7 @@ def _speed(lab: Lab, facts: Facts) -> Iterator[Finding]:
 
 
 def _share(lab: Lab, facts: Facts) -> Iterator[Finding]:
-    if not lab.storage.share:
-        return
-    if "share" in facts.not_looked:
+    if not lab.storage.share or "share" in facts.not_looked:
         return
     named = lab.storage.folder is not None
     if facts.unservable:

@@ -141,12 +141,8 @@ def firewall(lab: Lab, facts: Facts) -> Iterator[Finding]:
             what = f"{name} may be dropped by {rule}: there are rules that the doctor does not understand"
             yield Finding("firewall", WARNING, what, allow)
     if not facts.blocked:
-        what = (
-            "it lets the blades reach the cache"
-            if virtual
-            else "it lets the blades' DHCP, TFTP and HTTP in, and the swarm's packets"
-        )
-        yield Finding("firewall", OK, what)
+        let = "the blades reach the cache" if virtual else "the blades' DHCP, TFTP and HTTP in, and the swarm's packets"
+        yield Finding("firewall", OK, f"it lets {let}")
 
 
 def _allow(lab: Lab, protocol: str, port: int) -> str:

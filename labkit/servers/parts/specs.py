@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,26 +38,15 @@ class Specs:
         """The boot server, with the ports that it needs. Raises MachineError where another program has one."""
         user, state = self._users.of("bootd"), self._state
         sockets = {**open_sockets(self._lab), "control": self.listen(state.bootd)}
-
-        def shut_in(module: str) -> Sandbox:
-            shows = (state.run, *images.shown_to_servers(self._lab))
-            return of_python(module, user=user, shows=shows, writes=(state.books,))
-
-        def prepare() -> None:
-            give(state.books, user)
-
-        return self._python("bootd", "labkit.netboot.bootd", state.bootd, lambda: Settings.of(self._lab, state),
-                            shut_in, sockets, prepare)  # fmt: skip
+        shows = (state.run, *images.shown_to_servers(self._lab))
+        sandbox = of_python("labkit.netboot.bootd", user=user, shows=shows, writes=(state.books,))
+        spec = self._own("bootd", state.bootd, sandbox, sockets, lambda: Settings.of(self._lab, state))
+        return replace(spec, prepare=lambda: give(state.books, user))
 
     def configd(self) -> PartSpec:
         """The reader of the configs that a person wrote, as their owner."""
-
-        def shut_in(module: str) -> Sandbox:
-            return of_python(module, user=User(*self._owner))
-
-        control = self._state.configd
-        sockets = {"control": self.listen(control, "bootd")}
-        return self._python("configd", "labkit.netboot.configd", control, lambda: self._lab, shut_in, sockets)
+        control, sandbox = self._state.configd, of_python("labkit.netboot.configd", user=User(*self._owner))
+        return self._own("configd", control, sandbox, {"control": self.listen(control, "bootd")}, lambda: self._lab)
 
     def swarmd(self) -> PartSpec:
         """It may speak to the engine: the lab's own lets it, and to this machine's it speaks as those of its group."""
@@ -65,23 +54,16 @@ class Specs:
         if self._lab.network.kind is NetworkKind.INTERFACE:
             engine = self._state.manager_socket(self._lab)
             user = replace(user, groups=(engine.stat().st_gid,) if engine.exists() else ())
-
-        def shut_in(module: str) -> Sandbox:
-            return of_python(module, user=user, shows=(self._state.run,))
-
-        sockets = {"control": self.listen(control, "bootd")}
-        return self._python("swarmd", "labkit.swarm.swarmd", control, lambda: self._lab, shut_in, sockets)
+        sandbox = of_python("labkit.swarm.swarmd", user=user, shows=(self._state.run,))
+        return self._own("swarmd", control, sandbox, {"control": self.listen(control, "bootd")}, lambda: self._lab)
 
     def bmc(self, blade: Blade) -> PartSpec:
         """The BMC of a virtual slot. Its folder is written at once."""
         folder, user = self._state.data / f"bmc{blade.slot}", self._users.of("bmc")
+        serial, ipmi = serial_port(blade.slot), ipmi_port(blade.slot) if BUILDS[blade.hardware].has_ipmi else None
+        password, control = self._state.bmc_password, self._state.slots
         command = bmc.write_config(
-            folder,
-            blade,
-            password=self._state.bmc_password,
-            control=self._state.slots,
-            serial_port=serial_port(blade.slot),
-            ipmi_port=ipmi_port(blade.slot) if BUILDS[blade.hardware].has_ipmi else None,
+            folder, blade, password=password, control=control, serial_port=serial, ipmi_port=ipmi
         )
         shows = (*python_paths(), str(self._state.slots))  # for the script of its buttons
         sandbox = Sandbox(tuple(command), user, ("net_bind_service",), shows=shows, copied=package_copy())
@@ -98,31 +80,22 @@ class Specs:
         self._lab = lab
         return await self._handed.anew()
 
-    def _python(
-        self,
-        name: str,
-        module: str,
-        control: Path,
-        given: Callable[[], object],
-        sandbox: Callable[[str], Sandbox],
-        sockets: Mapping[str, socket.socket],
-        prepare: Callable[[], object] | None = None,
+    def _own(
+        self, name: str, control: Path, sandbox: Sandbox, sockets: dict[str, socket.socket], given: Callable[[], object]
     ) -> PartSpec:
-        descriptors = {name: sock.fileno() for name, sock in sockets.items()}
         value = self._handed.lay(name, control, given)
         self._sockets += sockets.values()
         return PartSpec(
             name=name,
-            sandbox=sandbox(module),
+            sandbox=sandbox,
             log=self._state.logs / f"{name}.log",
             env={
                 "LABKIT_STATE": str(self._state.path),
                 "LABKIT_EVENTS_FD": str(self._events),
-                "LABKIT_FDS": ",".join(f"{name}={number}" for name, number in descriptors.items()),
+                "LABKIT_FDS": ",".join(f"{name}={sock.fileno()}" for name, sock in sockets.items()),
                 "PYTHONUNBUFFERED": "1",
                 VARIABLE: str(value),
             },
-            pass_fds=[value, self._events, *descriptors.values()],
+            pass_fds=[value, self._events, *(sock.fileno() for sock in sockets.values())],
             ready=lambda: rpc.answers(control),
-            prepare=prepare,
         )
