@@ -22,8 +22,8 @@ from labkit.netboot.boots import BootBook
 from labkit.netboot.dhcp.leases import Lease, LeaseBook, LeaseState
 from labkit.netboot.dhcp.leases import save as save_leases
 from labkit.pictures.event_text import in_words
+from labkit.servers.event_writer import EventWriter
 from labkit.servers.logs import trim
-from labkit.servers.supervisor import Supervisor
 
 LAB = lab_yaml.parse("blades: [{name: blade1}, {name: blade2}]\n", Path("/nonexistent/lab.yaml"))
 DAY_S = 86_400.0
@@ -157,9 +157,9 @@ def test_steps_take_as_long_as_they_take(jump_s: float) -> None:
 
 
 def test_a_jump_is_told_once_and_before_what_comes_after_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    its, real = object.__new__(Supervisor), time.time
-    its._seq, its._stream, its._jumps = 0, stream.Stream(tmp_path / "events.jsonl"), steady.Jumps()
-    its._watch = type("Watch", (), {"take": lambda *_: None})()
+    its, real = object.__new__(EventWriter), time.time
+    its.seq, its.stream, its._jumps = 0, stream.Stream(tmp_path / "events.jsonl"), steady.Jumps()
+    its.watch = type("Watch", (), {"take": lambda *_: None})()
     its.emit(events.Note(detail="before"))
     monkeypatch.setattr(time, "time", lambda: real() + DAY_S)
     its.emit(events.Note(detail="after"))

@@ -15,6 +15,7 @@ from labkit.boot.artifacts import units
 from labkit.boot.artifacts.units import DropIn, UnitFile
 from labkit.boot.systems import SYSTEMS, System
 from labkit.errors import PlanError
+from labkit.ignition.layers import ordinal
 from labkit.lab import Blade, Flavour, Lab
 from labkit.lab.secret import Secret
 
@@ -82,7 +83,7 @@ def _readable(blade: Blade, system: System, base: BaseConfig) -> dict[str, Any]:
     low, high = system.reads
     config = dict(base.config)
     version = ignition.version_of(config)
-    if _ordinal(low) <= _ordinal(version) <= _ordinal(high):
+    if ordinal(low) <= ordinal(version) <= ordinal(high):
         return config
     if not high.startswith("3."):
         raise PlanError(
@@ -161,7 +162,3 @@ def _units(own: Iterable[UnitFile], enables: Iterable[str], drop_ins: Iterable[D
 
 def _json(config: Mapping[str, Any]) -> str:
     return json.dumps(config, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-
-
-def _ordinal(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split("-")[0].split("."))

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 from labkit import events
 from labkit.cli import arguments
 from labkit.cli import boot_report as report
-from labkit.cli.answers import answer, say, terminal_width
+from labkit.cli.answers import answer, find_state, load_lab, say, terminal_width
 from labkit.diagnosis.why import Why, why
 from labkit.errors import PlanError, on_file
-from labkit.lab import Blade, Lab, lab_yaml
+from labkit.lab import Blade, Lab
 from labkit.lab.process import control
-from labkit.lab.state import State
 from labkit.servers import client
 from labkit.workbook import next_steps
 
@@ -42,11 +41,11 @@ def add_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
 
 def doctor(options: argparse.Namespace) -> int:
     """Look at everything; 1 when something has to be mended before a boot."""
-    from labkit.diagnosis.doctor import examination, findings
+    from labkit.diagnosis.doctor import checks, examination, findings
     from labkit.servers.controller.seen_swarm import see_swarm
 
-    lab, state = _lab_and_state(options)
-    found = findings.examine(lab, examination.look(lab, state, say, see_swarm))
+    lab, state = load_lab(options), find_state(options)
+    found = checks.examine(lab, examination.look(lab, state, say, see_swarm))
     answer([vars(finding) for finding in found], options.json, findings.render(found))
     well = findings.is_well(found)
     if well and not options.json:
@@ -69,7 +68,7 @@ def rehearse(options: argparse.Namespace) -> int:
 
 def tell_why(options: argparse.Namespace) -> int:
     """Tell of a blade; 1 when something is wrong with it, or the lab is down."""
-    lab, state = _lab_and_state(options)
+    lab, state = load_lab(options), find_state(options)
     (blade,) = client.choose_blades(lab, [options.blade])
     stream = list(events.read(state.events))
     record = report.Record.of(stream)
@@ -96,7 +95,7 @@ def boot_report(options: argparse.Namespace) -> int:
     """Report the last boots, or all of them."""
     from labkit.pictures.timeline import draw_timeline
 
-    lab, state = _lab_and_state(options)
+    lab, state = load_lab(options), find_state(options)
     names = [blade.name for blade in client.choose_blades(lab, options.blade)]
     record = report.Record.of(events.read(state.events))
     boots, usual = report.choose_boots(record, names, every=options.all), record.usual(lab)
@@ -111,7 +110,7 @@ def boot_report(options: argparse.Namespace) -> int:
 
 def tell_events(options: argparse.Namespace) -> int:
     """Print the events, one a line; with ``--follow`` as they come."""
-    lab, state = _lab_and_state(options)
+    lab, state = load_lab(options), find_state(options)
     chosen = {blade.name for blade in client.choose_blades(lab, options.blade and [options.blade])}
     if options.follow:
         stream: Iterator[events.Event | None] = events.follow(state.events)
@@ -126,8 +125,3 @@ def tell_events(options: argparse.Namespace) -> int:
     if not seen:
         say(f"nothing has happened yet{f' to {options.blade}' if options.blade else ''} in {state.path}")
     return 0
-
-
-def _lab_and_state(options: argparse.Namespace) -> tuple[Lab, State]:
-    path = client.find_lab(options.lab)
-    return lab_yaml.load(path), client.find_state(path, options.state)

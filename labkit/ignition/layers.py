@@ -38,7 +38,7 @@ def merge_all(parts: Sequence[tuple[str, Value]]) -> Merged:
     from . import version_of
 
     names = [name for name, _ in parts]
-    newest = min(max((version_of(config) for _, config in parts), key=_ordinal), IGNITION[-1], key=_ordinal)
+    newest = min(max((version_of(config) for _, config in parts), key=ordinal), IGNITION[-1], key=ordinal)
     merged: Value = {}
     origins: Origins = {}
     for name, config in parts:
@@ -93,5 +93,5 @@ def _name(config: Value, path: Path) -> str:
     return str(item if isinstance(item, str) else item.get("path") or item.get("name") or item.get("device") or "")
 
 
-def _ordinal(version: str) -> tuple[int, ...]:
+def ordinal(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("-")[0].split("."))

@@ -223,6 +223,14 @@ def write_whole(path: Path, text: str | bytes, *, mode: int = 0o644) -> None:
         fresh.unlink(missing_ok=True)
 
 
+def text_of(path: Path) -> str:
+    """The text of a file; empty where it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
 def remove_unfinished(path: Path) -> None:
     """Remove what a writer of this file left beside it when it was killed. Nobody else may be writing it now."""
     for left in path.parent.glob(f".{path.name}.*"):

@@ -22,6 +22,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from labkit.events.watchdog import raise_lost
+from labkit.lab.state import text_of
 
 TABLE = Path("/proc/net/arp")
 COMPLETE = 0x2  # ATF_COM, linux/if_arp.h
@@ -39,11 +40,7 @@ MOST_PROBES = 4096
 
 def mac_at(address: IPv4Address, interface: str, table: Path = TABLE) -> str:
     """The card that has an address on an interface, as the kernel knows it, or an empty string (proc(5))."""
-    try:
-        lines = table.read_text().splitlines()[1:]
-    except OSError:
-        return ""
-    for line in lines:
+    for line in text_of(table).splitlines()[1:]:
         words = line.split()
         if len(words) == 6 and words[0] == str(address) and words[5] == interface and int(words[2], 16) & COMPLETE:
             return words[3].lower()

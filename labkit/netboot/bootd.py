@@ -28,7 +28,6 @@ import asyncio
 import contextlib
 import os
 import resource
-import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -234,8 +233,7 @@ class Bootd:
 def main() -> int:
     """Run the boot server until SIGTERM. Raises LabkitError."""
     given, state = take(Settings), State(Path(os.environ["LABKIT_STATE"]))
-    handed = rpc.parse_fds(os.environ["LABKIT_FDS"])
-    sockets = {name: socket.socket(fileno=number) for name, number in handed.items()}
+    sockets = rpc.handed_sockets()
     emit = Emitter(int(os.environ["LABKIT_EVENTS_FD"]))
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a transfer takes three descriptors
@@ -246,10 +244,7 @@ def main() -> int:
 
 
 async def _serve(bootd: Bootd) -> None:
-    until = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, until.set)
-    await bootd.serve(until)
+    await bootd.serve(rpc.set_by_signals(asyncio.Event()))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -99,9 +98,7 @@ def asker(path: Path) -> Callable[[Blade], BaseConfig | None]:
 
 
 async def _serve(lab: Lab, sock: socket.socket) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = rpc.set_by_signals(asyncio.Event())
     server = await rpc.serve(sock, verbs(lab))
     await stop.wait()
     server.close()
@@ -109,7 +106,7 @@ async def _serve(lab: Lab, sock: socket.socket) -> None:
 
 def main() -> int:
     """Serve until SIGTERM."""
-    sock = socket.socket(fileno=rpc.parse_fds(os.environ["LABKIT_FDS"])["control"])
+    sock = rpc.handed_sockets()["control"]
     emit = Emitter(int(os.environ["LABKIT_EVENTS_FD"]))
     Vital("configd", emit).run(_serve(take(Lab), sock))
     return 0

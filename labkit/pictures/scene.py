@@ -75,9 +75,9 @@ def fold(scene: Scene, event: Event) -> Scene:
     return scene
 
 
-def fold_all(stream: Iterable[Event], scene: Scene | None = None) -> Scene:
+def fold_all(stream: Iterable[Event]) -> Scene:
     """The scene after a whole stream."""
-    scene = scene or Scene()
+    scene = Scene()
     for event in stream:
         scene = fold(scene, event)
     return scene

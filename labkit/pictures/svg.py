@@ -71,12 +71,10 @@ def esc(words: object) -> str:
 
 
 def text(
-    x: float, y: float, words: object, *, fill: str = "", size: int = 0, anchor: str = "", bold: bool = False,
-    mono: bool = False,
-) -> str:  # fmt: skip
+    x: float, y: float, words: object, *, fill: str = "", size: int = 0, anchor: str = "", bold: bool = False
+) -> str:
     """A line of words whose baseline starts (``anchor``: "middle", "end") at (x, y)."""
-    style = "font-family:var(--jp-code-font-family,monospace);" if mono else ""
-    style += f"font-size:{size}px;" if size else ""
+    style = f"font-size:{size}px;" if size else ""
     style += f"fill:{fill};" if fill else ""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}"'
@@ -89,13 +87,12 @@ def text(
 
 def rect(
     x: float, y: float, width: float, height: float, fill: str, *, tip: str = "", edge: str = "", radius: float = 0,
-    dashed: bool = False, opacity: float = 1,
+    dashed: bool = False,
 ) -> str:  # fmt: skip
     """A box; ``tip`` is shown when the mouse rests on it, ``edge`` its outline."""
     return (
         f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0):.1f}" height="{height:.1f}"'
         + (f' rx="{radius:g}"' if radius else "")
-        + (f' opacity="{opacity:g}"' if opacity != 1 else "")
         + f' style="fill:{fill}'
         + (f";stroke:{edge}" if edge else "")
         + (";stroke-dasharray:4 3" if dashed else "")
@@ -115,17 +112,16 @@ def line(
     )
 
 
-def circle(x: float, y: float, radius: float, fill: str, *, edge: str = "") -> str:
+def circle(x: float, y: float, radius: float, fill: str) -> str:
     """A disc."""
-    outline = f";stroke:{edge}" if edge else ""
-    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" style="fill:{fill}{outline}"/>'
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" style="fill:{fill}"/>'
 
 
-def arrow(x1: float, x2: float, y: float, *, stroke: str = INK, dashed: bool = False) -> str:
+def arrow(x1: float, x2: float, y: float, *, stroke: str = INK) -> str:
     """A level arrow from x1 to x2."""
     back = -6 if x2 > x1 else 6
     head = f'<path d="M{x2:.1f} {y:.1f}l{back} -3.5v7z" style="fill:{stroke}"/>'
-    return line(x1, y, x2 + back / 2, y, stroke=stroke, dashed=dashed) + head
+    return line(x1, y, x2 + back / 2, y, stroke=stroke) + head
 
 
 def shorten(words: str, most: int) -> str:

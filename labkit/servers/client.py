@@ -396,9 +396,3 @@ def shut_down(running: RunningLab, blade: Blade, *, timeout_s: float = 150.0) ->
     """Press the soft button and wait until the blade is off; the seconds it took. Raises PowerError."""
     running.power(blade, "shutdown")
     return running.wait_power(blade, "off", timeout_s=timeout_s)
-
-
-__all__ = [
-    "BladesUp", "LabkitError", "RunningLab", "choose_blades", "connect", "ensure_blades", "ensure_lab", "find_lab",
-    "find_state", "shut_down", "wait_blades",
-]  # fmt: skip

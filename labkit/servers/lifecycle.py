@@ -22,12 +22,12 @@ from labkit.images.build.tools import free_mib
 from labkit.images.needs import ended_advice, least_mib, memory_advice
 from labkit.lab import Lab, NetworkKind, certificates
 from labkit.lab.process import control, rpc
-from labkit.lab.state import State, owner_of, write_json, write_whole
+from labkit.lab.state import State, owner_of, text_of, write_json, write_whole
 from labkit.machines.host import memory, programs
 from labkit.machines.host.sandbox import free_users
 from labkit.machines.virtual import nat, network
 from labkit.netboot import ports
-from labkit.servers import storage
+from labkit.servers.parts import storage
 
 Progress = Callable[[str], None]
 
@@ -151,7 +151,7 @@ def make_ssh_key(state: State) -> None:
     """The lab's own SSH key, made once. Raises MachineError for one that is damaged."""
     public = state.ssh_key.with_suffix(".pub")
     if state.ssh_key.exists():
-        if not _text(public).startswith("ssh-"):
+        if not text_of(public).startswith("ssh-"):
             write_whole(public, _keygen(state.ssh_key, "-y", "-P", ""))
         return
     public.unlink(missing_ok=True)
@@ -172,7 +172,7 @@ def _keygen(key: Path, *words: str) -> str:
 def _make_data(state: State) -> None:
     """Have the folder of what the parts keep. It belongs to this state folder: another of its path is not the same."""
     mark, note = state.path / "id", state.data / "id"
-    if state.data.exists() and _text(mark) != _text(note):
+    if state.data.exists() and text_of(mark) != text_of(note):
         if mark.exists() or state.events.exists():
             what = f"this file is damaged, or the swarm and the images in {state.data} are another lab's"
             good, bad = (note, mark) if note.exists() else (mark, note)
@@ -182,14 +182,7 @@ def _make_data(state: State) -> None:
     state.data.mkdir(parents=True, exist_ok=True)
     if not note.exists():
         write_whole(mark, f"{time.time_ns():x}\n")
-        write_whole(note, _text(mark))
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return ""
+        write_whole(note, text_of(mark))
 
 
 def _trust_registry(lab: Lab, state: State, progress: Progress) -> None:

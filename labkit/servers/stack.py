@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from labkit.errors import ParameterError, SwarmError
+from labkit.lab.state import text_of
 from labkit.servers.client import RunningLab
 from labkit.servers.controller.docker_client import descriptor_of, docker_command, docker_environment
 from labkit.swarm.engine import api
@@ -51,7 +52,7 @@ def read_config(running: RunningLab, files: Sequence[Path]) -> dict[str, Any]:
     where = ", ".join(map(str, files))
     if done.returncode:
         said = done.stderr.strip()
-        found = [finding for file in files for finding in refused(str(file), _text(file))]
+        found = [finding for file in files for finding in refused(str(file), text_of(file))]
         what = "\n".join([f"Docker does not take this: {said[-2000:]}", *map(str, found)])
         raise SwarmError(what, where=where, fix=_refusal_fix(said, len(found)))
     try:
@@ -67,16 +68,9 @@ def as_written(files: Sequence[Path]) -> tuple[Finding, ...]:
     """What Docker takes in another way than the files mean, and says nothing of: by their lines."""
     found: list[Finding] = []
     for file in files:
-        dotenv = re.findall(r"(?m)^\s*(?:export\s+)?(\w+)\s*=", _text(file.absolute().parent / ".env"))
-        found += dropped(str(file), _text(file), os.environ, dotenv)
+        dotenv = re.findall(r"(?m)^\s*(?:export\s+)?(\w+)\s*=", text_of(file.absolute().parent / ".env"))
+        found += dropped(str(file), text_of(file), os.environ, dotenv)
     return tuple(found)
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""  # which is Docker's to say
 
 
 def _refusal_fix(said: str, count: int) -> str:

@@ -10,14 +10,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import dataclasses
 import json
 import os
 import signal
-import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,31 +24,26 @@ from labkit import events, images
 from labkit.diagnosis.doctor import examination
 from labkit.diagnosis.listeners import ASK_S, Answers, ask_all, listeners
 from labkit.diagnosis.rehearsal import namespaces
-from labkit.diagnosis.stuck import Watch
 from labkit.errors import ControlError, LabkitError, PowerError
-from labkit.events import Event, LabEvent, Stream, Trouble
+from labkit.events import LabEvent
 from labkit.events.watchdog import Vital
 from labkit.lab import Blade, ChassisKind, Lab, NetworkKind, lab_yaml
 from labkit.lab.changes import Changes
-from labkit.lab.hardware import BUILDS
 from labkit.lab.process import faults, rpc
-from labkit.lab.process.handover import VARIABLE
-from labkit.lab.process.steady import Jumps
 from labkit.lab.state import State, owner_of
 from labkit.machines.host import uplink
-from labkit.machines.host.sandbox import Sandbox, User, Users, give, of_python, package_copy, python_paths
-from labkit.machines.virtual import bmc, network, qemu
-from labkit.machines.virtual.chassis import VirtualChassis, ipmi_port, serial_port
+from labkit.machines.host.sandbox import Users
+from labkit.machines.virtual import network, qemu
+from labkit.machines.virtual.chassis import VirtualChassis
 from labkit.machines.virtual.consoles import Consoles
-from labkit.netboot.ports import open_sockets
-from labkit.netboot.settings import Settings
-from labkit.servers import storage
 from labkit.servers.changed_lab import take_in
-from labkit.servers.changed_lab.handed import Handed
 from labkit.servers.controller.lab_engine import LabEngine
 from labkit.servers.controller.lock_keeper import LockKeeper
+from labkit.servers.event_writer import EventWriter
 from labkit.servers.logs import trim
-from labkit.servers.processes import Part, PartSpec
+from labkit.servers.parts import storage
+from labkit.servers.parts.processes import Part, PartSpec
+from labkit.servers.parts.specs import Specs
 from labkit.servers.unresponsive import Silences
 
 WATCH_EVERY_S = 2.0
@@ -72,7 +65,9 @@ class Supervisor:
         self.chassis: VirtualChassis | None = None
         self.down = asyncio.Event()
         self._owner = owner_of(state.path)
-        past = list(events.read(state.events))
+        self.writer = EventWriter(lab, state)
+        self.emit = self.writer.emit
+        self.specs = Specs(lab, state, users, self.writer.pipe)
         self._vital = Vital("supervisor", self.emit, leave=None)
         self._listeners = listeners(lab, state)
         self._consoles = Consoles(self._console_files())
@@ -80,33 +75,10 @@ class Supervisor:
         self._answers: Answers = {}
         self._lab_engine = LabEngine(lab, state)
         self._lock_keeper = LockKeeper(lab, state, self.emit)
-        self._seq = max((event.seq for event in past), default=0)
-        self._watch, self._jumps = Watch(lab, past), Jumps()
-        self._stream = Stream(state.events)
-        os.chown(state.events, *self._owner)
-        self._events_read, self._events_write = os.pipe()
-        self._handed = Handed()
-        self._sockets: list[socket.socket] = []
         self._reloading = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
 
-    # --- events ------------------------------------------------------------------------------------------------
-
-    def emit(self, event: Event) -> None:
-        """Give an event its number and write it. Nothing else writes the stream."""
-        self._tell_clock()
-        self._seq += 1
-        event = dataclasses.replace(event, seq=self._seq, time=event.time or time.time())
-        lost = self._stream.lost
-        if self._stream.write(event) and lost:
-            self._stream.lost = 0
-            self.emit(Trouble(part="supervisor", detail=f"{lost} events could not be written: {self._stream.why}"))
-        self._watch.take(event)
-
-    def _tell_clock(self) -> None:
-        """Have an event of it where this machine's clock was set."""
-        if moved := self._jumps.by_s():
-            self.emit(events.Clock(by_s=round(moved, 3)))
+    # --- what it does again and again ----------------------------------------------------------------------------
 
     async def _forever(self, what: str, loop: Callable[[], Awaitable[None]]) -> None:
         """Do a task of our own, and begin it anew when it dies: if we ended instead, all of the lab would."""
@@ -123,25 +95,13 @@ class Supervisor:
         """
         while True:
             await asyncio.sleep(WATCH_EVERY_S)
-            for name, why in self._watch.circling():
+            for name, why in self.writer.watch.circling():
                 with contextlib.suppress(LabkitError):  # the boot server is away: it is asked again
                     await rpc.acall(self.state.bootd, "hold", timeout_s=10, blade=name, why=why)
-            self._tell_clock()  # before it is asked how long anybody has been standing
-            for event in [*self._consoles.read(), *self._watch.due(time.time())]:
+            self.writer.tell_clock()  # before it is asked how long anybody has been standing
+            for event in [*self._consoles.read(), *self.writer.watch.due(time.time())]:
                 self.emit(event)
             trim(self.state.logs)
-
-    async def _read_events(self) -> None:
-        pipe = os.fdopen(os.dup(self._events_read), "rb", buffering=0)  # a copy: this may have to begin anew
-        reader = asyncio.StreamReader(limit=1 << 20)
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), pipe
-        )
-        try:
-            while line := await reader.readline():
-                self._take(line.decode(errors="replace"))
-        finally:
-            transport.close()
 
     async def _ask_parts(self) -> None:
         """Ask every listener again and again; a part that does not answer for long is ended, and `Part` restarts it."""
@@ -165,20 +125,12 @@ class Supervisor:
         running = [one for one in self._listeners if one.part in self.parts and self.parts[one.part].pid]
         self._answers = await ask_all(running)
 
-    def _take(self, line: str) -> None:
-        try:
-            event = events.decode(line)
-        except ValueError as error:
-            event = Trouble(part="supervisor", detail=f"{error}: {line[:200]!r}")
-        if event is not None:
-            self.emit(event)
-
     # --- start and stop ----------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Bring everything up. Raises LabkitError; what was started by then ends with this process."""
         asyncio.get_running_loop().set_exception_handler(self._vital.reported)
-        self._begin("reading the parts' events", self._read_events)
+        self._begin("reading the parts' events", self.writer.read_parts)
         self._begin("collecting dead processes", self._reap)
         self._begin("watching the boots", self._watch_boots)
         self.emit(LabEvent(state="starting", detail=self.lab.name))
@@ -190,19 +142,19 @@ class Supervisor:
             accelerator = qemu.find_accelerator(images.kernel())
             slots = self.users.of("chassis")
             self.chassis = VirtualChassis(self.lab, self.state, slots, accelerator, self.emit, self._new_boot)
-            await rpc.serve(self._listen(self.state.slots, "bmc"), self._slot_verbs())
-        specs = [self._bootd(), self._configd()]
+            await rpc.serve(self.specs.listen(self.state.slots, "bmc"), self._slot_verbs())
+        specs = [self.specs.bootd(), self.specs.configd()]
         specs += storage.parts(self.lab, self.state, self.users, host_net=self._host_net)
         if self.lab.network.kind is NetworkKind.VIRTUAL:
-            specs.append(self._engine())
+            specs.append(self._lab_engine.spec((self._owner[0], self.users.of("swarmd").gid)))
         if virtual_chassis:
             for blade in self.lab.blades:
                 for card in blade.plugged:
                     network.make_tap(blade.slot, self.users.of("chassis").uid, card)
-            specs += [self._bmc(blade) for blade in self.lab.blades]
+            specs += [self.specs.bmc(blade) for blade in self.lab.blades]
         await asyncio.gather(*(self._start(spec) for spec in specs))
         await self._lock_keeper.look()  # who finds the lab up finds its swarm unlocked
-        await self._start(self._swarmd())
+        await self._start(self.specs.swarmd())
         await self._ask_round()  # what has answered once and falls silent right after the start is ended like any other
         # Last, since who can ask for the lab's status takes it for one that is up.
         await rpc.serve(rpc.listen(self.state.control, owner=self._owner), self._verbs())
@@ -225,11 +177,6 @@ class Supervisor:
         for log in self.state.logs.iterdir():
             os.chown(log, *self._owner, follow_symlinks=False)
 
-    def _listen(self, path: Path, who: str = "") -> socket.socket:
-        """A listening socket of the lab's owner, to which one of the parts' users may speak as well."""
-        user, group = self._owner
-        return rpc.listen(path, mode=0o660, owner=(user, self.users.of(who).gid if who else group))
-
     async def _start(self, spec: PartSpec) -> None:
         spec.log.touch()
         os.chown(spec.log, *self._owner)
@@ -247,90 +194,6 @@ class Supervisor:
                 if dead is not None and dead.si_pid == before:
                     os.waitpid(before, os.WNOHANG)
                 before = dead.si_pid if dead is not None else 0
-
-    # --- parts -------------------------------------------------------------------------------------------------
-
-    def _python(
-        self,
-        name: str,
-        module: str,
-        control: Path,
-        given: Callable[[], object],
-        sandbox: Callable[[str], Sandbox],
-        sockets: Mapping[str, socket.socket],
-        prepare: Callable[[], object] | None = None,
-    ) -> PartSpec:
-        """A part of our own. All that it is handed is ours as long as we live: it may die and get it again."""
-        descriptors = {name: sock.fileno() for name, sock in sockets.items()}
-        value = self._handed.lay(name, control, given)
-        self._sockets += sockets.values()
-        return PartSpec(
-            name=name,
-            sandbox=sandbox(module),
-            log=self.state.logs / f"{name}.log",
-            env={
-                "LABKIT_STATE": str(self.state.path),
-                "LABKIT_EVENTS_FD": str(self._events_write),
-                "LABKIT_FDS": ",".join(f"{name}={number}" for name, number in descriptors.items()),
-                "PYTHONUNBUFFERED": "1",
-                VARIABLE: str(value),
-            },
-            pass_fds=[value, self._events_write, *descriptors.values()],
-            ready=lambda: rpc.answers(control),
-            prepare=prepare,
-        )
-
-    def _bootd(self) -> PartSpec:
-        user, state = self.users.of("bootd"), self.state
-        sockets = {**open_sockets(self.lab), "control": self._listen(state.bootd)}
-
-        def shut_in(module: str) -> Sandbox:
-            shows = (state.run, *images.shown_to_servers(self.lab))
-            return of_python(module, user=user, shows=shows, writes=(state.books,))
-
-        def prepare() -> None:
-            give(state.books, user)
-
-        return self._python("bootd", "labkit.netboot.bootd", state.bootd, lambda: Settings.of(self.lab, state),
-                            shut_in, sockets, prepare)  # fmt: skip
-
-    def _configd(self) -> PartSpec:
-        def shut_in(module: str) -> Sandbox:
-            return of_python(module, user=User(*self._owner))
-
-        sockets = {"control": self._listen(self.state.configd, "bootd")}
-        return self._python("configd", "labkit.netboot.configd", self.state.configd, lambda: self.lab, shut_in, sockets)
-
-    def _swarmd(self) -> PartSpec:
-        """It may speak to the engine: to the lab's own by `_engine`, to this machine's as those of its group may."""
-        user = self.users.of("swarmd")
-        if self.lab.network.kind is NetworkKind.INTERFACE:
-            engine = self.state.manager_socket(self.lab)
-            user = replace(user, groups=(engine.stat().st_gid,) if engine.exists() else ())
-
-        def shut_in(module: str) -> Sandbox:
-            return of_python(module, user=user, shows=(self.state.run,))
-
-        sockets = {"control": self._listen(self.state.swarmd, "bootd")}
-        return self._python("swarmd", "labkit.swarm.swarmd", self.state.swarmd, lambda: self.lab, shut_in, sockets)
-
-    def _engine(self) -> PartSpec:
-        return self._lab_engine.spec((self._owner[0], self.users.of("swarmd").gid))
-
-    def _bmc(self, blade: Blade) -> PartSpec:
-        folder, user = self.state.data / f"bmc{blade.slot}", self.users.of("bmc")
-        command = bmc.write_config(
-            folder,
-            blade,
-            password=self.state.bmc_password,
-            control=self.state.slots,
-            serial_port=serial_port(blade.slot),
-            ipmi_port=ipmi_port(blade.slot) if BUILDS[blade.hardware].has_ipmi else None,
-        )
-        shows = (*python_paths(), str(self.state.slots))  # for the script of its buttons
-        sandbox = Sandbox(tuple(command), user, ("net_bind_service",), shows=shows, copied=package_copy())
-        log = self.state.logs / f"bmc{blade.slot}.log"
-        return PartSpec(name=f"bmc{blade.slot}", sandbox=sandbox, log=log, prepare=lambda: give(folder, user))
 
     async def _new_boot(self, blade: Blade) -> None:
         await rpc.acall(self.state.bootd, "power_on", timeout_s=10, blade=blade.name)
@@ -354,10 +217,10 @@ class Supervisor:
             if found.added or found.removed:
                 names |= await self._change_slots(found)
                 self._known = new
-                self.lab = self._watch.lab = replace(self.lab, blades=new.blades, chassis=new.chassis)
+                self.lab = self.writer.watch.lab = replace(self.lab, blades=new.blades, chassis=new.chassis)
                 self._listeners = listeners(self.lab, self.state)
                 self._consoles.follow(self._console_files())
-                names["silent"] = await self._handed.anew()
+                names["silent"] = await self.specs.hand(self.lab)
                 self.emit(events.Blades(added=tuple(names["added"]), removed=tuple(names["removed"])))
             return dict(names)
 
@@ -376,7 +239,7 @@ class Supervisor:
             network.unplug_slot(blade)
         for blade in coming:
             network.plug_slot(blade, self.users.of("chassis").uid)
-            await self._start(self._bmc(blade))
+            await self._start(self.specs.bmc(blade))
         stay = [blade.name for blade in found.removed if blade not in going]
         return {"on": stay, "off": [blade.name for blade in coming]}
 
@@ -413,16 +276,16 @@ class Supervisor:
             "name": self.lab.name,
             "parts": {name: part.pid for name, part in self.parts.items()},
             "answers": self._answers,
-            "unwritten": f"{self._stream.lost} events: {self._stream.why}" if self._stream.lost else "",
+            "unwritten": self.writer.unwritten,
             "on": slots,
             "accelerator": chassis.accelerator if chassis is not None else "",
-            "events": self._seq,
+            "events": self.writer.seq,
         }
 
     async def _emit_verb(self, request: dict[str, Any]) -> dict[str, Any]:
         """Write an event a client saw: ``{"event": {"kind": …}}``."""
-        self._take(json.dumps(request["event"]))
-        return {"seq": self._seq}
+        self.writer.take(json.dumps(request["event"]))
+        return {"seq": self.writer.seq}
 
     async def _down(self, request: dict[str, Any]) -> dict[str, Any]:
         self.down.set()
@@ -460,9 +323,7 @@ class Supervisor:
 async def supervise(lab: Lab, state: State, users: Users, ready: int, host_net: int | None = None) -> None:
     """Run a lab until it is told to go down. ``ready`` is a descriptor that gets one JSON line: up, or why not."""
     supervisor = Supervisor(lab, state, users, host_net)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, supervisor.down.set)
+    rpc.set_by_signals(supervisor.down)
     word: dict[str, Any] = {"ok": True}
     try:
         await supervisor.start()

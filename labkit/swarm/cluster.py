@@ -1,11 +1,10 @@
-"""The swarm itself: made, joined, listed, and its nodes changed and removed.
+"""The swarm itself: made and listed, and its nodes waited for, changed and removed.
 
 Every function takes a client of a manager's engine (`labkit.swarm.engine.connect`) and raises SwarmError.
 """
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -17,16 +16,16 @@ import docker
 import docker.errors
 
 from labkit.errors import SwarmError
-from labkit.lab import Lab, NetworkKind, Role
+from labkit.lab import Lab, NetworkKind
 from labkit.lab.model import VXLAN_PORT
 from labkit.machines.host.routes import reached_networks
 from labkit.swarm.engine import api, engine_errors, need_manager, read_local_swarm
 from labkit.swarm.membership import address_pool, adoption, autolock
 from labkit.swarm.membership.local_state import LocalState
 from labkit.swarm.membership.quorum import why_not
-from labkit.swarm.node import Node, find_node, read_node, relabel
+from labkit.swarm.node import Node, read_node, relabel
 from labkit.swarm.recovery import certificate
-from labkit.swarm.spec_changes import change_node, change_swarm, in_sequence
+from labkit.swarm.spec_changes import change_node, change_swarm
 
 PORT = certificate.PORT
 TASK_HISTORY = 3
@@ -217,23 +216,6 @@ def terms(client: docker.DockerClient) -> str:
     return adoption.terms(services=services, nodes=len(members), availability=availability)
 
 
-def join_body(client: docker.DockerClient, *, role: Role, address: str) -> dict[str, Any]:
-    """The body of the ``POST /swarm/join`` that brings the engine at ``address`` in. The token in it is a secret.
-
-    Raises SwarmError that says why, while there is no swarm to join or it does not answer.
-    """
-    need_manager(client, settle_s=0)  # a blade waits, and asks again
-    with engine_errors():
-        tokens = api(client).inspect_swarm()["JoinTokens"]
-        managers = sorted((node for node in nodes(client) if node.manager), key=lambda node: node.created)
-    return {
-        "ListenAddr": f"{address}:{PORT}",
-        "AdvertiseAddr": address,
-        "RemoteAddrs": [node.manager for node in managers],
-        "JoinToken": tokens["Manager" if role is Role.MANAGER else "Worker"],
-    }
-
-
 def nodes(client: docker.DockerClient) -> list[Node]:
     """The members, the controller's own node among them, oldest first."""
     with engine_errors():
@@ -243,27 +225,6 @@ def nodes(client: docker.DockerClient) -> list[Node]:
 def read_nodes(listed: Iterable[Mapping[str, Any]]) -> list[Node]:
     """The members in the answer to ``GET /nodes``, oldest first."""
     return sorted((read_node(raw) for raw in listed), key=lambda node: (node.created, node.id))
-
-
-def membership(client: docker.DockerClient, blade: str, boot: str, authority: str) -> str:
-    """Whether a boot that has joined is a member: ``yes``, ``removed`` from the list, or of ``another`` swarm.
-
-    ``authority`` is the certificate, in PEM, by which its engine knows its swarm. Raises SwarmError where this engine
-    manages none, or that has no leader: then nothing is known.
-    """
-    need_manager(client, settle_s=0)
-    members = nodes(client)
-    with engine_errors():
-        root = str((api(client).inspect_swarm().get("TLSInfo") or {}).get("TrustRoot", ""))
-    if find_node(members, blade, boot) is not None:
-        return "yes"
-    return "removed" if _blocks(authority) & _blocks(root) else "another"
-
-
-def _blocks(pem: str) -> frozenset[str]:
-    """The certificates in a text, without their line breaks. While an authority is changed there are two."""
-    found = re.findall(r"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", pem, re.DOTALL)
-    return frozenset("".join(block.split()) for block in found)
 
 
 def wait_nodes(
@@ -384,19 +345,3 @@ def remove_node(client: docker.DockerClient, node: str) -> bool:
         except docker.errors.NotFound:
             return False
     return True
-
-
-def rotate_token(client: docker.DockerClient, roles: Iterable[Role] = (Role.WORKER,)) -> None:
-    """Make the join tokens of these roles worthless and put new ones in their place. Members are not touched."""
-    wanted = frozenset(roles)
-
-    def rotate() -> None:
-        swarm = api(client).inspect_swarm()
-        api(client).update_swarm(
-            version=swarm["Version"]["Index"],
-            swarm_spec=swarm["Spec"],
-            rotate_worker_token=Role.WORKER in wanted,
-            rotate_manager_token=Role.MANAGER in wanted,
-        )
-
-    in_sequence(rotate)

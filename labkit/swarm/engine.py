@@ -3,15 +3,16 @@ its swarm is in."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import stat
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlparse
 
 import docker
@@ -21,6 +22,8 @@ import requests
 from labkit.errors import SwarmError
 from labkit.swarm.membership import local_state
 from labkit.swarm.membership.local_state import LocalSwarm
+
+T = TypeVar("T")
 
 TIMEOUT_S = 30
 SETTLE_S = 5.0
@@ -88,6 +91,16 @@ def engine(sock: Path, *, timeout_s: int = TIMEOUT_S) -> Iterator[docker.DockerC
         raise read_local_swarm(client).error() from error
     finally:
         client.close()
+
+
+async def ask(sock: Path, question: Callable[[docker.DockerClient], T]) -> T:
+    """Put a question to the engine, off the event loop, over a connection of its own. Raises SwarmError as `engine`."""
+
+    def asked() -> T:
+        with engine(sock) as client:
+            return question(client)
+
+    return await asyncio.to_thread(asked)
 
 
 @contextmanager

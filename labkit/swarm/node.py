@@ -81,7 +81,6 @@ class Task:
     desired: str = "running"
     message: str = ""
     error: str = ""
-    exit_code: int = 0
     created: float = 0.0
     container: Mapping[str, Any] = field(default_factory=dict)
 
@@ -130,7 +129,6 @@ def read_task(raw: Mapping[str, Any]) -> Task:
         desired=raw.get("DesiredState", "running"),
         message=status.get("Message", ""),
         error=status.get("Err", ""),
-        exit_code=(status.get("ContainerStatus") or {}).get("ExitCode", 0),
         created=read_time(raw.get("CreatedAt", "")),
         container=raw.get("Spec", {}).get("ContainerSpec") or {},
     )

@@ -6,8 +6,9 @@ import time
 
 from IPython.display import display
 
+from labkit.diagnosis.doctor.checks import examine
 from labkit.diagnosis.doctor.examination import look
-from labkit.diagnosis.doctor.findings import Finding, examine
+from labkit.diagnosis.doctor.findings import Finding
 from labkit.events.tables import grid
 from labkit.lab import Lab
 from labkit.pictures.chassis import draw_chassis

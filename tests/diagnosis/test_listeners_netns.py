@@ -20,8 +20,8 @@ from labkit.events.watchdog import FAULT
 from labkit.lab import lab_yaml
 from labkit.lab.process import rpc
 from labkit.machines.host.sandbox import Sandbox
-from labkit.servers.processes import Part as Kept
-from labkit.servers.processes import PartSpec
+from labkit.servers.parts.processes import Part as Kept
+from labkit.servers.parts.processes import PartSpec
 from tests.rig.net import LAB, Net, _enter, wait_until
 
 pytestmark = pytest.mark.netns

@@ -23,8 +23,8 @@ from labkit.lab.process import rpc
 from labkit.lab.state import State
 from labkit.machines.host.sandbox import Sandbox, Users
 from labkit.netboot.arp import Prober
-from labkit.servers.processes import Part as Kept
-from labkit.servers.processes import PartSpec
+from labkit.servers.parts.processes import Part as Kept
+from labkit.servers.parts.processes import PartSpec
 from labkit.servers.supervisor import Supervisor
 
 
@@ -257,10 +257,10 @@ def test_the_supervisor_goes_on_reading_events_after_a_fault(
             raise RuntimeError("a fault")
 
     async def reading() -> None:
-        monkeypatch.setattr(supervisor, "_take", take)
+        monkeypatch.setattr(supervisor.writer, "take", take)
         monkeypatch.setattr("labkit.servers.supervisor.ANEW_S", 0.01)
-        emit = Emitter(supervisor._events_write)
-        supervisor._begin("reading the parts' events", supervisor._read_events)
+        emit = Emitter(supervisor.writer.pipe)
+        supervisor._begin("reading the parts' events", supervisor.writer.read_parts)
         emit(LabEvent(state="up"))
         async with asyncio.timeout(10):
             while not list(events.read(supervisor.state.events)):
@@ -278,11 +278,11 @@ def test_the_supervisor_goes_on_reading_events_after_a_fault(
 def test_once_events_can_be_written_again_it_is_told_how_many_were_lost(
     supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    good = supervisor._stream
-    monkeypatch.setattr(supervisor, "_stream", Stream(Path("/dev/full")))
+    good = supervisor.writer.stream
+    monkeypatch.setattr(supervisor.writer, "stream", Stream(Path("/dev/full")))
     supervisor.emit(LabEvent(state="starting"))
     assert asyncio.run(supervisor._status({}))["unwritten"] == "1 events: No space left on device"
-    supervisor._stream._fileno = good._fileno
+    supervisor.writer.stream._fileno = good._fileno
     supervisor.emit(LabEvent(state="up"))
     up, trouble = events.read(supervisor.state.events)
     assert isinstance(up, LabEvent) and isinstance(trouble, Trouble)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from labkit import ignition
-from labkit.ignition.analysis.describe import UNIT_FOLDER, describe
+from labkit.ignition.analysis.describe import describe
 
 BINARY = Path("/usr/lib/dracut/modules.d/30ignition/ignition")
 
@@ -160,7 +160,7 @@ def test_ignition_makes_what_was_promised(name: str, tmp_path: Path) -> None:
     presets = root / "etc/systemd/system-preset/20-ignition.preset"
     lines = presets.read_text().splitlines() if presets.exists() else []
     for unit in told.units:
-        folder = root / UNIT_FOLDER.lstrip("/")
+        folder = root / "etc/systemd/system"
         if unit.contents is not None:
             assert (folder / unit.name).read_text() == unit.contents
         for dropin, text in unit.dropins:

@@ -18,8 +18,8 @@ from labkit.images.ensure import build
 from labkit.lab import Lab, lab_yaml, nfs_share
 from labkit.lab.state import State
 from labkit.machines.virtual import network
-from labkit.servers.bundled import share_command
-from labkit.servers.storage import ensure_stores
+from labkit.servers.parts.bundled import share_command
+from labkit.servers.parts.storage import ensure_stores
 from labkit.swarm.services import volume_demo
 
 

@@ -17,9 +17,9 @@ from labkit.netboot.dhcp import BOOTREPLY, COOKIE, NOWHERE, Message, Option, dec
 from labkit.netboot.dhcp.replies import Reply
 from labkit.netboot.dhcp.server import DhcpServer
 from labkit.netboot.tftp import Data
-from tests.netboot.tftp.test_server import MENU, Rig
 from tests.rig.dhcp import ADDRESS, POOL, Seen, make_clients, make_lab
 from tests.rig.seeds import DHCP_SEEDS, TFTP_SEEDS
+from tests.rig.tftp_server import MENU, Rig
 
 FEW, MANY = 6_000, 100_000
 PLAIN, POOLED = make_lab(), make_lab(pool=POOL)

@@ -30,7 +30,8 @@ from labkit.machines.host.sandbox import Sandbox, User
 from labkit.machines.virtual import bmc, network
 from labkit.machines.virtual.chassis import VirtualChassis
 from labkit.netboot import configs, ports
-from labkit.servers import client, lifecycle, processes
+from labkit.servers import client, lifecycle
+from labkit.servers.parts import processes
 from labkit.ui.choosers import choose_blades
 
 from .failures import BLADE, CASES, LAB, PASSWORD, REAL, Patch, as_nobody, case, need_root

@@ -27,9 +27,10 @@ from labkit.errors import SwarmError
 from labkit.lab import Role, certificates
 from labkit.lab.state import State
 from labkit.machines.host.sandbox import Sandbox, User, give
-from labkit.servers.bundled import push_command, registry_command
+from labkit.servers.parts.bundled import push_command, registry_command
 from labkit.swarm import cluster, spec_changes
 from labkit.swarm.engine import api, connect
+from labkit.swarm.membership import joining
 from labkit.swarm.node import find_node
 
 T = TypeVar("T")
@@ -359,7 +360,7 @@ def ensure_joined(fleet: Fleet, machine: Machine, role: Role = Role.WORKER) -> N
 def join(fleet: Fleet, machine: Machine, role: Role = Role.WORKER) -> None:
     """What the blade's own unit does: hand the body it got to the engine."""
     controller, client = fleet.controller.client, machine.client
-    post_join(machine, cluster.join_body(controller, role=role, address=machine.address))
+    post_join(machine, joining.join_body(controller, role=role, address=machine.address))
     until(lambda: find_node(cluster.nodes(controller), machine.blade, machine.boot))
     controller.close()
     client.close()

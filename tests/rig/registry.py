@@ -19,8 +19,8 @@ from docker.transport import UnixHTTPAdapter
 
 from labkit.lab import Lab, certificates, lab_yaml
 from labkit.lab.state import State
-from labkit.servers import storage
-from labkit.servers.processes import PartSpec
+from labkit.servers.parts import storage
+from labkit.servers.parts.processes import PartSpec
 from labkit.swarm.registry.link_files import ROOT
 
 from .fleet import READER, WRITER, listens, until

@@ -22,7 +22,7 @@ from labkit.lab.state import State
 from labkit.netboot.bootd import Bootd
 from labkit.netboot.ports import open_sockets
 from labkit.netboot.settings import Settings
-from labkit.servers.changed_lab.handed import Handed
+from labkit.servers.parts.handed import Handed
 
 
 def main() -> None:

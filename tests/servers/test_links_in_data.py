@@ -11,7 +11,7 @@ import pytest
 
 from labkit.boot import ImageFile, Rendered
 from labkit.cli import explain
-from labkit.servers import storage
+from labkit.servers.parts import storage
 from labkit.swarm.registry import link_files
 from labkit.swarm.registry.contents import read_contents
 from labkit.swarm.services import volume_demo

@@ -13,7 +13,7 @@ from labkit.errors import SwarmError
 from labkit.lab import Role
 from labkit.swarm import cluster
 from labkit.swarm.engine import api, connect, engine, read_local_swarm
-from labkit.swarm.membership import managers
+from labkit.swarm.membership import joining, managers
 from labkit.swarm.membership.leave import drain_node
 from labkit.swarm.membership.local_state import LocalState
 from labkit.swarm.node import find_node
@@ -40,7 +40,7 @@ def test_made_once_and_refused_elsewhere(swarm: Fleet) -> None:
     with engine(machine.sock) as client:
         assert read_local_swarm(client).state is LocalState.NONE
         with causes("no-swarm"):
-            cluster.join_body(client, role=Role.WORKER, address=machine.address)
+            joining.join_body(client, role=Role.WORKER, address=machine.address)
         state = cluster.ensure_swarm(client, advertise=machine.address, drained=False)
         assert state.created and not state.drained
         assert api(client).inspect_swarm()["Spec"]["Orchestration"]["TaskHistoryRetentionLimit"] == 3
@@ -124,12 +124,12 @@ def test_labels_are_added_to_those_there(swarm: Fleet) -> None:
 def test_an_old_token_opens_nothing(swarm: Fleet) -> None:
     machine = swarm.blade("blade3")
     with engine(swarm.controller.sock) as client:
-        body = cluster.join_body(client, role=Role.WORKER, address=machine.address)
+        body = joining.join_body(client, role=Role.WORKER, address=machine.address)
         manager = api(client).inspect_swarm()["JoinTokens"]["Manager"]
-        cluster.rotate_token(client)
+        joining.rotate_token(client)
         assert api(client).inspect_swarm()["JoinTokens"]["Manager"] == manager
         assert api(client).inspect_swarm()["Spec"]["Dispatcher"]["HeartbeatPeriod"] == 2_000_000_000  # nothing else
-        fresh = cluster.join_body(client, role=Role.WORKER, address=machine.address)
+        fresh = joining.join_body(client, role=Role.WORKER, address=machine.address)
         assert fresh["JoinToken"] != body["JoinToken"]
         assert {**fresh, "JoinToken": ""} == {**body, "JoinToken": ""}
         assert body["RemoteAddrs"] == [f"{swarm.controller.address}:2377"]
@@ -158,7 +158,7 @@ def test_a_manager_steps_down_before_it_goes(swarm: Fleet) -> None:
     with engine(swarm.controller.sock) as client:
         node = find_node(cluster.nodes(client), "blade2", machine.boot)
         assert node is not None and node.role == "manager"
-        until(lambda: len(cluster.join_body(client, role=Role.WORKER, address="10.0.0.9")["RemoteAddrs"]) == 2)
+        until(lambda: len(joining.join_body(client, role=Role.WORKER, address="10.0.0.9")["RemoteAddrs"]) == 2)
         drain_node(client, node)
         with engine(machine.sock) as own:
             api(own).leave_swarm()  # the engine lets only a worker go without force

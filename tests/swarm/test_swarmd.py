@@ -20,6 +20,7 @@ from labkit.lab import Role, lab_yaml
 from labkit.lab.process import rpc
 from labkit.swarm import cluster
 from labkit.swarm.engine import api, engine
+from labkit.swarm.membership import joining
 from labkit.swarm.membership.local_state import NO_SWARM
 from labkit.swarm.node import Node, find_node
 from labkit.swarm.services.deploy import ensure_service, watch
@@ -258,7 +259,7 @@ def test_before_there_is_a_swarm(fleet: Fleet, tmp_path: Path) -> None:
         body = desk.ask("join", fleet.blade("blade1"), address="10.99.77.99")["body"]
         assert isinstance(body, dict)
         with engine(machine.sock) as client:
-            assert body == cluster.join_body(client, role=Role.WORKER, address="10.99.77.99")
+            assert body == joining.join_body(client, role=Role.WORKER, address="10.99.77.99")
     finally:
         desk.close()
         machine.power_cut()
@@ -279,10 +280,10 @@ def test_tokens_are_changed_behind_every_join_and_refusal(swarm: Fleet, tmp_path
 
     async def talk() -> None:
         desk = SwarmDaemon(lab_yaml.load(tmp_path / "lab.yaml"), swarm.controller.sock, told.append, joining_s=1)
-        await desk.look()
+        await desk.rounds.look()
         assert rotations() == 0
         await asyncio.sleep(1)
-        await desk.look()
+        await desk.rounds.look()
         assert rotations() == 1  # whatever a desk before this one gave out
 
         given = token()
@@ -291,22 +292,22 @@ def test_tokens_are_changed_behind_every_join_and_refusal(swarm: Fleet, tmp_path
             assert body["JoinToken"] == given
         await desk.joined(first)
         await desk.refused({"blade": "blade3"})
-        await desk.look()
+        await desk.rounds.look()
         assert token() == given  # blade2 has still to use it
         await desk.joined(second)
-        await desk.look()
+        await desk.rounds.look()
         assert token() != given and rotations() == 2
-        await desk.look()
+        await desk.rounds.look()
         assert rotations() == 2
 
         await desk.join({**first, "address": "10.99.77.50"})
-        await desk.look()
+        await desk.rounds.look()
         assert rotations() == 2
         await asyncio.sleep(1)
-        await desk.look()
+        await desk.rounds.look()
         assert rotations() == 3  # it took too long: when it asks again it gets the new one
         await desk.refused({"blade": "blade3"})
-        await desk.look()
+        await desk.rounds.look()
         assert rotations() == 4
 
     asyncio.run(talk())
@@ -337,7 +338,7 @@ def test_a_blade_that_is_lost_is_marked_and_removed_when_its_time_is_up(swarm: F
     async def talk() -> None:
         desk = SwarmDaemon(lab_yaml.load(tmp_path / "lab.yaml"), swarm.controller.sock, told.append)
         for _ in range(60):
-            await desk.look()
+            await desk.rounds.look()
             if not [entry for entry in blades(swarm) if entry[0] == "blade3"]:
                 return
             await asyncio.sleep(0.5)

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 
 from labkit.cli import arguments as words
-from labkit.cli.answers import say
+from labkit.cli.answers import find_state, lab_path, say
 from labkit.errors import ParameterError
 from labkit.lab.lab_yaml import adopt, rewrite
 from labkit.servers import client
@@ -37,8 +37,7 @@ def add_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
 def take_in(options: argparse.Namespace) -> int:
     """Write one machine, or all that asked to boot, into the lab file."""
     _check(options)
-    path = client.find_lab(options.lab)
-    heard = adoption.look(path, client.find_state(path, options.state))
+    heard = adoption.look(lab_path(options), find_state(options))
     new = heard.source
     for macs in _chosen(options, heard):
         given = {"name": options.name, "slot": options.slot, "bmc": options.bmc, "prefix": options.prefix}
@@ -51,7 +50,7 @@ def take_in(options: argparse.Namespace) -> int:
 
 def take_out(options: argparse.Namespace) -> int:
     """Take one blade out of the lab file."""
-    file = rewrite.open_lab(client.find_lab(options.lab))
+    file = rewrite.open_lab(lab_path(options))
     return _finish(options, file, adopt.forget(file.source, options.blade))
 
 

@@ -6,10 +6,10 @@ import argparse
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 
-from labkit.cli.answers import answer, say
+from labkit.cli.answers import answer, find_state, load_lab, say
 from labkit.cli.swarm import verbs as swarm
 from labkit.errors import ParameterError
-from labkit.lab import Blade, lab_yaml
+from labkit.lab import Blade
 from labkit.lab.process import control
 from labkit.machines import power
 from labkit.machines.power import ways
@@ -69,8 +69,7 @@ def press(options: argparse.Namespace) -> int:
 
 def _dry_run(options: argparse.Namespace) -> int:
     """Say what would be pressed, and refuse what would be refused. The lab need not be up."""
-    path = client.find_lab(options.lab)
-    lab, state = lab_yaml.load(path), client.find_state(path, options.state)
+    lab, state = load_lab(options), find_state(options)
     blades = client.choose_blades(lab, options.blade)
     if not options.force and control.status(state) is not None:
         check_quorum(client.RunningLab(lab, state), blades, options.state_wanted)

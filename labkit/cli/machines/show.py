@@ -7,18 +7,17 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+from labkit.cli.answers import find_state, lab_path
 from labkit.events.card_vendors import vendor_of
 from labkit.events.unknown_machines import Machine
 from labkit.lab.lab_yaml.adopt import Source
-from labkit.servers import client
 from labkit.workbook import adoption, next_steps
 from labkit.workbook.adoption import about, firmware, owner, unclaimed
 
 
 def show(options: argparse.Namespace) -> int:
     """Print the machines, in the order in which they first asked."""
-    path = client.find_lab(options.lab)
-    heard = adoption.look(path, client.find_state(path, options.state))
+    heard = adoption.look(lab_path(options), find_state(options))
     found, source = heard.unknown, heard.source
     if options.json:
         print(json.dumps([_row(source, machine) for machine in found], indent=1))

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import IO
 
 from labkit.cli import arguments
-from labkit.cli.answers import say
+from labkit.cli.answers import find_state, load_lab, say
 from labkit.cli.swarm import deploy as stack_verb
 from labkit.cli.swarm import lock, roll, view
 from labkit.cli.swarm.move import move
 from labkit.errors import ParameterError, SwarmError, on_file
 from labkit.events import tables
-from labkit.lab import Blade, Lab, NetworkKind, lab_yaml
+from labkit.lab import Blade, Lab, NetworkKind
 from labkit.lab.process import rpc
 from labkit.lab.state import State
 from labkit.servers import client
@@ -251,7 +251,7 @@ def _is_locked(running: client.RunningLab) -> bool:
 
 
 def save(options: argparse.Namespace) -> int:
-    lab, state = _lab_and_state(options)
+    lab, state = load_lab(options), find_state(options)
     data, keys = _engine_data(lab, state), autolock.KeptKeys(state.unlock_keys).read()
     size_b = backup.save(data, options.file, keys)
     print(f"{options.file}: {size_b} bytes; it holds the swarm's keys, so keep it as you would keep a password")
@@ -261,7 +261,7 @@ def save(options: argparse.Namespace) -> int:
 
 
 def restore(options: argparse.Namespace) -> int:
-    lab, state = _lab_and_state(options)
+    lab, state = load_lab(options), find_state(options)
     data = _engine_data(lab, state)
     keys = backup.restore(options.file, data, state.manager_socket(lab))
     if keys:
@@ -287,11 +287,6 @@ def export(options: argparse.Namespace) -> int:
     for words in missing:
         say(f"not in the file: {words}")
     return 1 if missing else 0
-
-
-def _lab_and_state(options: argparse.Namespace) -> tuple[Lab, State]:
-    path = client.find_lab(options.lab)
-    return lab_yaml.load(path), client.find_state(path, options.state)
 
 
 def _engine_data(lab: Lab, state: State) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import subprocess
 import time
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from typing import Any, TypeVar
 
 from labkit.diagnosis.doctor import dhcp_servers, probe
 from labkit.diagnosis.doctor.facts import Answer, Facts, Interface, Place, SeenSwarm
-from labkit.diagnosis.doctor.findings import reached_ports
+from labkit.diagnosis.doctor.network import reached_ports
 from labkit.diagnosis.doctor.probe import NotLooked
 from labkit.errors import ControlError, DeniedError
 from labkit.images.store import cache_folder
@@ -75,7 +74,6 @@ def look(lab: Lab, state: State, progress: Progress, see_swarm: SeeSwarm) -> Fac
     return Facts(
         is_up=is_up,
         silent=silent,
-        is_root=os.geteuid() == 0,
         interface=cards.get(lab.network.interface),
         interfaces=tuple(name for name in cards if name != "lo"),
         holders=attempt("ports", probe.holders, ()),

@@ -95,7 +95,6 @@ class Facts:
 
     is_up: bool = False
     silent: str = ""
-    is_root: bool = False
     interface: Interface | None = None
     interfaces: tuple[str, ...] = ()
     holders: tuple[Holder, ...] = ()

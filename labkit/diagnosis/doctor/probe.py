@@ -15,7 +15,7 @@ from pathlib import Path
 import labkit
 from labkit.diagnosis.doctor import firewall
 from labkit.diagnosis.doctor.facts import Holder, Image, Interface, Place
-from labkit.diagnosis.doctor.findings import reached_ports
+from labkit.diagnosis.doctor.network import reached_ports
 from labkit.errors import ImageError, LabkitError, MachineError
 from labkit.images import builders, served, store
 from labkit.images.ensure import releases

@@ -14,7 +14,6 @@ from ..report import IgnitionError
 from ..spec.upgrade import translate
 
 Value = dict[str, Any]
-UNIT_FOLDER = "/etc/systemd/system"
 
 
 @dataclass(frozen=True)

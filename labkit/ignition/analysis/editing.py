@@ -33,11 +33,6 @@ class Review:
     version: str = ""
     summary: str = ""
 
-    @property
-    def is_clean(self) -> bool:
-        """Whether it transpiles and there is nothing to say of it."""
-        return self.config is not None and not self.entries
-
 
 def review(source: str | bytes, *, files_dir: FilePath | None = None, platform: str = "") -> Review:
     """Look at a Butane config, a Container Linux Config or Ignition JSON, as the text itself says which it is."""

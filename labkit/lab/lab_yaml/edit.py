@@ -16,6 +16,7 @@ from functools import cached_property
 import yaml
 
 from labkit.lab.lab_yaml.entry import Entry
+from labkit.lab.lab_yaml.positions import is_null
 
 STRUCTURE = (
     yaml.BlockEndToken, yaml.BlockMappingStartToken, yaml.BlockSequenceStartToken, yaml.KeyToken,
@@ -68,7 +69,7 @@ class LabText:
             return self._with([self._lines(len(self.text), ["blades:", *self._block(entry, 2, 2)])])
         if blades is None:
             return self._with([self._new_key(root, entry)])
-        if _is_null(blades):
+        if is_null(blades):
             return self._with(self._first(root, blades, entry))
         if not isinstance(blades, yaml.SequenceNode):
             raise Odd
@@ -310,10 +311,6 @@ def _value(node: yaml.Node | None, key: str) -> yaml.Node | None:
 
 def _text(node: yaml.Node | None) -> str:
     return str(node.value).strip() if isinstance(node, yaml.ScalarNode) else ""
-
-
-def _is_null(node: yaml.Node) -> bool:
-    return isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null"
 
 
 def _is_json(node: yaml.Node) -> bool:

@@ -74,7 +74,7 @@ class Section:
         self._notes = notes
         self._values: dict[str, yaml.Node] = {}
         self._bad: set[str] = set()
-        self.broken = not (node is None or _is_null(node) or isinstance(node, yaml.MappingNode))
+        self.broken = not (node is None or is_null(node) or isinstance(node, yaml.MappingNode))
         if not isinstance(node, yaml.MappingNode):
             if self.broken and node is not None:
                 what = f"{kind.name} must be a mapping of keys to values, this is {_shape(node)}"
@@ -154,7 +154,7 @@ class Section:
         node = self._values.get(key)
         if node is None:
             return None
-        if _is_null(node):
+        if is_null(node):
             return []
         if not isinstance(node, yaml.SequenceNode):
             self.note(key, f"{key!r} must be a list, this is {_shape(node)}",
@@ -181,7 +181,7 @@ class Section:
         node = self._values.get(key)
         if node is None:
             return None
-        if _is_null(node):
+        if is_null(node):
             return {}
         if not isinstance(node, yaml.MappingNode):
             self.note(key, f"{key!r} must be a mapping of names to values, this is {_shape(node)}",
@@ -272,12 +272,12 @@ def _syntax(error: yaml.MarkedYAMLError, text: str) -> Mistake:
     return Mistake(line, column, f"{problem}{context}", "check the indentation, brackets and quotes up to here")
 
 
-def _is_null(node: yaml.Node) -> bool:
+def is_null(node: yaml.Node) -> bool:
     return isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null"
 
 
 def _text(node: yaml.Node, key: str) -> str:
-    if _is_null(node):
+    if is_null(node):
         raise Wrong(f"{key} has no value", "write one, or remove the line")
     if not isinstance(node, yaml.ScalarNode):
         raise Wrong(f"{key} must be one value, this is {_shape(node)}", "write the value alone on its line")

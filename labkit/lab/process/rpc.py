@@ -10,6 +10,7 @@ import asyncio
 import errno
 import json
 import os
+import signal
 import socket
 import sys
 import traceback
@@ -27,9 +28,17 @@ PING = "ping"
 ANSWER_S = 2.0
 
 
-def parse_fds(text: str) -> dict[str, int]:
-    """``dhcp=5,tftp=7`` as a mapping. Raises ValueError."""
-    return {name: int(number) for name, _, number in (part.partition("=") for part in text.split(","))}
+def handed_sockets() -> dict[str, socket.socket]:
+    """The sockets that this process was handed, by name: ``LABKIT_FDS`` says ``dhcp=5,tftp=7``. Raises KeyError."""
+    parts = (part.partition("=") for part in os.environ["LABKIT_FDS"].split(","))
+    return {name: socket.socket(fileno=int(number)) for name, _, number in parts}
+
+
+def set_by_signals(event: asyncio.Event) -> asyncio.Event:
+    """The event, which SIGTERM and SIGINT set from now on."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, event.set)
+    return event
 
 
 def call(path: Path, verb: str, *, timeout_s: float = 30.0, most_b: int = LIMIT_B, **fields: Any) -> dict[str, Any]:

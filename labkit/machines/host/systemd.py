@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from labkit.errors import MachineError, on_file
-from labkit.lab.state import write_whole
+from labkit.lab.state import text_of, write_whole
 from labkit.machines.host import unit
 from labkit.machines.host.unit import AtBoot
 
@@ -34,7 +34,7 @@ def enable(name: str, text: str) -> Path:
     """Write a unit, and have it started at boot. Raises MachineError as `check` does, or where systemctl will not."""
     path = FOLDER / name
     check_ours(path)
-    before = _read(path)
+    before = text_of(path)
     try:
         with on_file(path):
             write_whole(path, text)
@@ -70,12 +70,12 @@ def look(name: str) -> AtBoot:
     else:
         what = f"{name} starts it when this machine boots" if is_linked else f"{name} is there, and switched off"
         found = AtBoot(is_linked, what)
-        if not unit.is_ours(_read(path)):
+        if not unit.is_ours(text_of(path)):
             wrong.append((f"{path} is not as labkit wrote it", "see whether it does what you want, or remove it"))
         elif not is_linked:
             wrong.append((found.what, f"systemctl enable {name}, or ./lab up --disable"))
     for other in sorted(FOLDER.glob(unit.name_of("*"))):
-        for lost in filter(_is_gone, unit.starts(_read(other))):
+        for lost in filter(_is_gone, unit.starts(text_of(other))):
             by = "./lab up --enable writes it anew" if other == path else f"systemctl disable {other.name}; rm {other}"
             wrong.append((f"{other.name} starts what is no more (was it moved?): {lost}", by))
     return AtBoot(found.enabled, found.what, tuple(wrong))
@@ -106,17 +106,10 @@ def systemctl(*words: str) -> None:
 
 def check_ours(path: Path) -> None:
     """Raise MachineError for a unit that labkit did not write, or that somebody has changed since."""
-    if os.path.lexists(path) and (path.is_symlink() or not unit.is_ours(_read(path))):
+    if os.path.lexists(path) and (path.is_symlink() or not unit.is_ours(text_of(path))):
         what = "there is a unit of this name that labkit did not write, or that somebody has changed since"
         fix = f"if nobody needs it: systemctl disable {path.name}; rm {path}; what is yours goes into systemctl edit"
         raise MachineError(what, where=str(path), fix=fix)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return ""
 
 
 def _is_gone(path: str) -> bool:

@@ -1,8 +1,8 @@
 """Docker's own client, set to the engine of the swarm's first manager.
 
 A virtual lab's is that of the blade OS, which the controller's engine is of as well: the two fit each other, and this
-machine needs no package. The lab's servers get a root laid over that tree (`labkit.servers.bundled`); a client is a
-person's, who is not root and whose files it must see. So its own loader runs it with the tree's libraries, in this
+machine needs no package. The lab's servers get a root laid over that tree (`labkit.servers.parts.bundled`); a client
+is a person's, who is not root and whose files it must see. So its own loader runs it with the tree's libraries, in this
 machine's root (ld.so(8)). A real lab's manager is this machine's own engine, and so is the client.
 """
 

@@ -16,8 +16,8 @@ from labkit.lab import Lab
 from labkit.lab.process import rpc
 from labkit.lab.state import State, write_whole
 from labkit.machines.virtual import network
-from labkit.servers.bundled import engine_command
-from labkit.servers.processes import Part, PartSpec
+from labkit.servers.parts.bundled import engine_command
+from labkit.servers.parts.processes import Part, PartSpec
 from labkit.swarm.recovery import backup, renew
 
 

@@ -13,13 +13,13 @@ import hashlib
 import json
 import re
 import secrets
-import signal
 import socket
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
 from labkit.errors import LabkitError, MachineError
+from labkit.lab.process import rpc
 from labkit.netboot.http.server import runner
 from labkit.workbook.watch.follower import Follower
 from labkit.workbook.watch.page import SCRIPT, watch_page
@@ -140,8 +140,5 @@ async def serve(sock: socket.socket, app: web.Application) -> None:
     its = runner(app, lambda event: None, CLOSE_S)
     await its.setup()
     await web.SockSite(its, sock).start()
-    ended = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    await ended.wait()
+    await rpc.set_by_signals(asyncio.Event()).wait()
     await its.cleanup()

@@ -33,7 +33,7 @@ from labkit.machines.host.sandbox import (
     of_python,
     spawn,
 )
-from labkit.servers.processes import Part, PartSpec
+from labkit.servers.parts.processes import Part, PartSpec
 
 NOBODY = User(FIRST_USER, FIRST_USER)
 WHO = "import json, os; print(json.dumps([*os.getresuid(), *os.getresgid(), os.getgroups()]))"

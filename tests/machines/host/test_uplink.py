@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from labkit.diagnosis.doctor.checks import examine
 from labkit.diagnosis.doctor.facts import Facts
-from labkit.diagnosis.doctor.findings import OK, WARNING, examine
+from labkit.diagnosis.doctor.findings import OK, WARNING
 from labkit.errors import LabkitError
 from labkit.lab import Lab, lab_yaml
 from labkit.machines.host.uplink import Found, fill, parse_resolver

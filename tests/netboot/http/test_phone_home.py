@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -13,11 +12,6 @@ from labkit.events import Note, Phoned, Space, Ticket, Trouble
 from labkit.netboot.http import phone_home
 from labkit.netboot.http.phone_home import HEADER
 from tests.rig.http_server import Rig
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def test_join_until_joined(rig: Rig) -> None:

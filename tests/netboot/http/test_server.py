@@ -1,11 +1,8 @@
-"""The HTTP server over real sockets, with aiohttp's client and with clients that go away."""
+"""The HTTP server over real sockets, with aiohttp's client."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +15,6 @@ from labkit.netboot.http import server
 from labkit.netboot.http.phone_home import HEADER
 from labkit.netboot.http.queue import Queue
 from tests.rig.http_server import IMAGE, Rig
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def test_files_of_the_boot(rig: Rig) -> None:
@@ -97,140 +89,6 @@ def test_a_range_of_an_image_is_done_with_its_own_length(rig: Rig) -> None:
     assert rig.seen.of(Transfer)[-1].sent_b == 10
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/nothing", "/", "/..%2f..%2fetc/passwd", "/%2e%2e/etc/passwd", "/labos/%00vmlinuz", "/labos%5c..%5c..%5cx",
-        "/labos/vmlinuz/..", "//etc/passwd", "/%ff", "/" + "x" * 3000,
-    ],
-)  # fmt: skip
-def test_anything_else_is_missing(rig: Rig, path: str) -> None:
-    async def talk(client: aiohttp.ClientSession) -> None:
-        assert await rig.raw(f"GET {path} HTTP/1.0\r\n\r\n".encode()) == 404
-
-    rig.run(talk)
-    [event] = rig.seen.of(Transfer)
-    assert (event.state, event.protocol, event.blade) == ("missing", "http", "blade1")
-
-
-HOST = b"Host: lab\r\n"
-MENU_11 = b"GET /pxelinux.cfg/default HTTP/1.1\r\n" + HOST
-MENU = b"menu of blade1\n"
-CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
-
-
-@pytest.mark.parametrize(
-    ("asked", "statuses", "bodies"),
-    [
-        (b"GET http://10.77.0.1:80/pxelinux.cfg/default HTTP/1.1\r\n" + HOST + b"\r\n", [200], MENU),
-        (b"GET //pxelinux.cfg//default HTTP/1.1\r\n" + HOST + b"\r\n", [200], MENU),
-        (b"GET /./pxelinux.cfg%2Fdefault?mac=52%3A54 HTTP/1.1\r\n" + HOST + b"\r\n", [200], MENU),
-        (b"GET /pxelinux.cfg/default HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", [200], MENU),
-        (b"\r\n" + MENU_11 + b"\r\n", [200], MENU),
-        (MENU_11 + b"Expect: 100-continue\r\n\r\n", [100, 200], MENU),
-        (b"GET /pxelinux.cfg/default HTTP/1.0\r\nExpect: 100-continue\r\n\r\n", [200], MENU),
-        (MENU_11 + b"Expect: 200-maybe\r\n\r\n", [417], b""),
-        ((MENU_11 + b"\r\n") * 3, [200] * 3, MENU * 3),
-        (MENU_11 + b"Content-Length: 5\r\n\r\nhello" + MENU_11 + b"\r\n", [200] * 2, MENU * 2),
-        (MENU_11 + CHUNKED + MENU_11 + b"\r\n", [200] * 2, MENU * 2),
-        (MENU_11 + b"Connection: Upgrade\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n\r\n", [200], MENU),
-        (MENU_11 + b"Accept-Encoding: gzip, peerdist\r\nX-P2P-PeerDist: Version=1.1\r\n\r\n", [200], MENU),
-        (b"HEAD /pxelinux.cfg/default HTTP/1.1\r\n" + HOST + b"Range: bytes=0-3\r\n\r\n", [200], b""),
-    ],
-    ids=[
-        "absolute", "double slashes", "dots, escapes and a query", "1.0 kept open", "an empty line before", "continue",
-        "continue, 1.0", "another expectation", "three at once", "a body in GET", "a chunked body in GET", "upgrade",
-        "encodings", "HEAD of a range",
-    ],
-)  # fmt: skip
-def test_requests_as_clients_write_them(rig: Rig, asked: bytes, statuses: list[int], bodies: bytes) -> None:
-    async def talk(client: aiohttp.ClientSession) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
-        writer.write(asked)
-        got = b""
-        for status in statuses:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode()
-            first, *fields = head.strip().split("\r\n")
-            assert int(first.split()[1]) == status
-            length = {name.lower(): value for name, _, value in (line.partition(":") for line in fields)}
-            assert all(value.strip() for value in length.values())  # an empty one has stopped firmware
-            if status == 200 and not asked.startswith(b"HEAD"):
-                got += await reader.readexactly(int(length["content-length"]))
-        assert got == bodies
-        writer.close()
-
-    rig.run(talk)
-
-
-@pytest.mark.parametrize(
-    "asked",
-    [
-        b"GET / HTTP/1.1\r\n\r\n",
-        b"GET / HTTP/1.1\r\n" + HOST * 2 + b"\r\n",
-        b"GET pxelinux.cfg/default HTTP/1.1\r\n" + HOST + b"\r\n",
-        MENU_11 + b"X: a\r\n b\r\n\r\n",
-        MENU_11 + b"X : a\r\n\r\n",
-        MENU_11 + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        MENU_11 + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
-        MENU_11 + b"".join(b"X%d: y\r\n" % number for number in range(10_000)) + b"\r\n",
-        MENU_11 + b"X: " + b"y" * 100_000,
-        b"GET /" + b"y" * 100_000,
-    ],
-    ids=[
-        "no host", "two hosts", "no slash", "a folded header", "a space before the colon", "two lengths of a body",
-        "two lengths", "a flood of headers", "an endless header", "an endless path",
-    ],
-)  # fmt: skip
-def test_what_is_no_http_is_an_event_and_no_word_in_the_log(
-    rig: Rig, asked: bytes, caplog: pytest.LogCaptureFixture
-) -> None:
-    async def talk(client: aiohttp.ClientSession) -> None:
-        assert await rig.raw(asked) == 400
-
-    rig.run(talk)
-    [trouble] = rig.seen.of(Trouble)
-    assert trouble.part == "http" and trouble.detail.startswith("127.0.0.1 sent what is no HTTP: ")
-    assert len(trouble.detail) < 150 and trouble.detail.isprintable()
-    assert caplog.records == []
-
-
-@pytest.mark.parametrize(
-    "begun", [b"", b"GE", MENU_11, MENU_11 + b"\r\n" + MENU_11], ids=["silent", "two letters", "a head", "the second"]
-)
-def test_a_connection_without_a_whole_request_ends(rig: Rig, begun: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "IDLE_S", 0.2)
-
-    async def talk(client: aiohttp.ClientSession) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
-        writer.write(begun)
-
-        async def drip() -> None:
-            while True:
-                writer.write(b"X" if begun else b"")
-                await asyncio.sleep(0.02)
-
-        dripping = asyncio.ensure_future(drip())
-        async with asyncio.timeout(10):
-            try:
-                while await reader.read(1000):
-                    pass
-            except ConnectionResetError:
-                pass  # a drop came too late
-        dripping.cancel()
-        writer.close()
-
-    rig.run(talk)
-
-
-def test_what_is_no_http_is_refused(rig: Rig) -> None:
-    async def talk(client: aiohttp.ClientSession) -> None:
-        for line in (b"GET /\xff\xfe HTTP/1.0\r\n\r\n", b"\0\1pxelinux.0\0octet\0\r\n\r\n", b"GET\r\n\r\n"):
-            assert await rig.raw(line) == 400
-        assert await rig.raw(b"GET /healthz HTTP/1.0\r\n\r\n") == 200
-
-    rig.run(talk)
-
-
 def test_an_image_that_is_gone_is_missing(rig: Rig) -> None:
     rig.image.unlink()
 
@@ -240,72 +98,6 @@ def test_an_image_that_is_gone_is_missing(rig: Rig) -> None:
 
     rig.run(talk)
     assert rig.seen.of(Transfer)[0].reason == "the image labos/vmlinuz is not there"
-
-
-def test_a_transfer_that_breaks_off_failed(rig: Rig) -> None:
-    async def talk(client: aiohttp.ClientSession) -> None:
-        sock = socket.create_connection(("127.0.0.1", rig.port))
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        sock.sendall(b"GET /labos/vmlinuz HTTP/1.1\r\nHost: lab\r\n\r\n")
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(None, sock.recv, 1000)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        sock.close()  # a reset, as when the power goes
-        await asyncio.to_thread(rig.seen.wait_for, Transfer, where=lambda event: event.state == "failed")
-
-    rig.run(talk)
-    [failed] = [event for event in rig.seen.of(Transfer) if event.state != "started"]
-    assert (failed.state, failed.size_b) == ("failed", len(IMAGE))
-    assert failed.reason.startswith("the connection broke")
-    assert rig.seen.of(Trouble) == []
-
-
-def test_blades_that_go_away_in_the_middle_leave_nothing_behind(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
-    """After the head, in the body, by reset or by farewell: a ``failed`` event each, and no word of a fault."""
-    rig.put_image(IMAGE * 2)  # more than the buffers of both ends hold
-
-    async def gone(after_b: int, *, by_reset: bool) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", rig.port, limit=4096)
-        sock = writer.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        writer.write(b"GET /labos/vmlinuz HTTP/1.1\r\nHost: lab\r\n\r\n")
-        await reader.readexactly(after_b)
-        if by_reset:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        writer.close()
-
-    async def talk(client: aiohttp.ClientSession) -> None:
-        await asyncio.gather(*(gone(20 + 997 * number, by_reset=number % 2 == 0) for number in range(24)))
-        await asyncio.to_thread(rig.seen.wait_for, Transfer, 24, where=lambda event: event.state == "failed")
-        async with client.get(f"{rig.root}/labos/vmlinuz") as answer:
-            assert await answer.read() == IMAGE * 2
-
-    rig.run(talk)
-    failed = [event for event in rig.seen.of(Transfer) if event.state == "failed"]
-    assert all(event.reason.startswith("the connection broke") for event in failed)
-    assert all(0 < event.sent_b < event.size_b for event in failed)
-    assert [record.getMessage() for record in caplog.records] == []
-    assert rig.seen.of(Trouble) == []
-    assert (rig.files.queue.running, rig.files.queue.waiting) == (0, 0)
-
-
-def test_a_file_that_becomes_shorter_ends_the_connection(rig: Rig) -> None:
-    rig.put_image(IMAGE * 2)
-
-    async def talk(client: aiohttp.ClientSession) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", rig.port, limit=4096)
-        writer.write(b"GET /labos/vmlinuz HTTP/1.1\r\nHost: lab\r\n\r\n")
-        await reader.readline()
-        os.truncate(rig.image, 10)
-        while await reader.read(1 << 20):
-            pass
-        writer.close()
-
-    rig.run(talk)
-    failed = rig.seen.of(Transfer)[-1]
-    assert (failed.state, failed.reason) == (
-        "failed", "the connection broke: the file became shorter while it was sent"
-    )  # fmt: skip
 
 
 def test_a_connection_is_kept_open(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
@@ -407,18 +199,6 @@ def test_numbers_for_prometheus(rig: Rig) -> None:
         async with client.get(f"{rig.root}/metrics") as answer:
             page = await answer.text()
         assert 'labkit_swarm_nodes{role="worker",state="ready"} 3\n' in page and "of_no_meaning" not in page
-
-    rig.run(talk)
-
-
-def test_a_slow_client_holds_up_nobody(rig: Rig) -> None:
-    async def talk(client: aiohttp.ClientSession) -> None:
-        slow = socket.create_connection(("127.0.0.1", rig.port))
-        slow.sendall(b"GET /labos/vmlinuz HTTP/1.1\r\nHost: lab\r\n\r\n")
-        for _ in range(3):
-            async with client.get(f"{rig.root}/labos/vmlinuz") as answer:
-                assert len(await answer.read()) == len(IMAGE)
-        slow.close()
 
     rig.run(talk)
 

@@ -3,123 +3,17 @@
 from __future__ import annotations
 
 import io
-import os
-import socket
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import tftpy
 
-from labkit.boot import ImageFile, Rendered, Resource
 from labkit.events import Transfer, Trouble
 from labkit.netboot import tftp
-from labkit.netboot.clients import Refusal
-from labkit.netboot.tftp import Ack, Code, Data, Error, Oack, Request
+from labkit.netboot.tftp import Ack, Code, Data, Error, Oack
 from labkit.netboot.tftp import server as tftpd
-from labkit.netboot.tftp.server import TftpServer
-from tests.rig.dhcp import Seen
-
-MENU = b"default labos\nlabel labos\n"
-IMAGE = os.urandom(700_001)
-
-
-class Rig:
-    """A server on loopback, with three files."""
-
-    def __init__(self, folder: Path) -> None:
-        self.seen, self.slow = Seen(), threading.Event()
-        self.image = folder / "image"
-        self.image.write_bytes(IMAGE)
-        (folder / "multiple").write_bytes(IMAGE[: 512 * 8])
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        sock.bind(("127.0.0.1", 0))
-        self.address: tuple[str, int] = sock.getsockname()
-        catalogue = {"image": self.image, "multiple": folder / "multiple", "gone": folder / "gone", "folder": folder}
-        self.server = TftpServer(sock, self.lookup, catalogue, self.seen)
-        self.server.start()
-        self._sock = sock
-
-    def lookup(self, address: str, path: str) -> Resource | Refusal:
-        if path == "boom":
-            raise RuntimeError("a fault in the lookup")
-        if path == "slow":
-            self.slow.wait(10)
-        found: dict[str, Resource] = {"menu": Rendered(MENU)}
-        found |= {name: ImageFile(name) for name in ("image", "multiple", "gone", "folder", "unbuilt")}
-        return found.get(path) or Refusal("not a file of this boot")
-
-    def close(self) -> None:
-        self.server.stop()
-        self._sock.close()
-
-    def client(self) -> Client:
-        return Client(self.address)
-
-    def get(self, path: str, **options: str) -> bytes:
-        with self.client() as client:
-            return client.get(path, options)
-
-
-class Client:
-    """A client that does as it is told, packet by packet."""
-
-    def __init__(self, server: tuple[str, int]) -> None:
-        self.server = server
-        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.sock.settimeout(10)
-        self.sock.bind(("127.0.0.1", 0))
-        self.peer: tuple[str, int] | None = None
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(self, *gone: object) -> None:
-        self.sock.close()
-
-    def ask(
-        self, path: str, options: dict[str, str] | None = None, *, mode: str = "octet", write: bool = False
-    ) -> None:
-        self.sock.sendto(tftp.encode(Request(path, mode, options or {}, write)), self.server)
-
-    def hear(self) -> tftp.Packet:
-        data, self.peer = self.sock.recvfrom(70000)
-        return tftp.decode(data)
-
-    def say(self, packet: tftp.Packet) -> None:
-        assert self.peer is not None
-        self.sock.sendto(tftp.encode(packet), self.peer)
-
-    def get(self, path: str, options: dict[str, str] | None = None, *, mode: str = "octet") -> bytes:
-        """A whole file, with whatever block and window size the server grants."""
-        self.ask(path, options, mode=mode)
-        blksize_b, window, content, block = 512, 1, b"", 0
-        packet = self.hear()
-        while isinstance(packet, Oack):  # again, where our ACK was late
-            blksize_b = int(packet.options.get("blksize", blksize_b))
-            window = int(packet.options.get("windowsize", window))
-            self.say(Ack(0))
-            packet = self.hear()
-        while True:
-            assert isinstance(packet, Data), packet
-            if packet.block == (block + 1) & 0xFFFF:
-                block += 1
-                content += packet.content
-                if len(packet.content) < blksize_b:
-                    self.say(Ack(block & 0xFFFF))
-                    return content
-                if block % window == 0:
-                    self.say(Ack(block & 0xFFFF))
-            packet = self.hear()
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
-    rig = Rig(tmp_path)
-    yield rig
-    rig.close()
+from tests.rig.tftp_server import IMAGE, MENU, Rig
 
 
 def test_tftpy_fetches_a_rendered_file_and_an_image(rig: Rig) -> None:
@@ -190,66 +84,6 @@ def test_transfers_tell_bytes_and_seconds(rig: Rig) -> None:
     assert (started.path, started.size_b) == ("image", len(IMAGE))
     assert (done.sent_b, done.size_b, done.reason) == (len(IMAGE), len(IMAGE), "")
     assert 0 < done.seconds < 10
-
-
-def test_netascii_is_for_text(rig: Rig) -> None:
-    with rig.client() as client:
-        assert client.get("menu", mode="netascii") == MENU.replace(b"\n", b"\r\n")
-        client.ask("image", mode="netascii")
-        assert client.hear() == Error(Code.ILLEGAL, "image files are sent in octet mode")
-
-
-@pytest.mark.parametrize("path", ["gone", "folder", "unbuilt"])
-def test_an_image_that_is_not_there_is_said_at_once(rig: Rig, path: str) -> None:
-    with rig.client() as client:
-        client.ask(path)
-        packet = client.hear()
-    assert isinstance(packet, Error)
-    assert packet.code == Code.NOT_FOUND
-
-
-@pytest.mark.parametrize("name", ["//menu", "./menu", "/./menu", "\\\\menu", ".\\menu", "/" * 200 + "menu", "menu\xff"])
-def test_names_as_roms_write_them_are_the_same_file(rig: Rig, name: str) -> None:
-    with rig.client() as client:
-        client.sock.sendto(b"\0\1" + name.encode("latin-1") + b"\0OCTET\0", rig.address)
-        assert client.hear() == Data(1, MENU)
-        client.say(Ack(1))
-
-
-@pytest.mark.parametrize("mode", ["mail", "", "binary"])
-def test_no_other_mode_is_spoken(rig: Rig, mode: str) -> None:
-    with rig.client() as client:
-        client.ask("menu", mode=mode)
-        assert client.hear() == Error(Code.ILLEGAL, f"no such mode: {mode}")
-
-
-PATH_TRICKS = [
-    "../etc/passwd", "/../etc/passwd", "..\\..\\etc\\passwd", "menu/..", "x/../menu", "/etc/passwd", "//etc/passwd",
-    "%2e%2e/etc/passwd", "..%2fetc/passwd", "....//etc/passwd", ".", "/", "./", "\\", "C:\\menu", "~root", "menu\n",
-    "\x7fmenu", "menu ", " menu", "MENU", "menu/", "men\u0301u",
-    "\u2024\u2024/etc/passwd", "menu\u200b", "a/" * 400,
-    "file:///etc/passwd", "|id", "$(id)", "image/../../image",
-]  # fmt: skip
-
-
-def test_thirty_path_tricks_are_refused(rig: Rig) -> None:
-    assert len(PATH_TRICKS) == 30
-    with rig.client() as client:
-        for path in PATH_TRICKS:
-            client.ask(path)
-            packet = client.hear()
-            if path == "menu/":  # the same file by its plain name
-                assert packet == Data(1, MENU)
-                client.say(Ack(1))
-            else:
-                assert isinstance(packet, Error), path
-                assert packet.code == Code.NOT_FOUND
-
-
-def test_nothing_can_be_written(rig: Rig) -> None:
-    with rig.client() as client:
-        client.ask("menu", write=True)
-        assert client.hear() == Error(Code.ACCESS, "this server is read-only")
 
 
 def test_a_wrong_tid_gets_error_5_and_the_transfer_goes_on(rig: Rig) -> None:

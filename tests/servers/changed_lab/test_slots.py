@@ -66,8 +66,8 @@ async def fill_and_empty(folder: Path) -> None:
     supervisor = Supervisor(lab_yaml.load(file), state, Users(free_users(7).first))
     slots = supervisor.users.of("chassis")
     supervisor.chassis = VirtualChassis(supervisor.lab, state, slots, "tcg", supervisor.emit, no_boot)
-    await rpc.serve(supervisor._listen(state.slots, "bmc"), supervisor._slot_verbs())
-    for spec in (supervisor._bootd(), supervisor._configd(), supervisor._swarmd()):
+    await rpc.serve(supervisor.specs.listen(state.slots, "bmc"), supervisor._slot_verbs())
+    for spec in (supervisor.specs.bootd(), supervisor.specs.configd(), supervisor.specs.swarmd()):
         await supervisor._start(spec)
     before = {name: part.pid for name, part in supervisor.parts.items()}
     for _ in range(2):

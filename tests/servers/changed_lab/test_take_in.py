@@ -17,8 +17,8 @@ from labkit.lab.process.handover import VARIABLE, take
 from labkit.lab.state import State
 from labkit.machines.host.sandbox import Users
 from labkit.servers.changed_lab import take_in
-from labkit.servers.changed_lab.handed import Handed
 from labkit.servers.changed_lab.tell import have_taken_in, in_words
+from labkit.servers.parts.handed import Handed
 from labkit.servers.supervisor import Supervisor
 
 ONE = "blades:\n  - name: blade1\n"

@@ -13,7 +13,7 @@ from labkit.lab import lab_yaml
 from labkit.lab.state import State
 from labkit.machines.host.sandbox import Sandbox
 from labkit.servers.controller.lab_engine import LabEngine
-from labkit.servers.processes import Part, PartSpec
+from labkit.servers.parts.processes import Part, PartSpec
 from labkit.swarm.recovery import renew
 
 

@@ -13,7 +13,7 @@ from labkit.errors import SwarmError
 from labkit.lab import Lab, Role, lab_yaml
 from labkit.swarm import cluster, spec_changes
 from labkit.swarm.engine import api, engine
-from labkit.swarm.membership import adoption
+from labkit.swarm.membership import adoption, joining
 from labkit.swarm.membership.adoption import AGREED, MADE
 from labkit.swarm.swarmd import SwarmDaemon
 from tests.rig.fleet import Fleet, Machine
@@ -61,7 +61,7 @@ def test_a_swarm_that_was_found_is_not_changed_before_the_yes(found: Machine, ra
     async def look(desk: SwarmDaemon) -> None:
         await desk.refused({"blade": "red1"})
         for _ in range(3):
-            await desk.look()
+            await desk.rounds.look()
 
     with engine(found.sock) as client:
         before = api(client).inspect_swarm()
@@ -83,7 +83,7 @@ def test_a_swarm_that_was_found_is_not_changed_before_the_yes(found: Machine, ra
         assert cluster.nodes(client)[0].availability == "active"
         asyncio.run(look(SwarmDaemon(rack, found.sock, told.append, joining_s=0)))
         assert api(client).inspect_swarm()["JoinTokens"] != before["JoinTokens"]
-        assert cluster.join_body(client, role=Role.WORKER, address="10.99.77.90")["JoinToken"]
+        assert joining.join_body(client, role=Role.WORKER, address="10.99.77.90")["JoinToken"]
 
 
 @pytest.mark.engine

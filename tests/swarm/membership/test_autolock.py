@@ -231,7 +231,7 @@ def test_managers_on_blades_are_unlocked_and_a_lost_majority_is_not_forced(swarm
 
     async def life() -> None:
         desk = SwarmDaemon(kept.lab, controller.sock, kept.told.append)
-        await desk.look()
+        await desk.rounds.look()
         with pytest.raises(ControlError, match="manages nothing"):
             await desk.unlock({"blade": "blade3", "boot": swarm.blade("blade3").boot})
         anew(blades[:1])

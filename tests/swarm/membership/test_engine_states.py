@@ -82,7 +82,7 @@ def test_a_controller_that_starts_without_its_fellow_managers_says_so(swarm: Fle
     async def look() -> None:
         desk = SwarmDaemon(lab, swarm.controller.sock, told.append)
         for _ in range(40):
-            await desk.look()
+            await desk.rounds.look()
             if told:
                 return
             await asyncio.sleep(0.5)

@@ -19,7 +19,7 @@ from labkit.servers import client
 from labkit.servers.client import RunningLab
 from labkit.swarm import cluster
 from labkit.swarm.engine import api, engine
-from labkit.swarm.membership import managers
+from labkit.swarm.membership import joining, managers
 from labkit.swarm.membership.quorum import Quorum, quorum
 from labkit.swarm.node import find_node
 from labkit.swarm.recovery import backup
@@ -54,7 +54,7 @@ def test_managers_are_chosen_and_changed_in_order(swarm: Fleet, lab: Lab) -> Non
         assert (done.promoted, done.demoted, done.absent) == (("blade1", "blade2"), (), ())
         assert done.quorum == Quorum(3, 3) and "survives the loss of one" in str(done)
         assert "keep the swarm's state in memory" in str(done)
-        assert len(cluster.join_body(docker, role=Role.MANAGER, address="10.99.77.50")["RemoteAddrs"]) == 3
+        assert len(joining.join_body(docker, role=Role.MANAGER, address="10.99.77.50")["RemoteAddrs"]) == 3
         done = managers.ensure_managers(docker, lab, ["blade2", "blade3"])
         assert (done.promoted, done.demoted, done.quorum) == (("blade3",), ("blade1",), Quorum(3, 3))
         assert managers.ensure_managers(docker, lab).chosen == ("blade2", "blade3")  # as chosen before
@@ -164,7 +164,7 @@ def test_one_of_three_managers_is_lost_then_two(swarm: Fleet, lab: Lab, web: str
 
     async def come_back() -> None:
         desk = SwarmDaemon(lab, swarm.controller.sock, told.append)
-        await desk.look()
+        await desk.rounds.look()
         for machine in (first, second):
             machine.reboot(f"{machine.name}-back")
             blade = {"blade": machine.name, "boot": machine.boot}
@@ -172,7 +172,7 @@ def test_one_of_three_managers_is_lost_then_two(swarm: Fleet, lab: Lab, web: str
             post_join(machine, body)
             await desk.joined(blade)
         for _ in range(60):
-            await desk.look()
+            await desk.rounds.look()
             with engine(swarm.controller.sock) as docker:
                 listed = cluster.nodes(docker)
             if len(listed) == 4 and quorum(listed) == Quorum(3, 3) and all(node.ready for node in listed):

@@ -22,9 +22,9 @@ from labkit.errors import MachineError, SwarmError
 from labkit.events import Event
 from labkit.lab.state import State
 from labkit.machines.host.sandbox import give
-from labkit.servers import storage
-from labkit.servers.bundled import collect_command
-from labkit.servers.processes import Part
+from labkit.servers.parts import storage
+from labkit.servers.parts.bundled import collect_command
+from labkit.servers.parts.processes import Part
 from labkit.swarm.registry.push_client import PushClient
 from tests.rig.fleet import WRITER, until
 from tests.rig.registry import Rig, digest_of

@@ -20,7 +20,8 @@ from labkit.cli.swarm import verbs as swarm
 from labkit.errors import SwarmError
 from labkit.lab.state import State
 from labkit.machines.host.sandbox import Sandbox
-from labkit.servers import bundled, client
+from labkit.servers import client
+from labkit.servers.parts import bundled
 from labkit.swarm.engine import api, engine
 from labkit.swarm.registry import image_archive
 from labkit.swarm.registry.push_client import PushClient, split

@@ -20,8 +20,8 @@ from labkit.errors import SwarmError
 from labkit.lab import certificates
 from labkit.lab.state import State
 from labkit.machines.host.sandbox import give
-from labkit.servers import storage
-from labkit.servers.bundled import cache_command, collect_command, push_command, registry_command
+from labkit.servers.parts import storage
+from labkit.servers.parts.bundled import cache_command, collect_command, push_command, registry_command
 from labkit.swarm.engine import api, engine
 from labkit.swarm.registry.contents import judge_images, read_contents
 from labkit.swarm.registry.push_client import PushClient

@@ -1,4 +1,4 @@
-"""What the doctor makes of what was found: each finding with its fix, and how it reads rules and sockets."""
+"""What the doctor makes of what was found: each finding with its fix."""
 
 from __future__ import annotations
 
@@ -11,13 +11,10 @@ from typing import Any
 import pytest
 
 from labkit.cli.commands import main
-from labkit.diagnosis.doctor import probe
-from labkit.diagnosis.doctor.dhcp_servers import frame, payload
+from labkit.diagnosis.doctor.checks import examine
 from labkit.diagnosis.doctor.facts import Answer, Facts, Holder, Image, Interface, Place, SeenSwarm
-from labkit.diagnosis.doctor.findings import BAD, OK, SKIPPED, WARNING, Finding, examine, is_well, render
-from labkit.diagnosis.doctor.firewall import Chains, Packet, Rule, Verdict, judge, read_iptables, read_nftables
+from labkit.diagnosis.doctor.findings import BAD, OK, SKIPPED, WARNING, Finding, is_well, render
 from labkit.lab import DhcpMode, Lab, Network, NetworkKind, Storage, lab_yaml
-from labkit.machines.host import memory
 from labkit.machines.host.unit import AtBoot
 
 VIRTUAL = lab_yaml.parse("name: lab\nblades:\n  - name: blade1\n  - name: blade2\n", Path("lab.yaml"))
@@ -31,7 +28,7 @@ blades:
 
 NOW = 1_790_000_000.0
 WELL = Facts(
-    is_root=True, interface=Interface("eth1", True, True, ("10.0.40.2/24",)), interfaces=("eth0", "eth1"),
+    interface=Interface("eth1", True, True, ("10.0.40.2/24",)), interfaces=("eth0", "eth1"),
     images=(Image("labos"),), modules=("ip_vs", "vxlan"), now=NOW, newest_file=NOW - 100, synchronised=True,
     cache=Place("/var/cache/labkit", 9000), state=Place("/lab/.lab", 9000), memory_mib=16_000, kvm=True,
     beyond=Network(
@@ -252,129 +249,6 @@ def test_what_is_no_trouble(real: Lab) -> None:
     assert all(one.state == OK for lab in (real, VIRTUAL) for one in examine(lab, up))
     slow = [one.what for one in examine(VIRTUAL, replace(WELL, kvm=False)) if one.check == "speed"]
     assert "no KVM" in slow[0]
-
-
-# --- firewalls ---
-
-IPTABLES = """
-*nat
-:INPUT ACCEPT [0:0]
--A INPUT -p udp --dport 69 -j DROP
-*filter
-:INPUT DROP [0:0]
-:FORWARD DROP [0:0]
-:blades - [0:0]
--A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
--A INPUT -i lo -j ACCEPT
--A INPUT -i eth1 -j blades
--A INPUT -i eth2 -p udp -m udp --dport 67:69 -j ACCEPT
--A INPUT -s 10.9.0.0/16 -i eth3 -j ACCEPT
--A blades -p udp -m multiport --dports 67,68 -m comment --comment "DHCP for blades" -j ACCEPT
--A blades -p tcp --dport 80 -j REJECT --reject-with tcp-reset
--A blades -p udp --dport 69 -j RETURN
-COMMIT
-"""
-
-
-@pytest.mark.parametrize(
-    ("interface", "protocol", "port", "what", "rule"),
-    [
-        ("eth1", "udp", 67, "accept", ""),
-        ("eth1", "tcp", 80, "drop", "-A blades -p tcp --dport 80 -j REJECT"),
-        ("eth1", "udp", 69, "unsure", "the policy of iptables filter INPUT"),
-        ("eth2", "udp", 69, "accept", ""),
-        ("eth2", "tcp", 80, "unsure", "policy"),
-    ],
-)
-def test_iptables(interface: str, protocol: str, port: int, what: str, rule: str) -> None:
-    found = judge(read_iptables(IPTABLES), Packet(interface, protocol, port))
-    assert found.what == what and rule in found.rule
-
-
-def test_a_plain_policy_that_drops() -> None:
-    tables = read_iptables("*filter\n:INPUT DROP [0:0]\n-A INPUT -i lo -j ACCEPT\nCOMMIT\n")
-    assert judge(tables, Packet("eth1", "udp", 69)) == Verdict("drop", "the policy of iptables filter INPUT")
-    assert judge(tables, Packet("lo", "udp", 69)).what == "accept"
-    assert judge([], Packet("eth1", "udp", 69)).what == "accept"
-    assert read_iptables("") == []
-
-
-def match(left: dict[str, Any], right: Any, op: str = "==") -> dict[str, Any]:
-    return {"match": {"op": op, "left": left, "right": right}}
-
-
-def nft(*rules: list[dict[str, Any]], policy: str = "accept") -> str:
-    chain = {"family": "inet", "table": "filter", "name": "input", "hook": "input", "policy": policy}
-    other = {"family": "inet", "table": "filter", "name": "sub"}
-    rows: list[dict[str, Any]] = [{"metainfo": {"version": "1.0.6"}}, {"table": {"family": "inet", "name": "filter"}}]
-    rows += [{"chain": chain}, {"chain": other}]
-    for number, expr in enumerate(rules):
-        rows.append({"rule": {"family": "inet", "table": "filter", "chain": "input", "handle": number, "expr": expr}})
-    drop: dict[str, Any] = {"family": "inet", "table": "filter", "chain": "sub", "handle": 9, "expr": [{"drop": None}]}
-    drop["comment"] = "no"
-    return json.dumps({"nftables": [*rows, {"rule": drop}]})
-
-
-IIF = {"meta": {"key": "iifname"}}
-DPORT = {"payload": {"protocol": "udp", "field": "dport"}}
-
-
-@pytest.mark.parametrize(
-    ("rules", "policy", "what"),
-    [
-        ([[match(DPORT, 69), {"drop": None}]], "accept", "drop"),
-        ([[match(DPORT, {"set": [67, {"range": [60, 70]}]}), {"counter": None}, {"reject": None}]], "accept", "drop"),
-        ([[match(IIF, "eth1"), {"jump": {"target": "sub"}}]], "accept", "drop"),
-        ([[match(IIF, "eth0"), {"jump": {"target": "sub"}}]], "accept", "accept"),
-        ([[match(IIF, "eth*"), match({"meta": {"key": "l4proto"}}, "udp"), {"accept": None}]], "drop", "accept"),
-        ([[match({"ct": {"key": "state"}}, ["established"], "in"), {"accept": None}]], "drop", "unsure"),
-        ([[match(DPORT, 69, "!="), {"drop": None}]], "accept", "accept"),
-        ([[{"xt": None}, {"drop": None}]], "accept", "accept"),
-        ([], "drop", "drop"),
-    ],
-)
-def test_nftables(rules: list[list[dict[str, Any]]], policy: str, what: str) -> None:
-    assert judge(read_nftables(nft(*rules, policy=policy)), Packet("eth1", "udp", 69)).what == what
-
-
-def test_a_rule_is_named() -> None:
-    text = nft([match(IIF, "eth1"), {"jump": {"target": "sub"}}])
-    assert judge(read_nftables(text), Packet("eth1", "udp", 69)).rule == "nftables filter sub, rule 9 (no)"
-
-
-def test_chains_that_call_each_other_end() -> None:
-    loop = Chains("t", {"INPUT": [Rule("a", "jump b")], "b": [Rule("b", "jump INPUT")]}, {"INPUT": "accept"})
-    assert judge([loop], Packet("eth1", "udp", 69)).what == "accept"
-
-
-# --- sockets, frames, memory ---
-
-
-def test_ss_names_who_holds_a_port() -> None:
-    text = (
-        'udp   UNCONN 0 0      0.0.0.0%eth1:67 0.0.0.0:* users:(("dnsmasq",pid=812,fd=4))\n'
-        "tcp   LISTEN 0 511             [::]:80    [::]:*\n"
-    )
-    assert probe.holders(text) == (
-        Holder("udp", 67, "0.0.0.0%eth1", "dnsmasq", 812), Holder("tcp", 80, "[::]"),
-    )  # fmt: skip
-
-
-def test_a_frame_there_and_back() -> None:
-    data = frame(bytes(6), b"x" * 300)
-    assert data[:6] == b"\xff" * 6 and len(data) == 14 + 28 + 300
-    assert payload(data) is None, "it goes to the server's port"
-    answered = bytearray(data)
-    answered[34:38] = bytes((0, 67, 0, 68))
-    assert payload(bytes(answered)) == b"x" * 300
-    assert [payload(bytes(answered)[:length]) for length in (0, 13, 41)] == [None] * 3
-    answered[23] = 6
-    assert payload(bytes(answered)) is None
-
-
-def test_the_memory_that_can_be_had() -> None:
-    assert memory.available_mib("MemTotal:  100 kB\nMemAvailable:   2097152 kB\n") == 2048
-    assert memory.available_mib() > 0
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

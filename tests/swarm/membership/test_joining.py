@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from labkit.errors import SwarmError
-from labkit.swarm import cluster
+from labkit.swarm.membership import joining
 
 OWN, OTHER = (f"-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n" for text in ("MIIB\nAAAA", "MIIC"))
 NODE = {"ID": "n1", "Description": {"Engine": {"Labels": {"blade": "blade1", "boot": "a"}}}}
@@ -34,13 +34,13 @@ def engine(*, manages: bool = True, root: str = OWN) -> Any:
     ],
 )
 def test_only_who_is_of_this_swarm_is_told_to_leave(boot: str, authority: str, verdict: str) -> None:
-    assert cluster.membership(engine(), "blade1", boot, authority) == verdict
+    assert joining.membership(engine(), "blade1", boot, authority) == verdict
 
 
 def test_a_swarm_without_a_known_authority_tells_nobody_to_leave() -> None:
-    assert cluster.membership(engine(root=""), "blade1", "b", OWN) == "another"
+    assert joining.membership(engine(root=""), "blade1", "b", OWN) == "another"
 
 
 def test_without_a_swarm_nothing_is_known() -> None:
     with pytest.raises(SwarmError):
-        cluster.membership(engine(manages=False), "blade1", "a", OWN)
+        joining.membership(engine(manages=False), "blade1", "a", OWN)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from labkit.lab.state import State
-from labkit.servers.bundled import engine_command
+from labkit.servers.parts.bundled import engine_command
 
 
 @pytest.mark.parametrize("mirror", ["", "10.77.0.254:5001"])

@@ -13,10 +13,10 @@ from labkit import images
 from labkit.errors import MachineError, SwarmError
 from labkit.lab import Lab, NetworkKind, certificates, nfs_share
 from labkit.lab.process import rpc
-from labkit.lab.state import State, owner_of
+from labkit.lab.state import State, owner_of, text_of
 from labkit.machines.host.sandbox import ROOT, User, Users, give, spawn
-from labkit.servers.bundled import cache_command, collect_command, push_command, registry_command, share_command
-from labkit.servers.processes import PartSpec
+from labkit.servers.parts.bundled import cache_command, collect_command, push_command, registry_command, share_command
+from labkit.servers.parts.processes import PartSpec
 from labkit.swarm.registry import link_files
 
 COLLECT_S = 300
@@ -99,7 +99,7 @@ def _cache(lab: Lab, state: State, user: User, host_net: int | None) -> PartSpec
             user,
             address=lab.mirror,
             upstream=lab.storage.cache,
-            resolver=_text(Path("/etc/resolv.conf")),
+            resolver=text_of(Path("/etc/resolv.conf")),
             net=f"/proc/self/fd/{host_net}" if outside else "",
         ),
         prepare=lambda: give(state.data / "cache", user),
@@ -181,10 +181,3 @@ async def answers_tcp(host: str, port: int) -> bool:
         return False
     writer.close()
     return True
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""

@@ -11,6 +11,7 @@ from pathlib import Path
 from labkit.errors import MachineError
 from labkit.events import Event
 from labkit.events import Part as PartEvent
+from labkit.lab.state import text_of
 from labkit.machines.host.sandbox import Sandbox, spawn
 
 RESTART_S = (0.2, 1.0, 3.0, 10.0)
@@ -155,7 +156,4 @@ class Part:
             self._emit(PartEvent(part=self.spec.name, state="started", pid=self.pid))
 
     def _log_end(self, length: int = 400) -> str:
-        try:
-            return self.spec.log.read_text(errors="replace").strip()[-length:]
-        except OSError:
-            return ""
+        return text_of(self.spec.log).strip()[-length:]
