@@ -71,10 +71,12 @@ def esc(words: object) -> str:
 
 
 def text(
-    x: float, y: float, words: object, *, fill: str = "", size: int = 0, anchor: str = "", bold: bool = False
-) -> str:
+    x: float, y: float, words: object, *, fill: str = "", size: int = 0, anchor: str = "", bold: bool = False,
+    mono: bool = False,
+) -> str:  # fmt: skip
     """A line of words whose baseline starts (``anchor``: "middle", "end") at (x, y)."""
-    style = f"font-size:{size}px;" if size else ""
+    style = "font-family:var(--jp-code-font-family,monospace);" if mono else ""
+    style += f"font-size:{size}px;" if size else ""
     style += f"fill:{fill};" if fill else ""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}"'
