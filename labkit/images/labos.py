@@ -55,6 +55,8 @@ TRIED = (
     ("/usr/sbin/ip", "-Version"),
     ("/usr/bin/ssh", "-V"),
     ("/usr/bin/busybox", "true"),
+    ("/usr/sbin/mke2fs", "-V"),
+    ("/usr/sbin/e2fsck", "-V"),
 )
 """What has to answer before the image is kept."""
 
