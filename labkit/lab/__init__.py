@@ -15,6 +15,7 @@ from labkit.lab.model import (
     ConfigBy,
     Custom,
     DhcpMode,
+    Disk,
     FirmwareKind,
     Flavour,
     Hardware,
@@ -29,6 +30,6 @@ from labkit.lab.model import (
 
 __all__ = [
     "BRIDGE", "DOCKER_HUB", "LOG_LIMITS", "PUBLISHED", "Blade", "Bmc", "BootMethod", "Chassis", "ChassisKind",
-    "ConfigBy", "Custom", "DhcpMode", "FirmwareKind", "Flavour", "Hardware", "ImageSources", "Lab", "Network",
+    "ConfigBy", "Custom", "DhcpMode", "Disk", "FirmwareKind", "Flavour", "Hardware", "ImageSources", "Lab", "Network",
     "NetworkKind", "PowerKind", "Role", "Storage", "SwarmRules",
 ]  # fmt: skip

@@ -194,6 +194,17 @@ class Custom:
 
 
 @dataclass(frozen=True)
+class Disk:
+    """A blade's disk, which Docker's data is put on: the block device as the blade's system names it.
+
+    ``size_mib`` is that of a virtual blade's disk when it is made; a real one has the size it has, and this is 0.
+    """
+
+    device: str
+    size_mib: int = 0
+
+
+@dataclass(frozen=True)
 class Blade:
     """One blade. ``macs`` are lower-case with colons, the booting card first; ``slot`` counts from 1.
 
@@ -201,7 +212,7 @@ class Blade:
     ``hardware`` and ``plugged``, the numbers of the cards that have a cable, are a virtual blade's; cards count from 1.
     ``config`` are the files whose Ignition is merged for it, in order, a later one over those before it.
     ``version`` is the release of its system, None for the current one or where there are none; ``custom`` is what a
-    blade with ``os: custom`` boots.
+    blade with ``os: custom`` boots. ``disk`` is what Docker's data is on, None for the memory.
     """
 
     name: str
@@ -222,6 +233,7 @@ class Blade:
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
     version: str | None = None
     custom: Custom | None = None
+    disk: Disk | None = None
 
     @property
     def is_node(self) -> bool:

@@ -32,7 +32,8 @@ class State:
     What parts write, each as a user of its own, lies elsewhere, in `data`: ``bootd/`` with ``leases.json`` and
     ``boots.json``, the boot server's memory; ``engine/`` the controller's Docker data; ``registry/`` the images blades
     pull, ``push/`` the way to put them in, ``cache/`` those of another registry; ``nfs/`` what the share's server
-    remembers; ``bmc1/`` and on, and ``chassis/``, what the virtual slots need while they run.
+    remembers; ``bmc1/`` and on, and ``chassis/``, what the virtual slots need while they run; ``disks/`` the virtual
+    blades' disks.
     """
 
     path: Path
@@ -71,6 +72,11 @@ class State:
     def roots(self) -> Path:
         """Where parts mount their roots, in namespaces of their own."""
         return self.data / "roots"
+
+    @property
+    def disks(self) -> Path:
+        """The disks of virtual blades, a file each."""
+        return self.data / "disks"
 
     @property
     def control(self) -> Path:

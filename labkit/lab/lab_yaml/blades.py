@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from labkit.lab import Blade, BootMethod, ConfigBy, Custom, FirmwareKind, Flavour, Hardware, Role
+from labkit.lab import Blade, BootMethod, ConfigBy, Custom, Disk, FirmwareKind, Flavour, Hardware, Role
 from labkit.lab.hardware import BUILDS
 from labkit.lab.lab_yaml import positions, values
 from labkit.lab.lab_yaml.bmcs import BMC as BMC
@@ -17,6 +17,7 @@ from labkit.lab.lab_yaml.bmcs import BmcReader
 from labkit.lab.lab_yaml.custom import Config, read_configs, read_custom
 from labkit.lab.lab_yaml.network import MAX_SLOTS, Net, host
 from labkit.lab.lab_yaml.positions import Kind, Notes, Section
+from labkit.lab.lab_yaml.storage import read_disk
 
 BLADE_OFFSET = 10  # slot 1 of 10.77.0.0/24 has the address 10.77.0.11
 MOST_CARDS = 8
@@ -24,7 +25,7 @@ NO_BLADES = "the lab has no blades"
 
 SHARED = (
     "role", "os", "version", "custom", "boot", "hardware", "plugged", "firmware", "memory", "console", "autologin",
-    "config", "labels",
+    "config", "labels", "disk",
 )  # fmt: skip
 BLADE = Kind("a blade", ("name", "slot", "macs", "address", "bmc", *SHARED), {"ssh_keys": "at the top of the file"})
 
@@ -43,6 +44,7 @@ class Shared:
     autologin: bool = True
     config: tuple[Config, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    disk: Disk | None = None
     firmware: FirmwareKind | None = None
     memory_mib: int | None = None
     console: tuple[str, ...] | None = None
@@ -102,6 +104,7 @@ class Reader:
         self._check_version(section, shared)
         self._check_custom(section, shared)
         self._check_firmware(section, shared)
+        self._check_disk(section, shared)
         return Blade(
             name=name,
             slot=slot,
@@ -121,6 +124,7 @@ class Reader:
             labels=shared.labels,
             hardware=shared.hardware,
             plugged=shared.plugged,
+            disk=shared.disk,
         )
 
     def _check_version(self, section: Section, shared: Shared) -> None:
@@ -174,6 +178,20 @@ class Reader:
             what = f"with Secure Boot nothing drives the card of hardware: {shared.hardware}, whose ROM is not signed"
             section.note("firmware", what, "write hardware: virtio, or firmware: uefi")
 
+    def _check_disk(self, section: Section, shared: Shared) -> None:
+        """Note a disk that a virtual blade does not have, and one that no config tells a system of."""
+        its = section if section.has("disk") else self._top
+        if shared.disk is None or its.bad("disk"):
+            return
+        there, device = BUILDS[shared.hardware].disk, shared.disk.device
+        if not self._net.real and device != there and not device.startswith("/dev/disk/"):
+            what = f"the disk of a virtual blade with hardware: {shared.hardware} is {there}, not {device}"
+            its.note("disk", what, f"write {there}")
+        silent = shared.os is Flavour.CUSTOM and shared.custom is not None and shared.custom.config is ConfigBy.NONE
+        if silent and section.has("disk"):
+            fix = "say below custom how it gets a config, as with 'config: url'; or remove this line"
+            section.note("disk", "with custom: {config: none} nothing tells this system of a disk", fix)
+
     def _claim(self, what: str, value: object, owner: str, node: yaml.Node) -> bool:
         """Give a value to its owner, or note that it is somebody's already; whether it was free."""
         first = self._owners.get((what, value))
@@ -201,6 +219,7 @@ class Reader:
             autologin=section.take("autologin", positions.boolean, base.autologin),
             config=read_configs(section, self._path, self._notes, base.config, own=section is not self._top),
             labels={**base.labels, **(section.take_map("labels", values.label, values.label_value) or {})},
+            disk=read_disk(section, self._notes, base.disk, real=self._net.real),
         )
 
     def _macs(self, section: Section, name: str, slot: int, cards: int) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The storage of a lab file: a folder shared over NFS, and a cache of another registry."""
+"""The storage of a lab file: a folder shared over NFS, a cache of another registry, and blades' own disks."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ import os
 import re
 from pathlib import Path
 
-from labkit.lab import DOCKER_HUB, Storage
+import yaml
+
+from labkit.lab import DOCKER_HUB, Disk, Storage
 from labkit.lab.lab_yaml import positions, values
 from labkit.lab.lab_yaml.network import Net
 from labkit.lab.lab_yaml.positions import Kind, Notes, Section, Wrong, short
 
 STORAGE = Kind("storage", ("share", "cache", "cache_port"))
+DISK = Kind("disk", ("device", "size"))
+NO_DISK = ("none", "false", "off", "no")
+USUAL_DISK_MIB = 8192
+"""The size of a virtual blade's disk where the file does not say it."""
 
 
 def read_storage(top: Section, net: Net, path: Path, notes: Notes) -> Storage:
@@ -26,6 +32,33 @@ def read_storage(top: Section, net: Net, path: Path, notes: Notes) -> Storage:
     if net.real and cache and port in net.ports and not section.bad("cache_port"):
         section.note("cache_port", f"port {port} is already {net.ports[port]}", "give them different ports")
     return Storage(share, folder, cache, port)
+
+
+def read_disk(parent: Section, notes: Notes, base: Disk | None, *, real: bool) -> Disk | None:
+    """What ``disk`` says in a section of the file: a device, a device with its size, or ``none``; ``base`` where it
+    says nothing, or nothing that can be taken. Only a virtual blade's disk gets its size from the file.
+    """
+    node = parent.value("disk")
+    size_mib = 0 if real else USUAL_DISK_MIB
+    if node is None:
+        return base
+    if not isinstance(node, yaml.MappingNode):
+        nothing: Disk | None = None
+        return parent.take("disk", lambda text: _disk(text, size_mib), nothing)
+    section = Section(node, node, DISK, notes)
+    device = section.need("device", values.device, "", "name the disk as the blade's system does: device: /dev/sda")
+    if section.has("size") and real:
+        what = "a real blade's disk has the size that it has"
+        section.note("size", what, f"write disk: {device or '/dev/sda'}; size is for virtual blades")
+    size_mib = section.take("size", values.disk_size, size_mib) if not real else 0
+    if section.bad("device", "size"):
+        parent.spoil("disk")
+        return base
+    return Disk(device, size_mib)
+
+
+def _disk(text: str, size_mib: int) -> Disk | None:
+    return None if text.lower() in NO_DISK else Disk(values.device(text), size_mib)
 
 
 def _share(text: str, lab: Path) -> tuple[bool, Path | None]:

@@ -85,6 +85,31 @@ def memory(text: str) -> int:
     return amount_mib
 
 
+def device(text: str) -> str:
+    """A block device, by a name that udev or the kernel gives it below ``/dev``."""
+    parts = text.removeprefix("/dev/").split("/")
+    plain = all(re.fullmatch(r"[A-Za-z0-9._:+@=-]{1,128}", part) and part not in (".", "..") for part in parts)
+    if not (text.startswith("/dev/") and plain):
+        fix = "write it like /dev/sda or /dev/disk/by-id/ata-…, as 'ls -l /dev/disk/by-id' on the blade has it; or none"
+        raise Wrong(f"{short(text)} is not the name of a disk", fix)
+    return text
+
+
+MIN_DISK_MIB = 1024
+MAX_DISK_MIB = 16 << 20
+
+
+def disk_size(text: str) -> int:
+    """The size of a virtual blade's disk in MiB: ``4GiB``, ``4 G``, ``1T``."""
+    match = re.fullmatch(r"([0-9]{1,5}) *(g|t)(ib)?", text.lower())
+    if not match:
+        raise Wrong(f"{short(text)} is not the size of a disk", "write GiB or TiB: 4GiB")
+    size_mib = int(match[1]) * (1024 if match[2] == "g" else 1 << 20)
+    if not MIN_DISK_MIB <= size_mib <= MAX_DISK_MIB:
+        raise Wrong(f"{short(text)} is no size for a blade's disk", "give it from 1GiB to 16TiB")
+    return size_mib
+
+
 def version(text: str) -> str:
     """A release of a system, by its number: it is a folder's name and a part of URLs."""
     if text in ("latest", "current"):
