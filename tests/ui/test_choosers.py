@@ -124,8 +124,8 @@ def test_each_button_says_its_blade_and_role() -> None:
         (2, 0, "worse than one", True),
         (3, 0, "1 may be lost, 2 must be there", False),
         (4, 0, "3 would survive as much", True),
-        (5, 2, "m0, m1 have no disk: switched off, each counts as lost", False),
-        (3, 2, "have no disk", True),
+        (5, 2, "m0, m1 keep the swarm in memory, and each counts as lost", False),
+        (3, 2, "keep the swarm in memory", True),
         (MOST_MANAGERS + 2, 0, "make every change slower", True),
     ],
 )

@@ -39,7 +39,11 @@ def describe_managers(names: Sequence[str], *, diskless: Sequence[str] = ()) -> 
         if count > MOST_MANAGERS:
             words += f" More than {MOST_MANAGERS} make every change slower."
     if diskless:
-        have = "has no disk: switched off, it" if len(diskless) == 1 else "have no disk: switched off, each"
-        words += f" {', '.join(diskless)} {have} counts as lost."
+        off = (
+            "keeps the swarm in memory, and counts"
+            if len(diskless) == 1
+            else "keep the swarm in memory, and each counts"
+        )
+        words += f" {', '.join(diskless)} {off} as lost once it is off."
         warn = warn or len(diskless) > lost
     return words, warn
