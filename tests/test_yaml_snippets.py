@@ -43,9 +43,9 @@ OTHERS = {
 }  # fmt: skip
 """Keys of other files that the prose shows, with whose they are."""
 PROSE = {
-    "NO", "a", "and", "blades", "bring", "build", "command", "images", "in", "it", "its", "left", "list", "logs",
-    "make", "mirror", "move", "no", "nodes", "none", "not", "proxy", "say", "see", "take", "that", "to", "under",
-    "with", "write",
+    "NO", "a", "and", "blades", "bring", "build", "command", "dmesg", "images", "in", "it", "its", "left", "list",
+    "logs", "make", "mirror", "move", "no", "nodes", "none", "not", "proxy", "run", "say", "see", "take",
+    "that", "to", "under", "with", "write",
 }  # fmt: skip
 """Words that follow a colon in a sentence of a message, where it is no piece of YAML."""
 BASES: list[dict[str, Any]] = [

@@ -27,16 +27,20 @@ FIX = 'write it as a JSON object in the config itself: {"log-opts": {"max-size":
 
 
 def engine_config(lab: Lab, blade: Blade, boot: str) -> dict[str, Any]:
-    """What labkit needs in it: the labels a node is known by, and the lab's mirror where there is one."""
+    """What labkit needs in it: the labels a node is known by, the lab's mirror where there is one, and on a disk images
+    where the disk is: a new Docker (from 29 on) would keep them in containerd's folder, which is in memory.
+    """
     needed: dict[str, Any] = {"labels": [f"blade={blade.name}", f"boot={boot}"]}
+    needed |= {"features": {"containerd-snapshotter": False}} if blade.disk is not None else {}
     return {**needed, "registry-mirrors": [f"https://{lab.mirror}"]} if lab.mirror else needed
 
 
 def merge(theirs: Mapping[str, Any], needed: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The whole configuration, and a sentence for each value of a person's that does not count.
 
-    Labels and mirrors are put together, labkit's mirror first. A person's log driver and options are left as they are,
-    with labkit's limits where the driver has such and he has none.
+    Labels, mirrors and features are put together, labkit's mirror first; of a feature a person's own word counts. A
+    person's log driver and options are left as they are, with labkit's limits where the driver has such and he has
+    none.
     """
     notes = []
     merged = dict(theirs)
@@ -49,6 +53,8 @@ def merge(theirs: Mapping[str, Any], needed: Mapping[str, Any]) -> tuple[dict[st
     mirrors = [*needed.get("registry-mirrors", ()), *_words(theirs, "registry-mirrors")]
     if mirrors:
         merged["registry-mirrors"] = list(dict.fromkeys(mirrors))
+    if "features" in needed:
+        merged["features"] = {**needed["features"], **(theirs.get("features") or {})}
     for key in ON_COMMAND_LINE:
         if key in merged:
             del merged[key]
@@ -96,8 +102,9 @@ def _read(file: Mapping[str, Any], where: str) -> dict[str, Any]:
     for key in ("labels", "registry-mirrors"):
         if not isinstance(said.get(key, []), list):
             raise PlanError(f"{PATH} in this config: '{key}' must be a list", where=where, fix=f'"{key}": ["…"]')
-    if not isinstance(said.get("log-opts", {}), dict):
-        raise PlanError(f"{PATH} in this config: 'log-opts' must be an object", where=where, fix=FIX)
+    for key in ("log-opts", "features"):
+        if not isinstance(said.get(key, {}), dict):
+            raise PlanError(f"{PATH} in this config: '{key}' must be an object", where=where, fix=FIX)
     return said
 
 

@@ -31,9 +31,10 @@ WRITE = {
 
 @dataclass(frozen=True)
 class BootSecrets:
-    """What only this blade, on this boot, may know."""
+    """What only this blade, on this boot, may know. ``wipe`` is the mark of what a person lets it wipe on its disk."""
 
     ticket: Secret
+    wipe: str = ""
 
 
 @dataclass(frozen=True)
@@ -131,15 +132,23 @@ def _overlay(
         *([file(units.CA, 0o644, ca, _quoted)] if ca and lab.network.tls else []),
         *(
             file(script.path, script.mode, script.text, _quoted)
-            for script in units.swarm_scripts(lab.network.home_root, lab.network.http_root, system.scripts)
+            for script in units.swarm_scripts(
+                lab.network.home_root, lab.network.http_root, system.scripts, disk=blade.disk is not None
+            )
         ),
     ]
+    own_units = units.swarm_units(system.scripts, system.network)
     by_drop_in = blade.autologin and not system.autologin and blade.custom is None
     drop_ins = (*system.drop_ins, *(units.autologin(blade.console or system.consoles) if by_drop_in else ()))
+    if blade.disk is not None:
+        script, (unit, drop_in) = units.disk_script(blade.disk.device, system.scripts), units.disk_unit(system.scripts)
+        files += [file(script.path, script.mode, script.text)]
+        files += [file(units.WIPE, 0o600, secrets.wipe + "\n")] if secrets.wipe else []
+        own_units, drop_ins = (*own_units, unit), (*drop_ins, drop_in)
     config: dict[str, Any] = {
         "ignition": {"version": system.writes},
         "storage": {"files": files},
-        "systemd": {"units": _units(units.swarm_units(system.scripts, system.network), system.enables, drop_ins)},
+        "systemd": {"units": _units(own_units, system.enables, drop_ins)},
     }
     if lab.ssh_keys:
         config["passwd"] = {"users": [{"name": "core", "sshAuthorizedKeys": list(lab.ssh_keys)}]}

@@ -44,9 +44,10 @@ class System:
     in, which their predecessors understand too. ``first_boot`` are the arguments that let Ignition run, and
     ``arguments`` what else goes with a config.
 
-    ``memory_mib`` is the least it boots with, ``loaded_mib`` that with its rootfs as an archive. ``autologin`` is the
-    argument for a shell on the consoles; a system without such an argument gets it by drop-ins. ``consoles`` are those
-    it uses where no argument names one, ``hint`` a line for who looks for others.
+    ``memory_mib`` is the least it boots with, ``loaded_mib`` that with its rootfs as an archive, ``on_disk_mib`` that
+    with Docker on a disk, 0 where nobody has tried less. ``autologin`` is the argument for a shell on the consoles; a
+    system without such an argument gets it by drop-ins. ``consoles`` are those it uses where no argument names one,
+    ``hint`` a line for who looks for others.
 
     Docker is there in each. ``enables`` are the units to enable where it is not on by itself, with ``drop_ins`` that it
     needs for a swarm. ``scripts`` is the folder for what units run, ``network`` the units that a unit must be stopped
@@ -68,6 +69,7 @@ class System:
     autologin: str = ""
     hint: str = ""
     memory_mib: int = 0
+    on_disk_mib: int = 0
     rootfs: str = ""
     rootfs_argument: str = ""
     loaded_mib: int = 0
@@ -103,6 +105,7 @@ SYSTEMS: Mapping[Flavour, System] = {
         autologin="coreos.autologin",
         hint="append console=tty0 console=ttyS1 coreos.autologin=tty0",
         memory_mib=1536,
+        on_disk_mib=1024,
         signer=DEBIAN,
     ),
     # Ignition 3.3.0 from release 3185.0.0 on; 3.4.0 is what Butane's newest Flatcar config becomes. Of the consoles its
@@ -307,6 +310,8 @@ def untrusted(lab: Lab) -> list[tuple[Blade, str, str]]:
 def needed_mib(blade: Blade) -> int:
     """The least memory a blade's system boots and runs Docker with: its image, its root, and room for containers."""
     system = SYSTEMS[blade.os]
+    if blade.disk is not None and system.on_disk_mib:
+        return system.on_disk_mib
     return system.loaded_mib if system.rootfs and not has_http(blade) else system.memory_mib
 
 

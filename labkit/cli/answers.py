@@ -39,6 +39,14 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def agrees(question: str) -> bool:
+    """Ask a person; without a terminal nobody agrees."""
+    if not sys.stdin.isatty():
+        return False
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
 def terminal_width() -> int | None:
     """How many letters a line of an answer may have; None where it is not for a terminal."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

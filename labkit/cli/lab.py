@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 from labkit import events
 from labkit.cli import at_boot
-from labkit.cli.answers import answer, find_state, lab_path, load_lab, say, terminal_width
+from labkit.cli.answers import agrees, answer, find_state, lab_path, load_lab, say, terminal_width
 from labkit.cli.phases import Phases
 from labkit.diagnosis.listeners import silent
 from labkit.errors import MachineError, ParameterError, SwarmError
@@ -57,7 +56,9 @@ def clean(options: argparse.Namespace) -> int:
     from labkit.workbook.copies import FOLDER, own_notebooks
 
     state = find_state(options)
-    if not options.yes and not _agrees(f"take the lab down, and remove its swarm, its images and all of {state.path}?"):
+    disks = ", its virtual blades' disks" if state.disks.exists() else ""
+    going = f"its swarm, its images{disks} and all of {state.path}"
+    if not options.yes and not agrees(f"take the lab down, and remove {going}?"):
         raise ParameterError("nothing was removed", where=str(state.path), fix="./lab clean --yes")
     there = {path.name for path in state.path.iterdir()} if state.path.is_dir() else set()
     if (there - {FOLDER} and "run" not in there) or lab_path(options).is_relative_to(state.path):
@@ -72,14 +73,6 @@ def clean(options: argparse.Namespace) -> int:
         load_lab(options)  # as with down
     print("\n".join(f"removed: {folder}" for folder in removed) or "there was nothing to remove")
     return 0
-
-
-def _agrees(question: str) -> bool:
-    """Ask a person; without a terminal nobody agrees."""
-    if not sys.stdin.isatty():
-        return False
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def status(options: argparse.Namespace) -> int:

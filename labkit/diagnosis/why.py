@@ -19,8 +19,8 @@ from labkit.events.stages import BladeState, LabState, is_handed_over
 from labkit.lab import Blade, Lab
 
 FULL = (
-    "have less in it, or give it more memory: ./lab ssh {name} sudo docker ps --size shows what containers wrote; "
-    "what a service keeps belongs in a volume on the share (docs/swarm.md)"
+    "have less in it, or give it more memory, or a larger disk: ./lab ssh {name} sudo docker ps --size shows what "
+    "containers wrote; what a service keeps belongs in a volume on the share (docs/swarm.md)"
 )
 PUT_OUT = (
     "it was cut off for longer than lost_after under swarm: in lab.yaml, or somebody removed its node. Once it reaches "
@@ -91,6 +91,9 @@ def why(
     if boot.step == "joined" and boot.full is not None:
         where = f"it joined the swarm at {_clock(boot.joined)}, and since {_clock(boot.full.time)} {boot.full}"
         return Why(blade.name, "joined", False, where, FULL.format(name=blade.name), seen)
+    if boot.step == "joined" and boot.without_disk is not None:
+        where = f"it joined the swarm at {_clock(boot.joined)}, without its disk: {boot.without_disk.detail}"
+        return Why(blade.name, "joined", False, where, boot.without_disk.fix, seen)
     if is_handed_over(blade, boot):
         where = "it has its kernel and its archives; its system is your own (os: custom) and tells the lab nothing more"
         return Why(

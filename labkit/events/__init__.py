@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from labkit.events.kinds import (
     CUT,
+    DISK,
     KINDS,
     MOVING_EVERY_S,
     REHEARSAL,
@@ -33,8 +34,8 @@ from labkit.events.kinds import (
 from labkit.events.stream import SCHEMA, Emitter, Stream, decode, describe, encode, follow, read
 
 __all__ = [
-    "CUT", "KINDS", "MOVING_EVERY_S", "REHEARSAL", "SCHEMA", "TLS", "Blades", "BootStarted", "Clock", "Dhcp",
-    "Emitter", "Event", "Held", "LabEvent", "Leave", "Note", "Part", "Phoned", "Power", "Roll", "Service", "Space",
-    "Stream", "Stuck", "Swarm", "Ticket", "Transfer", "Trouble", "UnknownMachine", "decode", "describe", "encode",
-    "follow", "read",
+    "CUT", "DISK", "KINDS", "MOVING_EVERY_S", "REHEARSAL", "SCHEMA", "TLS", "Blades", "BootStarted", "Clock",
+    "Dhcp", "Emitter", "Event", "Held", "LabEvent", "Leave", "Note", "Part", "Phoned", "Power", "Roll", "Service",
+    "Space", "Stream", "Stuck", "Swarm", "Ticket", "Transfer", "Trouble", "UnknownMachine", "decode", "describe",
+    "encode", "follow", "read",
 ]  # fmt: skip

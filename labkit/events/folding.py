@@ -135,6 +135,8 @@ def _fold_blade(old: BladeState, event: Event) -> BladeState:
             return replace(old, held=event.detail, doing="it is held")
         case events.Held():  # and a new count begins
             return replace(old, held="", before=(), doing="it was let go")
+        case events.Trouble(part=events.DISK):  # it boots all the same
+            return replace(old, without_disk=event)
         case events.Trouble():
             return replace(old, troubled=event)
         case events.Stuck():

@@ -15,6 +15,8 @@ MOVING_EVERY_S = 10.0
 """How often a transfer that goes on is told of: far below the time after which a blade counts as stuck."""
 WRONG_CLOCK_S = 60.0
 """A blade's clock that is off by no more than this is left as it is."""
+DISK = "disk"
+"""The part of a `Trouble` that says why a blade's disk was left as it is, and Docker is in memory."""
 TLS = "tls"
 """The part of a `Trouble` that says why a blade would not speak to the lab over HTTPS."""
 
@@ -284,7 +286,9 @@ class Stuck(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Space(Event):
-    """The memory that Docker has on a blade is ``full``, or has ``room`` again; ``detail`` says what fills it."""
+    """The room that Docker has on a blade, in memory or on its disk, is ``full``, or has ``room`` again; ``detail``
+    says what fills it.
+    """
 
     kind = "space"
     state: str
@@ -294,7 +298,7 @@ class Space(Event):
 
     def __str__(self) -> str:
         of = f", {size(self.used_b)} of {size(self.size_b)}" if self.size_b else ""
-        return f"its memory for Docker is full{of}" + (f": {self.detail}" if self.detail else "")
+        return f"its room for Docker is full{of}" + (f": {self.detail}" if self.detail else "")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -98,9 +98,10 @@ class BladeState:
     an address, ``over`` when its power went and ``cut`` whether somebody cut it. ``leaving`` says that its system shuts
     down in order. ``before`` are the boots in a row that ended before this one without anybody's doing and without a
     word, oldest first: a blade that boots again and again has several. ``fetching`` are the transfers that go on, by
-    path; ``refused`` the last files it did not get; ``full`` says that Docker's memory on it is, ``clock`` by how much
+    path; ``refused`` the last files it did not get; ``full`` says that Docker's room on it is, ``clock`` by how much
     its clock was wrong, in words, ``got`` when the last file it fetched had arrived, ``removed`` when the swarm took it
-    off its list while it ran, and ``held`` why it gets no kernel, empty where it does.
+    off its list while it ran, and ``held`` why it gets no kernel, empty where it does. ``without_disk`` says why Docker
+    is not on the disk that it has.
     """
 
     blade: str
@@ -139,6 +140,7 @@ class BladeState:
     removed: float = 0.0
     before: tuple[BladeState, ...] = ()
     held: str = ""
+    without_disk: events.Trouble | None = None
 
     @property
     def trouble(self) -> str:

@@ -19,7 +19,7 @@ class Advice:
 
 def least_mib(lab: Lab) -> int:
     """The memory that each blade has to have for the hungriest of the lab's systems to boot."""
-    return max([SYSTEMS[Flavour.LABOS].memory_mib, *(needed_mib(blade) for blade in lab.blades)])
+    return max(map(needed_mib, lab.blades), default=0) or SYSTEMS[Flavour.LABOS].memory_mib
 
 
 def memory_advice(lab: Lab) -> list[Advice]:

@@ -37,14 +37,13 @@ from pathlib import Path
 from typing import Any
 
 from labkit import images
-from labkit.boot import BaseConfig
+from labkit.boot import BaseConfig, BootSecrets
 from labkit.errors import ControlError
-from labkit.events import Emitter, Event, Held
+from labkit.events import Emitter, Event, Held, Note
 from labkit.events.watchdog import Vital
 from labkit.lab import Blade, certificates
 from labkit.lab.process import faults, rpc
 from labkit.lab.process.handover import take
-from labkit.lab.secret import Secret
 from labkit.lab.state import State
 from labkit.netboot import plans
 from labkit.netboot.arp import Prober
@@ -62,6 +61,8 @@ from labkit.netboot.router_advertisement import Advertiser
 from labkit.netboot.settings import Settings
 from labkit.netboot.tftp.server import TftpServer
 
+MAY_WIPE = "somebody lets its next boot wipe its disk, of which this was said last: {}"
+MAY_NOT_WIPE = "its next boot does not wipe its disk"
 HELPERS = 64
 """Threads for what blocks: one for each blade that waits for its leave, and for opening files."""
 HTTP_DEAD_MS = 60_000
@@ -90,10 +91,10 @@ class Bootd:
     ) -> None:
         lab, self._sockets = given.lab, sockets
 
-        def prepare(blade: Blade, boot: str, ticket: Secret) -> plans.Planned:
+        def prepare(blade: Blade, boot: str, secrets: BootSecrets) -> plans.Planned:
             now, files = self.clients.lab, images.identities(catalogue)
             written = config(blade) if config is not None else base_config(now, blade)
-            return plans.prepare_with(given.own, written, now, blade, boot, ticket, files)
+            return plans.prepare_with(given.own, written, now, blade, boot, secrets, files)
 
         boots = BootBook(lab, given.tickets, books / "boots.json", prepare)
         self._counters = counters = Counters()
@@ -153,6 +154,8 @@ class Bootd:
             "admit": self._admit,
             "hold": self._hold,
             "release": self._release,
+            "disk": self._disk,
+            "let_wipe": self._let_wipe,
             "boots": self._boots,
             "versions": self._versions,
             "rehearse": self._rehearse,
@@ -193,6 +196,20 @@ class Bootd:
         if was_held:
             self.clients.emit(Held(blade=blade.name, state="released"))
         return {"held": was_held}
+
+    async def _disk(self, request: dict[str, Any]) -> dict[str, Any]:
+        boot = self.clients.boots.current(self._blade(request).name)
+        return {"words": boot.disk, "found": bool(boot.found)} if boot is not None else {"words": "", "found": False}
+
+    async def _let_wipe(self, request: dict[str, Any]) -> dict[str, Any]:
+        blade, allowed = self._blade(request), bool(request["allowed"])
+        boot = self.clients.boots.let_wipe(blade.name, allowed=allowed)
+        if boot is None:
+            what = f"no boot of {blade.name} has found a disk so far"
+            raise ControlError(what, fix=f"boot it once: ./lab power on {blade.name}; ./lab why {blade.name}")
+        detail = MAY_WIPE if allowed else MAY_NOT_WIPE
+        self.clients.emit(Note(blade=blade.name, boot=boot.id, detail=detail.format(boot.disk)))
+        return {}
 
     async def _rehearse(self, request: dict[str, Any]) -> dict[str, Any]:
         self.clients.rehearse(self._blade(request))

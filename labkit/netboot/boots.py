@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from labkit.boot import BootPlan, Resource, held
+from labkit.boot import BootPlan, BootSecrets, Resource, held
 from labkit.errors import LabkitError, MachineError
 from labkit.lab import Blade, Lab
 from labkit.lab.process import steady
@@ -30,8 +30,8 @@ from labkit.lab.state import remove_unfinished, write_whole
 
 SCHEMA = 1
 
-Prepare = Callable[[Blade, str, Secret], tuple[BootPlan, Mapping[str, Resource]]]
-"""Blade, boot and ticket to the plan and all it may fetch. Raises LabkitError."""
+Prepare = Callable[[Blade, str, BootSecrets], tuple[BootPlan, Mapping[str, Resource]]]
+"""Blade, boot and what only that boot may know to the plan and all it may fetch. Raises LabkitError."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,9 @@ class Boot:
     join with any more. ``opened`` is when its join window opened, ``returning`` when it said that its blade reboots,
     both 0 for never. ``again`` says that it has joined, was put out of the swarm while it ran, and may join once more.
     ``version`` tells what it brought (`labkit.boot.boot_version`), empty before it was planned.
+    ``disk`` is what a boot of the blade said last of its disk, in words, and ``found`` the mark of what was on it,
+    ``told`` whether it was this boot;
+    ``wipe`` is such a mark that this boot may wipe, by a person's word, and ``wipe_next`` one that the next boot may.
     ``expected`` is when somebody meant to switch the blade on, and nobody could be asked whether it was off: the next
     boot within the window is ours. ``held`` is why it gets no kernel, empty where it does.
     """
@@ -58,6 +61,11 @@ class Boot:
     held: str = ""
     again: bool = False
     version: str = ""
+    disk: str = ""
+    found: str = ""
+    told: bool = False
+    wipe: str = ""
+    wipe_next: str = ""
 
 
 @dataclass(frozen=True)
@@ -117,6 +125,8 @@ class BootBook:
         boot = Boot(
             self._lab.blade(blade).name, secrets.token_hex(4), cause, round(begun, 3), opened=round(opened, 3),
             held=before.held if before is not None else "",
+            disk=before.disk if before is not None else "", found=before.found if before is not None else "",
+            wipe=before.wipe_next if before is not None else "",
         )  # fmt: skip
         self._frozen.pop(blade, None)
         self._boots[blade] = boot
@@ -198,6 +208,28 @@ class BootBook:
             if boot is not None:
                 self._put(replace(boot, returning=round(steady.now() if now is None else now, 3)))
 
+    def told_disk(self, boot: Boot, mark: str, words: str) -> bool:
+        """Note what a boot says of its disk; False where nothing of that is new."""
+        with self._lock:
+            now = self._boots.get(boot.blade)
+            if now is None or now.id != boot.id or (now.found, now.disk, now.told) == (mark, words, True):
+                return False
+            self._put(replace(now, found=mark, disk=words, told=True))
+            return True
+
+    def let_wipe(self, blade: str, *, allowed: bool) -> Boot | None:
+        """Let the next boot of a blade wipe just what was found on its disk, or no longer; the boot as it is then.
+
+        None where nothing was found, or a boot of it never told.
+        """
+        with self._lock:
+            boot = self._boots.get(blade)
+            if boot is None or not boot.found:
+                return None
+            boot = replace(boot, wipe_next=boot.found if allowed else "")
+            self._put(boot)
+            return boot
+
     def hold(self, blade: str, why: str) -> bool:
         """Give a blade no kernel from now on, until `release`; one that its boot has asked for is its last. False when
         it is held already, or never booted.
@@ -251,7 +283,7 @@ class BootBook:
         versions, wrong = {}, {}
         for blade in self._lab.blades:
             try:
-                versions[blade.name] = self._prepare(blade, "", Secret(""))[0].version
+                versions[blade.name] = self._prepare(blade, "", BootSecrets(Secret("")))[0].version
             except LabkitError as error:
                 wrong[blade.name] = str(error)
         return versions, wrong
@@ -260,7 +292,7 @@ class BootBook:
         """Plan a boot anew."""
         try:
             blade = self._lab.blade(boot.blade)
-            plan, files = self._prepare(blade, boot.id, self.ticket(boot))
+            plan, files = self._prepare(blade, boot.id, BootSecrets(self.ticket(boot), boot.wipe))
         except KeyError:
             return Frozen(boot.id, None, {}, "its blade was taken out of the lab")
         except LabkitError as error:

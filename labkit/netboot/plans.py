@@ -64,7 +64,7 @@ def prepare(
     Raises PlanError, and ImageError where its release is missing.
     """
     found = images.identities(images.catalogue(lab))
-    return prepare_with(Own.of(state), base_config(lab, blade), lab, blade, boot, ticket, found, release)
+    return prepare_with(Own.of(state), base_config(lab, blade), lab, blade, boot, BootSecrets(ticket), found, release)
 
 
 def prepare_with(
@@ -73,13 +73,13 @@ def prepare_with(
     lab: Lab,
     blade: Blade,
     boot: str,
-    ticket: Secret,
+    secrets: BootSecrets,
     files: Mapping[str, str] = MappingProxyType({}),
     release: Release | None = None,
 ) -> Planned:
     """`prepare`, from what was read already; ``files`` as `labkit.images.identities` tells them."""
     lab = dataclasses.replace(lab, ssh_keys=(*lab.ssh_keys, own.ssh_key)) if own.ssh_key else lab
     release = release or release_of(blade)
-    made = plan(lab, blade, boot, BootSecrets(ticket), config, ca=own.ca, release=release)
+    made = plan(lab, blade, boot, secrets, config, ca=own.ca, release=release)
     version = boot_version(lab, blade, config, ca=own.ca, release=release, images=files)
     return dataclasses.replace(made, version=version), resources(lab, blade, made)

@@ -113,7 +113,7 @@ def _in_words(event: Event) -> str:
         case events.Stuck():
             return f"stands still in {event.step} for {event.seconds:.0f} s: {event.what}"
         case events.Space():
-            return str(event) if event.state == "full" else "there is room again in its memory for Docker"
+            return str(event) if event.state == "full" else "there is room for Docker again"
         case events.Note():
             return event.detail
         case events.Part():

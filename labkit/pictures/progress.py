@@ -47,7 +47,7 @@ def _row(blade: BladeState, usual: Mapping[str, float], now: float, words: str, 
     end = LEFT_PX + len(STAGES) * (BOX_PX + GAP_PX) + 6
     total = f"✓ {blade.total_s:.0f} s" if blade.stage == "joined" and blade.total_s else left
     parts.append(text(end, 17, total, bold=blade.stage == "joined"))
-    wrong = is_stuck(blade) or bool(blade.trouble) or blade.full is not None or bool(blade.removed)
+    wrong = is_stuck(blade) or bool(blade.trouble or blade.removed or blade.full or blade.without_disk)
     parts.append(text(LEFT_PX, 36, ("⚠ " if wrong else "") + shorten(words, 92), size=11, fill=RED if wrong else DIM))
     return "".join(parts)
 
@@ -76,6 +76,8 @@ def doing(scene: Scene, name: str, now: float) -> str:
         return "put out of the swarm while it ran; joins again once it reaches the lab"
     if blade.full is not None:
         return str(blade.full)
+    if blade.without_disk is not None and blade.stage == "joined":
+        return blade.without_disk.detail
     if blade.fetching and blade.step not in ("off", "left", "joined"):
         fetch = list(blade.fetching.values())[-1]
         of = f"{size(fetch.sent_b)} of {size(fetch.size_b)}" if fetch.sent_b else size(fetch.size_b)

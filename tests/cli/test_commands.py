@@ -29,7 +29,7 @@ VERBS = (
     "rehearse blade1", "why blade1", "boot-report", "swarm", "swarm nodes", "swarm prune", "swarm managers",
     "swarm admit blade1", "swarm roll", "swarm roll --dry-run --json", "swarm logs web", "swarm top", "docker ps",
     "docker-env", "swarm deploy stack.yaml",
-    "forget blade1 --dry-run",
+    "forget blade1 --dry-run", "disk wipe blade1", "disk keep blade1",
     "swarm recover", "swarm move", "swarm backup b", "swarm restore b", "swarm gc", "swarm export web out",
     "images", "workbook", "clean --yes",
 )  # fmt: skip

@@ -21,6 +21,7 @@ from labkit.lab.process import rpc
 from labkit.lab.state import State
 from labkit.machines import power
 from labkit.machines.virtual.consoles import heard
+from labkit.netboot.http.blade_disk import read_disk
 from labkit.pictures.timeline import outcome
 from labkit.servers import client
 
@@ -65,9 +66,24 @@ def test_a_blade_that_ran_full_says_with_what() -> None:
         detail="logs 900 MB",
     )
     told = ask([*BOOT, full])
-    assert not told.well and "its memory for Docker is full, 950.0 MB of 1.0 GB: logs 900 MB" in told.where
+    assert not told.well and "its room for Docker is full, 950.0 MB of 1.0 GB: logs 900 MB" in told.where
     assert "docker ps --size" in told.next and "prune" not in told.next
     assert ask([*BOOT, full, replace(full, time=1150, state="room")]).well
+
+
+def test_a_blade_without_its_disk_is_well_but_for_that() -> None:
+    """It is told once it has joined; until then, and once it is off, the disk is no reason for anything."""
+    report = read_disk("refused\n0123456789abcdef\n/dev/vda has something on it; Docker is in memory\n")
+    assert report is not None
+    refused = replace(report.event("blade1", "b1"), time=1041.0)
+    told = ask([*BOOT, refused])
+    assert not told.well and told.where.endswith("without its disk: /dev/vda has something on it; Docker is in memory")
+    assert "./lab disk wipe blade1" in told.next and "none" in told.next
+    assert "disk" not in ask([*BOOT[:-1], refused], now=1050).where
+    assert "could not boot" not in ask([*BOOT, refused, OFF]).where
+    again = boot(identity="b2", at=2000.0)
+    used = replace(report, state="used", words="Docker is on /dev/vda").event("blade1", "b2")
+    assert ask([*BOOT, refused, *again, replace(used, time=2041.0)], now=2100).well
 
 
 def test_a_kernel_that_is_fetched_again_and_again_is_told_at_once() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from labkit.boot import BaseConfig, BootPlan, ImageFile, Rendered, Resource
+from labkit.boot import BaseConfig, BootPlan, BootSecrets, ImageFile, Rendered, Resource
 from labkit.errors import MachineError
 from labkit.events import BootStarted, Dhcp, Note, Ticket, Transfer, Trouble, UnknownMachine
 from labkit.lab import Blade, SwarmRules
@@ -174,8 +174,8 @@ def test_a_boot_that_was_sought_is_on_disk_once_it_is_saved(tmp_path: Path) -> N
 
 
 def versioned(version: str) -> Prepare:
-    def prepare_version(blade: Blade, boot: str, ticket: Secret) -> tuple[BootPlan, Mapping[str, Resource]]:
-        plan, files = prepare(blade, boot, ticket)
+    def prepare_version(blade: Blade, boot: str, secrets: BootSecrets) -> tuple[BootPlan, Mapping[str, Resource]]:
+        plan, files = prepare(blade, boot, secrets)
         return replace(plan, version=version), files
 
     return prepare_version
@@ -308,8 +308,8 @@ def test_what_does_not_count_of_a_persons_config_is_told(tmp_path: Path) -> None
     config = BaseConfig("own.yaml", {"ignition": {"version": "3.3.0"}, "storage": {"files": [daemon]}})
     lab, seen = make_lab(), Seen()
 
-    def planned(blade: Blade, boot: str, ticket: Secret) -> plans.Planned:
-        return plans.prepare_with(plans.Own(), config, lab, blade, boot, ticket)
+    def planned(blade: Blade, boot: str, secrets: BootSecrets) -> plans.Planned:
+        return plans.prepare_with(plans.Own(), config, lab, blade, boot, secrets)
 
     clients = ClientBook(lab, BootBook(lab, KEY, tmp_path / "boots.json", planned), tmp_path / "leases.json", seen)
     clients.begun(clients.boots.begin("blade1", "power"))

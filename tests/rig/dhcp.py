@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import TypeVar
 
-from labkit.boot import BootPlan, ImageFile, Rendered, Resource
+from labkit.boot import BootPlan, BootSecrets, ImageFile, Rendered, Resource
 from labkit.errors import PlanError
 from labkit.events import Dhcp, Event
 from labkit.lab import Blade, Bmc, BootMethod, Chassis, ChassisKind, Flavour, Lab, Network, NetworkKind
@@ -149,19 +149,19 @@ class Seen:
             time.sleep(0.005)
 
 
-def prepare(blade: Blade, boot: str, ticket: Secret) -> tuple[BootPlan, Mapping[str, Resource]]:
+def prepare(blade: Blade, boot: str, secrets: BootSecrets) -> tuple[BootPlan, Mapping[str, Resource]]:
     """A small plan, in the shape of the real one."""
     if blade.name == "blade3":
         raise PlanError("blade3 cannot be planned")
     plan = BootPlan(
         blade=blade.name, boot=boot, method=blade.boot, os=Flavour.LABOS, nbp="pxelinux.0", kernel="labos/vmlinuz",
-        initrds=("labos/labos.cpio", "labos/oem.cpio.gz"), arguments=(), ignition=ticket,
+        initrds=("labos/labos.cpio", "labos/oem.cpio.gz"), arguments=(), ignition=secrets.ticket,
     )  # fmt: skip
     return plan, {
         "pxelinux.0": ImageFile("pxelinux.0"),
         "labos/vmlinuz": ImageFile("labos/vmlinuz"),
         "pxelinux.cfg/default": Rendered(f"menu of {blade.name}\n".encode()),
-        "labos/oem.cpio.gz": Rendered(f"{blade.name} {boot} {ticket.reveal()}".encode(), secret=True),
+        "labos/oem.cpio.gz": Rendered(f"{blade.name} {boot} {secrets.ticket.reveal()}".encode(), secret=True),
     }
 
 

@@ -22,6 +22,7 @@ MEMBER_UNIT = "labkit-member.service"
 MEMBER_TIMER = "labkit-member.timer"
 PRUNE_UNIT = "labkit-prune.service"
 PRUNE_TIMER = "labkit-prune.timer"
+DISK_UNIT = "labkit-disk.service"
 TIMED = {PRUNE_UNIT: PRUNE_TIMER, MEMBER_UNIT: MEMBER_TIMER}
 """Units that a timer starts, again and again."""
 FOLDER = "/etc/labkit"
@@ -33,6 +34,10 @@ CONSOLE = "/dev/console"
 NETWORKD = ("systemd-networkd.service", "systemd-resolved.service")
 PLACES = {"folder": FOLDER, "console": CONSOLE, "data": "/var/lib/docker", "run": "/run"}
 """Where the scripts find and put things on a blade."""
+WIPE = f"{FOLDER}/disk-wipe"
+"""Where a blade has what a person lets this one boot wipe, by its mark."""
+DISK_LABEL = "labkit-docker"
+"""The label of a filesystem that is labkit's own: ext4 takes 16 bytes (mke2fs(8), -L)."""
 SCRIPTS = (TALK, "clock.sh", "clock", "hello", "join", "leave", "prune", "member")
 
 
@@ -76,18 +81,35 @@ def swarm_units(scripts: str = FOLDER, network: tuple[str, ...] = NETWORKD) -> t
 
 
 @cache
-def swarm_scripts(root: str, clear: str = "", scripts: str = FOLDER) -> tuple[Script, ...]:
+def swarm_scripts(root: str, clear: str = "", scripts: str = FOLDER, *, disk: bool = False) -> tuple[Script, ...]:
     """The scripts in the folder ``scripts``, which speak to the lab below the URL ``root``; over HTTPS they believe its
     authority.
 
     They have the time from ``clear``, which is the same without TLS: a blade whose clock is wrong believes no
-    certificate. They need nothing but a POSIX shell, curl, GNU's core utilities and sed, which Container Linux has.
+    certificate. With ``disk`` Docker may find again what it had before this boot. They need nothing but a POSIX shell,
+    curl, GNU's core utilities and sed, which Container Linux has.
     """
     values = {
         **PLACES, "root": root, "clear": clear or root, "scripts": scripts,
-        "ca": CA if root.startswith("https://") else "",
+        "ca": CA if root.startswith("https://") else "", "disk": disk,
     }  # fmt: skip
     return tuple(Script(f"{scripts}/{name}", 0o755, render_text(f"scripts/{name}", **values)) for name in SCRIPTS)
+
+
+def disk_script(device: str, scripts: str = FOLDER) -> Script:
+    """The script that puts Docker's data on a disk that is labkit's, or empty.
+
+    Beside what the other scripts use it needs util-linux and e2fsprogs, which all systems of the lab have.
+    """
+    text = render_text("scripts/disk", **PLACES, disk=device, label=DISK_LABEL)
+    return Script(f"{scripts}/disk", 0o755, text)
+
+
+def disk_unit(scripts: str = FOLDER) -> tuple[UnitFile, DropIn]:
+    """The unit that runs that script before Docker, and what Docker has to know at a shutdown."""
+    unit = UnitFile(DISK_UNIT, render_text(f"units/{DISK_UNIT}", scripts=scripts, hello=HELLO_UNIT))
+    mounts = "var-lib-docker.mount var-lib-docker-swarm.mount"
+    return unit, DropIn("docker.service", "10-labkit-disk.conf", f"[Unit]\nAfter={mounts}\n")
 
 
 def autologin(consoles: Iterable[str]) -> tuple[DropIn, ...]:

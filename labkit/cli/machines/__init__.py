@@ -1,12 +1,13 @@
 """Machines: a first lab file for them (``./lab init``), from one that asked to a blade of it (``machines``, ``adopt``,
-``forget``), its power (``power``), its console and shell (``console``, ``ssh``), and all of them live (``watch``)."""
+``forget``), its power (``power``), its disk (``disk``), its console and shell (``console``, ``ssh``), and all of them
+live (``watch``)."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
 
-from labkit.cli.machines import adopt, init, login, power, show, watch
+from labkit.cli.machines import adopt, disk, init, login, power, show, watch
 
 
 def add_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
@@ -15,5 +16,6 @@ def add_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
     verb("machines", show.show, "the machines that asked to boot and are not in lab.yaml", as_json=True)
     adopt.add_verbs(verb)
     power.add_verb(verb)
+    disk.add_verb(verb)
     watch.add_verb(verb)
     login.add_verbs(verb)

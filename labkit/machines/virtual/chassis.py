@@ -14,11 +14,12 @@ import shutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
-from labkit.errors import PowerError
-from labkit.events import CUT, Event, Power
+from labkit.errors import LabkitError, PowerError
+from labkit.events import CUT, Event, Power, Trouble
 from labkit.lab import Blade, FirmwareKind, Lab
 from labkit.lab.state import State, owner_of
 from labkit.machines.host.sandbox import Sandbox, User, give, spawn
+from labkit.machines.virtual.disks import disk_file, ensure_disk
 from labkit.machines.virtual.qemu import KVM, TUN, Machine
 
 START_S = 30.0
@@ -141,6 +142,7 @@ class VirtualChassis:
             serial_port=serial_port(blade.slot),
             ipmi_port=ipmi_port(blade.slot),
             variables=self._folder / f"blade{blade.slot}.{blade.firmware}.vars",  # with keys or without
+            disk=disk_file(blade, self._state.disks),
         )
 
     def _socket(self, blade: Blade) -> Path:
@@ -149,6 +151,12 @@ class VirtualChassis:
     async def _start(self, blade: Blade) -> None:
         if blade.slot in self._running:
             return
+        try:
+            ensure_disk(blade, self._state.disks, self._user)
+        except LabkitError as error:  # over IPMI nobody hears more than that it is still off
+            detail = f"{error.what} ({error.where})"
+            self._emit(Trouble(blade=blade.name, part="chassis", detail=detail, fix=error.fix))
+            raise
         await self._before_boot(blade)
         log_path = self._state.logs / f"{blade.name}.qemu.log"
         console = self._state.console(blade.name)
@@ -164,7 +172,8 @@ class VirtualChassis:
         os.chown(console, self._user.uid, self._user.gid)  # it alone writes there; the lab's owner reads
         machine.monitor.unlink(missing_ok=True)
         sandbox = Sandbox(
-            tuple(machine.command()), self._user, writes=(str(console), str(self._folder)),
+            tuple(machine.command()), self._user,
+            writes=(str(console), str(self._folder), *([str(machine.disk)] if machine.disk is not None else [])),
             devices=(str(TUN), str(KVM)) if self.accelerator == "kvm" else (str(TUN),),
             work=str(self._state.roots / f"blade{blade.slot}"),
         )  # fmt: skip

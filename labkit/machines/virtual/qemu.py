@@ -26,6 +26,7 @@ class Machine:
     ``serial_port`` and ``ipmi_port`` are TCP ports on the loopback of the lab: the first is listened on, at the second
     the slot's controller is.
     ``variables`` is where a UEFI blade's firmware keeps its variables: a copy of `fresh_variables` of its own.
+    ``disk`` is the file that a blade's disk is, of those that have one (`labkit.machines.virtual.disks`).
     """
 
     blade: Blade
@@ -35,6 +36,7 @@ class Machine:
     serial_port: int
     ipmi_port: int
     variables: Path
+    disk: Path | None = None
 
     def command(self) -> list[str]:
         """The whole command line (qemu-system-x86_64(1)).
@@ -55,6 +57,7 @@ class Machine:
             *self._lines(),
             *("-qmp", f"unix:{value(self.monitor)},server=on,wait=off"),
             *build.devices,
+            *self._drive(),
             *self._firmware(),
             *self._ipmi(),
             *self._cards(),
@@ -124,6 +127,17 @@ class Machine:
         controller = f"socket,id=ipmi,host=127.0.0.1,port={self.ipmi_port},reconnect=1"
         seen = ("-device", "ipmi-bmc-extern,id=bmc,chardev=ipmi", "-device", "isa-ipmi-kcs,bmc=bmc")
         return ["-chardev", controller, *seen]
+
+    def _drive(self) -> list[str]:
+        """The disk, if there is one. It has no ``bootindex``: firmware is not to look for a system there.
+
+        What the blade discards, or fills with zeros, takes no room in the file.
+        """
+        if self.blade.disk is None or self.disk is None:
+            return list(self.build.empty)
+        file = "driver=raw,node-name=disk,discard=unmap,detect-zeroes=unmap,file.driver=file,file.discard=unmap"
+        words = ["-blockdev", f"{file},file.filename={value(self.disk)}"]
+        return [*words, "-device", f"{self.build.drive},drive=disk,serial=labkit-{self.blade.slot}"]
 
     def _firmware(self) -> list[str]:
         """Nothing for SeaBIOS. OVMF has a network stack of its own: a card with a ROM would bring iPXE's instead."""

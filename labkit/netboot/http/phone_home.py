@@ -1,4 +1,4 @@
-"""What a booted blade may say: join, how far it is, that it wants to leave, and that it has run full.
+"""What a booted blade may say: join, how far it is, what became of its disk, that it leaves, and that it is full.
 
 Every message carries the boot's ticket in ``X-Labkit-Ticket`` and counts only from the address leased to that blade.
 Anything else is answered with 403, recorded, and told to swarmd, which then changes the join token. In a lab
@@ -22,6 +22,7 @@ from labkit.events import Note, Phoned, Ticket, Trouble
 from labkit.lab.process import rpc
 from labkit.netboot.boots import Boot
 from labkit.netboot.clients import ClientBook
+from labkit.netboot.http.blade_disk import read_disk
 from labkit.netboot.http.blade_space import read_space
 
 HEADER = "X-Labkit-Ticket"
@@ -133,6 +134,9 @@ class PhoneHome:
                 clock_off_s=_offset(form.get("clock_off_s")),
             )
         )  # fmt: skip
+        disk = read_disk(form.get("disk", ""))
+        if disk is not None and self._clients.boots.told_disk(boot, disk.mark, disk.words):
+            self._clients.emit(disk.event(boot.blade, boot.id))
         if stage == "joined":
             self._clients.boots.joined(boot.blade)
             self._tell("joined", blade=boot.blade, boot=boot.id)

@@ -48,6 +48,7 @@ DOCKER = """\
 #!/bin/sh
 echo "docker $*" >>"$ASKED"
 case "$*" in
+"ps --all --quiet --filter label=com.docker.swarm.task.id") echo task; echo another ;;
 "ps --all --quiet --filter status=exited"*) echo old; echo fresh; echo task ;;
 "ps --all --quiet") echo old ;;
 "inspect --format {{.State.FinishedAt}}"*old) echo "2001-01-01T00:00:00.5Z " ;;
@@ -86,7 +87,7 @@ class Blade:
         }
         for name in SCRIPTS:
             (folder / name).write_text(
-                render_text(f"scripts/{name}", root="http://lab", clear="http://lab", ca="", **places)
+                render_text(f"scripts/{name}", root="http://lab", clear="http://lab", ca="", disk=True, **places)
             )
 
     def prune(self, percent: int, shell: str = "sh") -> list[str]:
@@ -238,3 +239,28 @@ def test_who_is_no_worker_of_a_swarm_does_not_even_ask(blade: Blade, info: str) 
 def test_a_managers_engine_that_waits_for_its_key_is_given_it(blade: Blade) -> None:
     assert member(blade, WORKER % "locked", "") == ["http://lab/v1/unlock", "http://engine/swarm/unlock"]
     assert not [line for line in blade.asked.read_text().splitlines() if "SWMKEY" in line], "it is on no command line"
+
+
+INFO = """\
+#!/bin/sh
+# An engine that is in the swarm from the second time on that it is asked for its place.
+case "$*" in
+*/info) [ ! -e "$ASKED.joined" ] || state=active; echo "{\\"LocalNodeState\\":\\"${state:-inactive}\\"}" ;;
+*/v1/join*) echo "{}" ;;
+*swarm/join*) cat >/dev/null; touch "$ASKED.joined"; echo "joins" >>"$ASKED" ;;
+esac
+"""
+
+
+def test_the_tasks_of_the_boot_before_go_and_nothing_else_before_a_blade_joins(blade: Blade) -> None:
+    (blade.bin / "curl").write_text(INFO)
+    found = "docker ps --all --quiet --filter label=com.docker.swarm.task.id"
+    lines = blade.run(f". {blade.folder}/join")
+    assert lines == [found, "docker rm --force task", "docker rm --force another", "joins"]
+    assert blade.run(f". {blade.folder}/join") == [], "a blade that is in the swarm keeps its tasks"
+
+
+def test_what_became_of_the_disk_goes_with_each_stage(blade: Blade) -> None:
+    (blade.folder / "labkit-disk").write_text("used\n0123456789abcdef\nDocker is on /dev/vda\n")
+    [line] = blade.run(f'PATH={blade.bin}:$PATH; . {blade.folder}/lab.sh; lab() {{ echo "$*" >>$ASKED; }}; stage os')
+    assert line.endswith(f" --data-urlencode disk@{blade.folder}/labkit-disk")

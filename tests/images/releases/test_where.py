@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from labkit import images
+from labkit.boot import BootSecrets
 from labkit.boot.loaders import FILES
 from labkit.errors import ImageError, PlanError
 from labkit.images import ensure
@@ -100,7 +101,7 @@ def test_two_blades_boot_two_versions(cache: Path) -> None:
     text = "os: flatcar\nblades: [{name: old}, {name: new, version: 4593.2.5}]\n"
     mixed = lab_yaml.parse(text, Path("lab.yaml"))
     old_plan, new_plan = (
-        plans.prepare_with(plans.Own(), None, mixed, blade, "b1", Secret("t"))[0] for blade in mixed.blades
+        plans.prepare_with(plans.Own(), None, mixed, blade, "b1", BootSecrets(Secret("t")))[0] for blade in mixed.blades
     )
     assert (old_plan.release, new_plan.release) == ("4459.1.0", "4593.2.5")
     assert (old_plan.kernel, new_plan.kernel) == (
@@ -118,7 +119,7 @@ def test_a_lab_that_is_up_boots_the_release_that_was_chosen_last(cache: Path) ->
     made = lab()
     catalogue = images.catalogue(made)
     newer = lay(cache, "4593.2.5", current=True)
-    plan, _ = plans.prepare_with(plans.Own(), None, made, made.blades[0], "b2", Secret("t"))
+    plan, _ = plans.prepare_with(plans.Own(), None, made, made.blades[0], "b2", BootSecrets(Secret("t")))
     assert plan.release == "4593.2.5" and catalogue[plan.kernel] == newer / NAMES[0]
 
 
@@ -136,7 +137,7 @@ def test_the_catalogue_has_nothing_but_files_of_releases(cache: Path, name: str)
 def test_a_plan_without_a_release_says_how_to_get_one() -> None:
     made = lab("os: fedora-coreos")
     with pytest.raises(ImageError, match="no release of fedora-coreos is here"):
-        plans.prepare_with(plans.Own(), None, made, made.blades[0], "b1", Secret("t"))
+        plans.prepare_with(plans.Own(), None, made, made.blades[0], "b1", BootSecrets(Secret("t")))
     assert not [name for name in images.catalogue(made) if name.startswith("fedora-coreos/")]
 
 
