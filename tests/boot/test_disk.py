@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from labkit import ignition
 from labkit.boot import BootSecrets, plan
 from labkit.boot.systems import SYSTEMS, needed_mib
 from labkit.images.needs import least_mib
@@ -45,6 +46,7 @@ def config(made: Lab, wipe: str = "") -> dict[str, Any]:
     (blade,) = made.blades
     planned = plan(made, blade, "b1", BootSecrets(Secret("t"), wipe), release=RELEASES.get(blade.os))
     assert planned.ignition is not None
+    assert not ignition.validate(planned.ignition.reveal()).is_fatal
     found: dict[str, Any] = json.loads(planned.ignition.reveal())
     return found
 
