@@ -9,18 +9,15 @@ import pytest
 
 from labkit import events
 from labkit.events import Leave, Phoned
-from labkit.servers.client import RunningLab, ensure_blades
-from labkit.swarm import cluster
+from labkit.servers.client import RunningLab
 from labkit.swarm.services import deploy
 from labkit.swarm.services.http_probe import Answer, tally, under_load
-from labkit.swarm.services.nginx import ask_blades, ensure_nginx
-from tests.rig.front_door import FrontDoor, new_lab
+from tests.rig.front_door import FrontDoor
 from tests.rig.losses import TOLD_S
+from tests.rig.serving_lab import NAMES, PORT, addresses, ran_lab, whole
 
 pytestmark = pytest.mark.soak
 
-PORT = 8080
-NAMES = ("blade1", "blade2", "blade3")
 LAB = """\
 boot: ipxe
 network: {subnet: 10.85.0.0/24}
@@ -50,22 +47,14 @@ systemd:
 def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontDoor]:
     folder = tmp_path_factory.mktemp("roll")
     (folder / "mine.bu").write_text(CONFIG.replace("NUMBER", "one"))
-    with new_lab(folder, LAB) as door:
-        done = door("run", "--runs", str(door.folder / "runs"))
-        assert done.returncode == 0, done.stdout + done.stderr
+    with ran_lab(folder, LAB) as door:
         yield door
 
 
 @pytest.fixture
 def running(door: FrontDoor) -> RunningLab:
     """The lab with all blades in, and two replicas of nginx."""
-    running = door.connect()
-    ensure_blades(running, running.lab.blades, until="joined")
-    with running.engine() as engine:
-        cluster.wait_in_order(engine, NAMES, 60)
-    ensure_nginx(running, replicas=2, port=PORT)
-    ask_blades(running, PORT)
-    return running
+    return whole(door, replicas=2)
 
 
 def boots(running: RunningLab) -> dict[str, str]:
@@ -101,9 +90,8 @@ def lost(answers: list[Answer], gone: dict[str, tuple[float, float]]) -> list[An
 def test_a_roll_loses_no_request(door: FrontDoor, running: RunningLab) -> None:
     (door.folder / "mine.bu").write_text(CONFIG.replace("NUMBER", "two"))
     before, since = boots(running), max(event.seq for event in running.events())
-    addresses = {blade.name: str(blade.address) for blade in running.lab.blades}
     began = time.monotonic()
-    with under_load(addresses, PORT, per_s=50) as load:
+    with under_load(addresses(running), PORT, per_s=50) as load:
         done = door("swarm", "roll", timeout_s=1800)
         took_s = time.monotonic() - began
         time.sleep(TOLD_S)
@@ -124,8 +112,7 @@ def test_a_config_that_is_wrong_stops_at_the_first_blade(door: FrontDoor, runnin
     right = (door.folder / "mine.bu").read_text()
     (door.folder / "mine.bu").write_text(BROKEN)
     before, since = boots(running), max(event.seq for event in running.events())
-    addresses = {blade.name: str(blade.address) for blade in running.lab.blades}
-    with under_load(addresses, PORT, per_s=20) as load:
+    with under_load(addresses(running), PORT, per_s=20) as load:
         done = door("swarm", "roll", timeout_s=1800)
     print(f"\n{done.stdout}{done.stderr}\n{tally(load)}")
     assert done.returncode == 1

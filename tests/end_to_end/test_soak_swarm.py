@@ -20,42 +20,29 @@ from labkit.swarm import cluster
 from labkit.swarm.services import deploy
 from labkit.swarm.services.http_probe import tally, under_load
 from labkit.swarm.services.nginx import ask_blades, ensure_nginx, roll_back
-from tests.rig.front_door import FrontDoor, new_lab
+from tests.rig.front_door import FrontDoor
 from tests.rig.losses import NOT_TOLD, TOLD_S, UNEXPLAINED, explain, watching
+from tests.rig.serving_lab import NAMES, PORT, addresses, ran_lab, whole
 
 pytestmark = pytest.mark.soak
 
-PORT = 8080
 LAB = """\
 boot: ipxe
 network: {subnet: 10.84.0.0/24}
 blades: [{name: blade1}, {name: blade2}, {name: blade3}]
 """
-NAMES = ("blade1", "blade2", "blade3")
 
 
 @pytest.fixture(scope="module")
 def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontDoor]:
-    with new_lab(tmp_path_factory.mktemp("swarm"), LAB) as door:
-        done = door("run", "--runs", str(door.folder / "runs"))
-        assert done.returncode == 0, done.stdout + done.stderr
+    with ran_lab(tmp_path_factory.mktemp("swarm"), LAB) as door:
         yield door
 
 
 @pytest.fixture
 def running(door: FrontDoor) -> RunningLab:
     """The lab with all blades in and nginx whole."""
-    running = door.connect()
-    ensure_blades(running, running.lab.blades, until="joined")
-    with running.engine() as engine:
-        cluster.wait_in_order(engine, NAMES, 60)
-    ensure_nginx(running, replicas=3, port=PORT)
-    ask_blades(running, PORT)
-    return running
-
-
-def addresses(running: RunningLab) -> dict[str, str]:
-    return {blade.name: str(blade.address) for blade in running.lab.blades}
+    return whole(door, replicas=3)
 
 
 def test_a_blade_without_a_replica_answers_too(running: RunningLab) -> None:
