@@ -7,129 +7,26 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
-import venv
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from tests.rig.odd import ODD
-
-ROOT = Path(__file__).resolve().parent.parent
-SYSTEM = ("sh cat chown cut dirname env flock id mkdir printf pwd readlink rm sed sha256sum stat tr true uname").split()
-
-# A project that installs without a network: its one program says what it was given, and waits when asked to.
-PYPROJECT = """\
-[build-system]
-requires = []
-build-backend = "backend"
-backend-path = ["."]
-"""
-PROGRAM = """
-import os, sys, time
-
-try:
-    print(sys.argv[1:], os.environ["LABKIT_LAB"], flush=True)
-    time.sleep(60 if sys.argv[1] == "wait" else 0)
-except KeyboardInterrupt:
-    sys.exit(42)
-sys.exit(7 if sys.argv[1] == "fail" else 0)
-"""
-BACKEND = f"""\
-import zipfile
-
-def build_editable(folder, config_settings=None, metadata_directory=None):
-    info = "labkit-1.dist-info/"
-    with zipfile.ZipFile(folder + "/labkit-1-py3-none-any.whl", "w") as wheel:
-        wheel.writestr("labkit/__main__.py", {PROGRAM!r})
-        wheel.writestr(info + "METADATA", "Metadata-Version: 2.1\\nName: labkit\\nVersion: 1\\n")
-        wheel.writestr(info + "WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
-        wheel.writestr(info + "RECORD", "")
-    return "labkit-1-py3-none-any.whl"
-"""
-
-
-class PushClient:
-    """A checkout in a path with all that a path may have, and the programs that its ./lab finds."""
-
-    def __init__(self, folder: Path) -> None:
-        self.checkout = folder / ODD
-        self.bin = folder / "bin"
-        self.log = folder / "log"
-        self.elsewhere = folder / "elsewhere"
-        for new in (self.checkout, self.bin, self.elsewhere):
-            new.mkdir(parents=True)
-        shutil.copy(ROOT / "lab", self.checkout)
-        (self.checkout / "lab.yaml").touch()
-        (self.checkout / "requirements.lock").touch()
-        (self.checkout / "pyproject.toml").write_text(PYPROJECT)
-        (self.checkout / "backend.py").write_text(BACKEND)
-        for name in SYSTEM:
-            (self.bin / name).symlink_to(shutil.which(name) or f"/bin/{name}")
-        self.have_debian(without="")
-        self.have_root()
-
-    def have(self, name: str, script: str) -> None:
-        """Put a program of the system in its place."""
-        path = self.bin / name
-        path.unlink(missing_ok=True)
-        path.write_text(f"#!/bin/sh\n{script}\n")
-        path.chmod(0o755)
-
-    def have_debian(self, *, without: str) -> None:
-        """Be a Debian on which every package is installed but one."""
-        leave_out = f"case $name in {without or '/'}) continue ;; esac"
-        self.have("dpkg-query", f'shift 3; for name; do {leave_out}; echo "ii  $name"; done')
-        self.have("apt-get", f'echo "apt-get $*" >> {self.log}')
-
-    def have_root(self) -> None:
-        """Be who we are: root, or somebody whose sudo does it."""
-        for name in ("id", "sudo"):
-            (self.bin / name).unlink(missing_ok=True)
-        (self.bin / "id").symlink_to(shutil.which("id") or "/bin/id")
-        if os.geteuid() != 0:
-            self.have("sudo", 'while [ "${1#-}" != "$1" ]; do shift; done; exec "$@"')
-
-    def have_environment(self) -> Path:
-        """Have a .venv as ./lab makes it, but for pip, which takes seconds to install. Gives where its packages lie."""
-        made, version = self.checkout / ".venv", "{}.{}".format(*sys.version_info)
-        venv.create(made, symlinks=True)
-        packages = made / f"lib/python{version}/site-packages"
-        (packages / "labkit").mkdir()
-        (packages / "labkit/__main__.py").write_text(PROGRAM)
-        lock, project = (
-            sha256((self.checkout / name).read_bytes()).hexdigest() for name in ("requirements.lock", "pyproject.toml")
-        )
-        (made / "made-from-lock").write_text(f"{lock} {version.replace('.', ' ')} {self.checkout.resolve()}\n")
-        (made / "made-from-project").write_text(f"{project}  -\n")
-        return packages
-
-    def command(self, *arguments: str) -> list[str]:
-        return [str(self.checkout / "lab"), *arguments]
-
-    def environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("LABKIT_", "PYTHON"))}
-        return {**kept, "PATH": str(self.bin)}
-
-    def run(self, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-        command, environment = self.command(*arguments), self.environment()
-        return subprocess.run(command, cwd=cwd or self.elsewhere, env=environment, capture_output=True, text=True)
+from tests.rig.checkout import ROOT, Checkout
 
 
 @pytest.fixture(scope="module")
-def door(tmp_path_factory: pytest.TempPathFactory) -> PushClient:
+def door(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A checkout whose .venv is there: each worker makes it anew."""
-    door = PushClient(tmp_path_factory.mktemp("door"))
+    door = Checkout(tmp_path_factory.mktemp("door"))
     door.have_environment()
     return door
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> PushClient:
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A checkout whose .venv ./lab itself has made."""
-    door = PushClient(tmp_path_factory.mktemp("installed"))
+    door = Checkout(tmp_path_factory.mktemp("installed"))
     first = door.run("setup")
     assert first.returncode == 0, first.stderr
     assert "installing the locked Python packages into .venv" in first.stderr
@@ -137,9 +34,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> PushClient:
 
 
 @pytest.fixture
-def bare(tmp_path: Path) -> PushClient:
+def bare(tmp_path: Path) -> Checkout:
     """A checkout with no .venv yet."""
-    return PushClient(tmp_path)
+    return Checkout(tmp_path)
 
 
 def test_a_posix_shell_reads_it() -> None:
@@ -153,15 +50,15 @@ def test_shellcheck_finds_nothing() -> None:
 
 
 @pytest.mark.parametrize("arguments", [(), ("help",), ("--help",)])
-def test_help_changes_nothing(bare: PushClient, arguments: tuple[str, ...]) -> None:
+def test_help_changes_nothing(bare: Checkout, arguments: tuple[str, ...]) -> None:
     done = bare.run(*arguments)
     assert (done.returncode, done.stderr) == (0, "")
     for verb in ("run", "workbook", "up", "down", "status", "setup", "test"):
         assert f"./lab {verb}" in done.stdout
-    assert not (bare.checkout / ".venv").exists()
+    assert not (bare.path / ".venv").exists()
 
 
-def test_a_python_that_is_named_is_taken_and_no_other(bare: PushClient, tmp_path: Path) -> None:
+def test_a_python_that_is_named_is_taken_and_no_other(bare: Checkout, tmp_path: Path) -> None:
     own = tmp_path / "python of mine"
     own.write_text(f'#!/bin/sh\necho asked >>"{bare.log}"\nexit 1\n')
     own.chmod(0o755)
@@ -173,7 +70,7 @@ def test_a_python_that_is_named_is_taken_and_no_other(bare: PushClient, tmp_path
 
 
 @pytest.mark.setup
-def test_with_all_there_it_is_quick_and_silent(installed: PushClient) -> None:
+def test_with_all_there_it_is_quick_and_silent(installed: Checkout) -> None:
     began = time.monotonic()
     done = installed.run("status")
     seconds = time.monotonic() - began
@@ -184,25 +81,25 @@ def test_with_all_there_it_is_quick_and_silent(installed: PushClient) -> None:
     assert min(seconds, time.monotonic() - began) < 0.3
 
 
-def test_a_verb_is_passed_on_with_its_words_and_its_status(door: PushClient) -> None:
+def test_a_verb_is_passed_on_with_its_words_and_its_status(door: Checkout) -> None:
     done = door.run("explain", "blade 1", "--json")
-    assert done.stdout == f"['explain', 'blade 1', '--json'] {door.checkout}/lab.yaml\n"
+    assert done.stdout == f"['explain', 'blade 1', '--json'] {door.path}/lab.yaml\n"
     assert door.run("fail").returncode == 7
 
 
-def test_it_can_be_run_through_a_link(door: PushClient, tmp_path: Path) -> None:
-    (tmp_path / "lab").symlink_to(door.checkout / "lab")
+def test_it_can_be_run_through_a_link(door: Checkout, tmp_path: Path) -> None:
+    (tmp_path / "lab").symlink_to(door.path / "lab")
     done = subprocess.run(["./lab", "status"], cwd=tmp_path, env=door.environment(), capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, f"['status'] {door.checkout}/lab.yaml\n")
+    assert (done.returncode, done.stdout) == (0, f"['status'] {door.path}/lab.yaml\n")
 
 
-def test_the_lab_of_the_current_folder_comes_first(door: PushClient, tmp_path: Path) -> None:
+def test_the_lab_of_the_current_folder_comes_first(door: Checkout, tmp_path: Path) -> None:
     (tmp_path / "lab.yaml").touch()
     (tmp_path / "below").mkdir()
     assert door.run("status", cwd=tmp_path / "below").stdout == f"['status'] {tmp_path}/lab.yaml\n"
 
 
-def test_an_interrupt_reaches_labkit(door: PushClient) -> None:
+def test_an_interrupt_reaches_labkit(door: Checkout) -> None:
     with subprocess.Popen(door.command("wait"), env=door.environment(), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("['wait']")
@@ -210,7 +107,7 @@ def test_an_interrupt_reaches_labkit(door: PushClient) -> None:
         assert process.wait(timeout=10) == 42
 
 
-def test_what_the_tests_compile_is_kept_for_the_next(bare: PushClient) -> None:
+def test_what_the_tests_compile_is_kept_for_the_next(bare: Checkout) -> None:
     packages = bare.have_environment()
     for tool in ("ruff", "mypy"):
         (packages / f"{tool}.py").touch()
@@ -223,23 +120,23 @@ def test_what_the_tests_compile_is_kept_for_the_next(bare: PushClient) -> None:
 
 
 @pytest.mark.setup
-def test_the_tests_have_the_environment_that_is_made(installed: PushClient, bare: PushClient) -> None:
+def test_the_tests_have_the_environment_that_is_made(installed: Checkout, bare: Checkout) -> None:
     bare.have_environment()
     for name in ("made-from-lock", "made-from-project"):
-        made = (installed.checkout / ".venv" / name).read_text()
-        assert (bare.checkout / ".venv" / name).read_text() == made.replace(str(installed.checkout), str(bare.checkout))
+        made = (installed.path / ".venv" / name).read_text()
+        assert (bare.path / ".venv" / name).read_text() == made.replace(str(installed.path), str(bare.path))
 
 
 @pytest.mark.setup
 @pytest.mark.parametrize("damage", ["python", "lock", "project", "half"])
-def test_an_environment_that_does_not_fit_is_renewed(installed: PushClient, damage: str) -> None:
-    venv = installed.checkout / ".venv"
+def test_an_environment_that_does_not_fit_is_renewed(installed: Checkout, damage: str) -> None:
+    venv = installed.path / ".venv"
     if damage == "python":
         (venv / "bin/python").unlink()
     elif damage == "half":  # the first try was interrupted
         (venv / "made-from-lock").unlink()
     else:
-        path = installed.checkout / {"lock": "requirements.lock", "project": "pyproject.toml"}[damage]
+        path = installed.path / {"lock": "requirements.lock", "project": "pyproject.toml"}[damage]
         path.write_text(path.read_text() + "# changed\n")
     done = installed.run("status")
     assert (done.returncode, done.stdout[:10]) == (0, "['status']")
@@ -248,27 +145,27 @@ def test_an_environment_that_does_not_fit_is_renewed(installed: PushClient, dama
 
 
 @pytest.mark.setup
-def test_a_moved_checkout_gets_a_new_environment(bare: PushClient) -> None:
+def test_a_moved_checkout_gets_a_new_environment(bare: Checkout) -> None:
     assert bare.run("setup").returncode == 0
-    moved = bare.checkout.with_name("moved")
-    bare.checkout.rename(moved)
-    bare.checkout = moved
+    moved = bare.path.with_name("moved")
+    bare.path.rename(moved)
+    bare.path = moved
     done = bare.run("status")
     assert (done.returncode, done.stdout) == (0, f"['status'] {moved}/lab.yaml\n")
 
 
 @pytest.mark.setup
-def test_an_environment_that_cannot_be_made_is_tried_again(bare: PushClient) -> None:
-    backend = (bare.checkout / "backend.py").read_text()
-    (bare.checkout / "backend.py").write_text("def build_editable(*_): raise SystemExit('no disk')\n")
+def test_an_environment_that_cannot_be_made_is_tried_again(bare: Checkout) -> None:
+    backend = (bare.path / "backend.py").read_text()
+    (bare.path / "backend.py").write_text("def build_editable(*_): raise SystemExit('no disk')\n")
     done = bare.run("status")
     assert done.returncode == 1
     assert "the Python packages could not be installed\n  fix: " in done.stderr
-    (bare.checkout / "backend.py").write_text(backend)
+    (bare.path / "backend.py").write_text(backend)
     assert bare.run("status").returncode == 0
 
 
-def test_missing_packages_are_named_and_installed(door: PushClient) -> None:
+def test_missing_packages_are_named_and_installed(door: Checkout) -> None:
     door.have_debian(without="openipmi")
     done = door.run("status")
     door.have_debian(without="")
@@ -277,7 +174,7 @@ def test_missing_packages_are_named_and_installed(door: PushClient) -> None:
     assert "install --no-install-recommends -y openipmi" in door.log.read_text()
 
 
-def test_packages_of_the_tests_are_installed_for_tests_only(door: PushClient) -> None:
+def test_packages_of_the_tests_are_installed_for_tests_only(door: Checkout) -> None:
     door.have_debian(without="tcpdump")
     status, setup = door.run("status"), door.run("setup")
     door.have_debian(without="")
@@ -286,7 +183,7 @@ def test_packages_of_the_tests_are_installed_for_tests_only(door: PushClient) ->
 
 
 @pytest.mark.parametrize(("release", "wanted"), [("ID=debian", True), ("ID=ubuntu", False), ("ID_LIKE=ubuntu", False)])
-def test_ubuntu_is_not_asked_for_a_package_that_it_has_as_a_snap(door: PushClient, release: str, wanted: bool) -> None:
+def test_ubuntu_is_not_asked_for_a_package_that_it_has_as_a_snap(door: Checkout, release: str, wanted: bool) -> None:
     door.have("apt-get", "exit 0")
     door.have("dpkg-query", "exit 1")
     door.have("cat", f'[ $1 = /etc/os-release ] || exec {shutil.which("cat")} "$@"; echo {release}')
@@ -299,7 +196,7 @@ def test_ubuntu_is_not_asked_for_a_package_that_it_has_as_a_snap(door: PushClien
     assert asked[-1] == "udhcpc", "all the others, to the last"
 
 
-def test_apt_failing_is_said(door: PushClient) -> None:
+def test_apt_failing_is_said(door: Checkout) -> None:
     door.have_debian(without="openipmi")
     door.have("apt-get", "echo 'E: no network' >&2; exit 100")
     done = door.run("status")
@@ -309,7 +206,7 @@ def test_apt_failing_is_said(door: PushClient) -> None:
     assert "apt-get could not install: openipmi" in done.stderr
 
 
-def test_root_is_asked_for_through_sudo_only_where_needed(door: PushClient) -> None:
+def test_root_is_asked_for_through_sudo_only_where_needed(door: Checkout) -> None:
     door.have("id", "echo 1000")
     (door.bin / "sudo").unlink(missing_ok=True)
     try:
@@ -323,9 +220,9 @@ def test_root_is_asked_for_through_sudo_only_where_needed(door: PushClient) -> N
         assert door.run("status").returncode == 0
         assert door.log.read_text() == ""
         done = door.run("up", "--quiet")
-        assert done.stdout == f"['up', '--quiet'] {door.checkout}/lab.yaml\n"
+        assert done.stdout == f"['up', '--quiet'] {door.path}/lab.yaml\n"
         assert "'up' needs root: " in done.stderr
-        assert f"\nsudo -- env LABKIT_LAB={door.checkout}/lab.yaml " in door.log.read_text()
+        assert f"\nsudo -- env LABKIT_LAB={door.path}/lab.yaml " in door.log.read_text()
         assert "PYTHONDONTWRITEBYTECODE=1" in door.log.read_text()
         assert "'images' needs root: it makes a system from packages" in door.run("images", "build").stderr
         for words in (("images",), ("images", "verify"), ("images", "build", "--help")):
@@ -342,7 +239,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("why", REFUSALS)
-def test_sudo_that_refuses_is_told(door: PushClient, why: str) -> None:
+def test_sudo_that_refuses_is_told(door: Checkout, why: str) -> None:
     sudo, said = REFUSALS[why]
     door.have("id", "echo 1000")
     door.have("sudo", sudo)
@@ -357,7 +254,7 @@ def test_sudo_that_refuses_is_told(door: PushClient, why: str) -> None:
     assert said in done.stderr
 
 
-def test_a_lab_that_is_up_asks_for_no_root(door: PushClient, tmp_path: Path) -> None:
+def test_a_lab_that_is_up_asks_for_no_root(door: Checkout, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     door.have("id", "echo 1000")
     try:
@@ -372,33 +269,33 @@ def test_a_lab_that_is_up_asks_for_no_root(door: PushClient, tmp_path: Path) -> 
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_path_that_python_cannot_be_in_is_told(bare: PushClient) -> None:
-    bare.checkout = bare.checkout.rename(bare.checkout.with_name("a:b"))
+def test_a_path_that_python_cannot_be_in_is_told(bare: Checkout) -> None:
+    bare.path = bare.path.rename(bare.path.with_name("a:b"))
     done = bare.run("status")
     assert (done.returncode, "has a colon or a line break" in done.stderr) == (1, True)
-    assert not (bare.checkout / ".venv").exists()
+    assert not (bare.path / ".venv").exists()
 
 
 @pytest.mark.setup
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
-def test_root_leaves_nothing_of_its_own_in_somebodys_checkout(bare: PushClient) -> None:
-    for path in (bare.checkout, *bare.checkout.iterdir()):
+def test_root_leaves_nothing_of_its_own_in_somebodys_checkout(bare: Checkout) -> None:
+    for path in (bare.path, *bare.path.iterdir()):
         os.chown(path, 1234, 1234)
     assert bare.run("setup").returncode == 0
-    assert {path.lstat().st_uid for path in bare.checkout.rglob("*")} == {1234}
+    assert {path.lstat().st_uid for path in bare.path.rglob("*")} == {1234}
 
 
-def test_another_system_is_told_what_it_lacks(bare: PushClient) -> None:
+def test_another_system_is_told_what_it_lacks(bare: Checkout) -> None:
     (bare.bin / "apt-get").unlink()
     done = bare.run("status")
     assert done.returncode == 1
     assert "neither Debian nor Ubuntu" in done.stderr
     assert "mmdebstrap (mmdebstrap), " in done.stderr
     assert "fix: files are looked for where Debian has them" in done.stderr
-    assert not (bare.checkout / ".venv").exists()
+    assert not (bare.path / ".venv").exists()
 
 
-def test_another_kernel_is_told_that_it_cannot_be(bare: PushClient) -> None:
+def test_another_kernel_is_told_that_it_cannot_be(bare: Checkout) -> None:
     bare.have("uname", "echo Darwin")
     done = bare.run("status")
     assert (done.returncode, done.stderr.splitlines()[0]) == (
