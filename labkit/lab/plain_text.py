@@ -54,6 +54,11 @@ def printable(said: str) -> str:
     return "".join(letter for letter in text if letter in _BLANK or letter.isprintable())
 
 
+def letters(words: str, most: int) -> str:
+    """What can be printed of the first ``most`` letters of words that belong on one line."""
+    return "".join(letter for letter in words[:most] if letter.isprintable())
+
+
 def shown(words: str) -> str:
     """Words on one line, without control sequences.
 

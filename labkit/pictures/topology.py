@@ -55,8 +55,9 @@ def draw_topology(lab: Lab, scene: Scene) -> Picture:
 
 def _controller(lab: Lab, scene: Scene, middle: float) -> str:
     services = ", ".join(scene.services) or "no service yet"
-    what = str(scene.roll) if scene.roll.goes_on else services if scene.swarm else _without(scene)
-    words = what if scene.roll.goes_on else f"{lab.network.controller} · {what}"
+    words = f"{lab.network.controller} · {services if scene.swarm else _without(scene)}"
+    if scene.roll.goes_on:
+        words = str(scene.roll)
     return (
         rect(middle - 150, 2, 300, TOP_PX - 8, PAPER, edge=INK, radius=6)
         + text(middle, 24, "controller · manager", anchor="middle", bold=True)

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 from labkit.events import DISK, Event, Note, Trouble
+from labkit.lab.plain_text import letters
 
 STATES = ("used", "formatted", "wiped", "refused")
 LONGEST = 300
@@ -41,5 +42,4 @@ def read_disk(text: object) -> DiskReport | None:
     lines = str(text).splitlines()
     if len(lines) != 3 or lines[0] not in STATES or not re.fullmatch(r"[0-9a-f]{16}|", lines[1]):
         return None
-    words = "".join(letter for letter in lines[2][:LONGEST] if letter.isprintable())
-    return DiskReport(lines[0], lines[1], words)
+    return DiskReport(lines[0], lines[1], letters(lines[2], LONGEST))

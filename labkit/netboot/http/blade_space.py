@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from labkit.events import Space
 from labkit.events.amounts import size
+from labkit.lab.plain_text import letters
 
 NAME_LIMIT = 100
 
@@ -36,4 +37,4 @@ def _bytes(form: Mapping[str, object], key: str) -> int:
 
 
 def _name(form: Mapping[str, object], key: str) -> str:
-    return "".join(letter for letter in str(form.get(key, ""))[:NAME_LIMIT] if letter.isprintable())
+    return letters(str(form.get(key, "")), NAME_LIMIT)
