@@ -65,10 +65,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     kinds = list(NEEDS)
 
     def place(item: pytest.Item) -> tuple[int, int]:
-        apart = item.get_closest_marker("apart")
-        if apart is not None:  # what is long and begins last has a processor to itself, and the other one is idle
-            return kinds.index("qemu") + 1, -apart.kwargs.get("minutes", 1)
-        return max((kinds.index(kind) + 1 for kind in _kinds(item)), default=0), 0
+        apart, engine = item.get_closest_marker("apart"), item.get_closest_marker("engine")
+        kind = max((kinds.index(kind) + 1 for kind in _kinds(item)), default=0)
+        if apart is not None:
+            kind = kinds.index("qemu") + 1
+        # Where several run at once, what is long begins first: begun last, it would run alone at the end.
+        return kind, -max((mark.kwargs.get("minutes", 1) for mark in (apart, engine) if mark is not None), default=0)
 
     items.sort(key=place)
 

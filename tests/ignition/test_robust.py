@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from labkit import ignition
@@ -171,34 +170,9 @@ def damaged_cases() -> st.SearchStrategy[bytes]:
     return st.builds(damage, st.sampled_from(CASES), changes)
 
 
-@settings(max_examples=60, deadline=2000)
-@given(butane_documents() | clc_documents() | ignition_documents())
-def test_generated_documents(source: str) -> None:
-    feed(source)
-
-
-@settings(max_examples=100, deadline=2000)
-@given(damaged_cases())
-def test_damaged_documents(source: bytes) -> None:
-    feed(source)
-
-
-def feed_within_a_second(source: str | bytes) -> None:
-    """A second of this process, so that a busy machine does not fail it."""
+def feed_within_a_second(source: str | bytes) -> str:
+    """A second of this process, so that a busy machine does not fail it. tests/fuzz feeds it all night."""
     began = time.process_time()
-    feed(source)
+    complaint = feed(source)
     assert time.process_time() - began < 1
-
-
-@pytest.mark.soak
-@settings(max_examples=12_000, deadline=None, suppress_health_check=list(HealthCheck))
-@given(butane_documents() | clc_documents() | ignition_documents())
-def test_many_generated_documents(source: str) -> None:
-    feed_within_a_second(source)
-
-
-@pytest.mark.soak
-@settings(max_examples=8_000, deadline=None, suppress_health_check=list(HealthCheck))
-@given(damaged_cases())
-def test_many_damaged_documents(source: bytes) -> None:
-    feed_within_a_second(source)
+    return complaint

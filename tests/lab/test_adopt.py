@@ -103,7 +103,7 @@ PLACES: dict[str, tuple[str, str]] = {
         "name: x # - name: a\nblades:\n  - name: a # ]\n  - name: red1\n    slot: 2\n    macs: [M]\n",
     ),
     # no blade yet
-    "an empty list": ("blades: [] # none\n", "blades: [{name: red1, slot: 1, macs: [M]}] # none\n"),
+    "an empty list": ("blades: [] # none\n", "blades: # none\n  - name: red1\n    slot: 1\n    macs: [M]\n"),
     "an empty list over lines": ("blades: [ # none\n]\n", "blades: [{name: red1, slot: 1, macs: [M]} # none\n]\n"),
     "nothing behind the key": (
         "blades: # none\n  # nor here\nname: x\n",
@@ -318,7 +318,7 @@ def test_a_bmc_is_written_as_its_kind_needs_it(shared: str, bmc: str, written: s
     head, _, _ = REAL.partition("bmc:")
     top = f"{head}bmc: {shared if shared.startswith('{') else '{' + shared + '}'}\nblades: []\n"
     text = adopt.adopt(read(top), (MAC,), name="red2", bmc=bmc).text
-    entry = text.partition("blades: [")[2]
+    entry = text.partition("blades:")[2]
     assert (written in entry) if written else "bmc" not in entry
 
 
@@ -326,11 +326,24 @@ def test_a_word_that_yaml_would_take_for_another_is_quoted() -> None:
     assert 'name: "no"' in adopted("name: x\n", "no")
 
 
-def test_who_is_not_there_and_who_is_the_last_are_not_forgotten() -> None:
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("blades: [{name: a}]", "blades: []"),
+        ("# top\nblades: # mine\n  # the first\n  - name: a # it\n    slot: 3\nbmc: {user: x}\n",
+         "# top\nblades: [] # mine\n  # the first\nbmc: {user: x}\n"),
+        ("blades:\n- {name: a}\n", "blades: []\n"),
+        ("blades: [\n  {name: a},\n]\n", "blades: [\n]\n"),
+        ('{"blades": [{"name": "a"}]}', '{"blades": []}'),
+    ],
+)  # fmt: skip
+def test_without_its_only_blade_a_lab_has_none(text: str, left: str) -> None:
+    assert adopt.forget(read(text), "a").text == left
+
+
+def test_who_is_not_there_is_not_forgotten() -> None:
     with pytest.raises(ParameterError, match="there is no blade 'b'"):
         adopt.forget(read("blades: [{name: a}]"), "b")
-    with pytest.raises(ParameterError, match="a is its only blade"):
-        adopt.forget(read("blades: [{name: a}]"), "a")
     with pytest.raises(ParameterError, match="there is no blade 'a'") as caught:
         adopt.forget(read("blades: []"), "a")
     assert caught.value.fix == "it has no blade yet: there is nothing to take out"

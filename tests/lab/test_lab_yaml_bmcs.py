@@ -63,6 +63,10 @@ def test_a_hand_knows_where(tmp_path: Path) -> None:
     assert red1("{kind: manual}", tmp_path) == Bmc("", kind=PowerKind.MANUAL, place="slot 1")
 
 
+def test_a_bmc_may_have_a_name_that_ends_in_a_digit(tmp_path: Path) -> None:
+    assert red1("{address: ilo-3, password_file: x}", tmp_path).address == "ilo-3"
+
+
 def test_kinds_may_be_mixed(tmp_path: Path) -> None:
     """What stands at the top is for those whose kind has a use for it."""
     top = "bmc: {password_file: x, user: admin, port: 6230}\n"

@@ -29,7 +29,7 @@ from labkit.swarm.swarmd import SwarmDaemon
 from tests.rig.fleet import Fleet, Machine, join, post_join, sh, until
 from tests.rig.swarmd import LAB, DeskProcess
 
-pytestmark = pytest.mark.engine
+pytestmark = pytest.mark.engine(minutes=3)
 
 
 @pytest.fixture
@@ -184,6 +184,7 @@ def test_a_stranger_is_left_alone(desk: DeskProcess) -> None:
     try:
         machine.reboot("g1")
         join(fleet, machine)
+        until(lambda: desk.swarm("guest").count("joined") == 1)  # cut off before that, it was never seen to join
         machine.power_cut()
         until(lambda: ("guest", "g1", "down") in blades(fleet), 40)
         machine.reboot("g2")

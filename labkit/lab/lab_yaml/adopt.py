@@ -80,10 +80,10 @@ def adopt(
 
 
 def forget(source: Source, name: str) -> Source:
-    """The file without a blade. The others keep their slots, also those that follow from the order.
+    """The file without a blade; without its last one, ``blades: []``. The others keep their slots, also those that
+    follow from the order.
 
-    Raises ParameterError for a blade that is not there, or is the only one, and LabFileError for what is or would be
-    no lab.
+    Raises ParameterError for a blade that is not there, and LabFileError for what is or would be no lab.
     """
     if source.lab is None:
         lab_yaml.parse(source.text, source.path)  # raises what is wrong with it
@@ -92,9 +92,6 @@ def forget(source: Source, name: str) -> Source:
         names = ", ".join(blade.name for blade in source.blades)
         fix = f"its blades are: {names}" if names else "it has no blade yet: there is nothing to take out"
         raise ParameterError(f"there is no blade {name!r}", where=str(source.path), fix=fix)
-    if len(source.blades) == 1:
-        fix = "write 'blades: []' in the place of all of them, or take another in first: ./lab machines"
-        raise ParameterError(f"{name} is its only blade", where=str(source.path), fix=fix)
     before, behind = source.blades[:at], source.blades[at + 1 :]
     next_slot = before[-1].slot + 1 if before else 1
     keeps = behind[0].slot if behind and behind[0].slot != next_slot else None

@@ -135,7 +135,7 @@ class BmcReader:
 
     def _check_apart(self, where: str, name: str, section: Section) -> None:
         """A real BMC may be in another network, or share its address with others; it must not have a blade's."""
-        if where[-1].isdigit() and IPv4Address(where) in self._net.value.subnet and where not in self._hosts:
+        if values.is_address(where) and IPv4Address(where) in self._net.value.subnet and where not in self._hosts:
             self._hosts.add(where)
             self._net.claim(IPv4Address(where), f"the BMC of {name}", section)
 

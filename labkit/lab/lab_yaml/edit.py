@@ -69,7 +69,7 @@ class LabText:
             return self._with([self._lines(len(self.text), ["blades:", *self._block(entry, 2, 2)])])
         if blades is None:
             return self._with([self._new_key(root, entry)])
-        if is_null(blades):
+        if is_null(blades) or (self._is_empty(blades) and not root.flow_style):
             return self._with(self._first(root, blades, entry))
         if not isinstance(blades, yaml.SequenceNode):
             raise Odd
@@ -93,7 +93,12 @@ class LabText:
         at = self._end(root.value[-1][1])
         return _Cut(at, at, f", {pair}")
 
+    def _is_empty(self, blades: yaml.Node) -> bool:
+        """Whether it is ``[]``, with nothing inside that somebody wrote."""
+        return re.fullmatch(r"\[ *\]", self.text[blades.start_mark.index : blades.end_mark.index]) is not None
+
     def _first(self, root: yaml.MappingNode, null: yaml.Node, entry: Entry) -> list[_Cut]:
+        """The first entry in the place of nothing. In lines of its own: a rack in brackets would be one long line."""
         start, end = null.start_mark.index, null.end_mark.index
         if root.flow_style:
             before = "" if self.text[start - 1].isspace() else " "
@@ -144,7 +149,7 @@ class LabText:
     # --- taking out ---
 
     def removed(self, name: str, *, keeps: int | None = None) -> str:
-        """The text without the entry of that name, which is there and not the only one.
+        """The text without the entry of that name, which is there; without the only one, ``blades: []`` is left.
 
         ``keeps`` is written as the slot of the entry behind it, if that says none. Comments inside the entry go with
         it. Raises Odd.
@@ -154,9 +159,11 @@ class LabText:
             raise Odd
         items = blades.value
         at = next((at for at, item in enumerate(items) if _text(_value(item, "name")) == name), None)
-        if at is None or len(items) < 2:
+        if at is None:
             raise Odd
         cuts = list(self._out_of_brackets(blades, at) if blades.flow_style else self._out(items, at))
+        if len(items) == 1 and not blades.flow_style:
+            cuts.append(self._nothing(blades))
         if keeps is not None and at + 1 < len(items) and _value(items[at + 1], "slot") is None:
             cuts.append(self._pair(items[at + 1], "slot", str(keeps)))
         return self._with(cuts)
@@ -170,6 +177,12 @@ class LabText:
         if is_parted and self._is_blank_before(start):  # the blank line that parts it from the one before
             start = self._line(start - 1)
         yield _Cut(start, end)
+
+    def _nothing(self, blades: yaml.SequenceNode) -> _Cut:
+        """Brackets behind the key, as there is no entry any more."""
+        before = [token for token in self._tokens if token.start_mark.index < blades.start_mark.index]
+        at = next(token.end_mark.index for token in reversed(before) if isinstance(token, yaml.ValueToken))
+        return _Cut(at, at, " []")
 
     def _out_of_brackets(self, blades: yaml.SequenceNode, at: int) -> Iterator[_Cut]:
         item, is_last = blades.value[at], at == len(blades.value) - 1

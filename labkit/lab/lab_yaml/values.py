@@ -165,11 +165,16 @@ def console(text: str) -> str:
 
 def host(text: str) -> str:
     """A host by name or IPv4 address."""
-    if re.fullmatch(r"[0-9.]+", text):
+    if is_address(text):
         return str(address(text))
     if len(text) > 253 or not re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9])?", text):
         raise Wrong(f"{short(text)} is not a host", "write its address or its name")
     return text
+
+
+def is_address(host: str) -> bool:
+    """Whether a host is meant by its address. A name may end in a digit: ``ilo-3``."""
+    return re.fullmatch(r"[0-9.]+", host) is not None
 
 
 LONGEST_USER_B = 16

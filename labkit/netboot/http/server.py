@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
-from aiohttp.http import HttpProcessingError
+from aiohttp.http import HttpProcessingError, HttpVersion11, RawRequestMessage
+from yarl import URL
 
 from labkit.boot import ImageFile, Rendered
 from labkit.events import MOVING_EVERY_S, Event, Transfer, Trouble
@@ -230,17 +231,31 @@ def runner(app: web.Application, emit: Callable[[Event], None], close_s: float) 
 
     def is_fault_of_ours(record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        if not isinstance(error, HttpProcessingError):
+        if not isinstance(error, HttpProcessingError | web.RequestPayloadError):
             return True
         who = record.args[0] if isinstance(record.args, tuple) and record.args else "somebody"
-        said = ascii(" ".join(error.message.split())[:100])[1:-1]
+        said = ascii(" ".join(str(getattr(error, "message", error)).split())[:100])[1:-1]
         emit(Trouble(part="http", detail=f"{who} sent what is no HTTP: {said}"))
         return False
 
     log = logging.Logger(__name__)
     log.parent = logging.getLogger()
     log.addFilter(is_fault_of_ours)
-    return web.AppRunner(app, access_log=None, logger=log, keepalive_timeout=IDLE_S, shutdown_timeout=close_s)
+    return _Runner(app, access_log=None, logger=log, keepalive_timeout=IDLE_S, shutdown_timeout=close_s)
+
+
+class _Runner(web.AppRunner):
+    """aiohttp's own, but for a CONNECT: its parser gives that no URL, and the connection then hung for good."""
+
+    async def _make_server(self) -> web.Server:
+        server = await super()._make_server()
+        make = server.request_factory
+
+        def request(message: RawRequestMessage, *rest: Any) -> web.BaseRequest:
+            return make(message if message.url is not None else message._replace(url=URL("/")), *rest)
+
+        server.request_factory = request
+        return server
 
 
 async def _of_no_swarm() -> Sequence[Any]:
@@ -261,13 +276,18 @@ def application(
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request._version.major != 1:
+            request._version = HttpVersion11  # aiohttp writes the client's own into its answer (RFC 9110 section 2.5)
+            refusal = web.HTTPVersionNotSupported()
+            refusal.force_close()
+            raise refusal
         try:
             return await handler(request)
         except (web.HTTPException, ConnectionError):
             raise
         except Exception as error:
-            asked = f"{request.method} {shown(request.path[:100])} from {request.remote}"
-            emit(Trouble(part="http", detail=f"{asked}: {reason(error)}"))
+            what = f"{request.method} {shown(request.path[:100])} from {request.remote}"
+            emit(Trouble(part="http", detail=f"{what}: {reason(error)}"))
             raise web.HTTPInternalServerError() from None
 
     async def healthz(request: web.Request) -> web.Response:

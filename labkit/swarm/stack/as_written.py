@@ -79,7 +79,7 @@ def dropped(file: str, text: str, environment: Collection[str], dotenv: Collecti
     """
     found, told = [], set()
     for key, section in _pairs(_read(text)):
-        for scalar in _scalars(section) if key.value in TOP else ():
+        for scalar in _scalars(section, set()) if key.value in TOP else ():
             for escaped, plain, braced, otherwise in VARIABLE.findall(scalar.value):
                 name = plain or braced
                 if escaped or otherwise or name in environment or name in told:
@@ -114,7 +114,7 @@ def _of_service(file: str, at: str, service: yaml.Node) -> Iterator[Finding]:
             for item in _items(value):
                 yield from _port(file, where, item)
         elif key.value == "deploy":
-            for path, node in _deep(value):
+            for path, node in _deep(value, set()):
                 if path.endswith("reservations.devices"):
                     yield _no(file, node, f"{where}.{path}", OTHERWISE["gpus"])
 
@@ -141,24 +141,37 @@ def _read(text: str) -> yaml.Node | None:
     """The file's nodes; None for what is no YAML, or has itself for a part."""
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-        return None if root is None or _holds_itself(root, ()) else root
+        return None if root is None or _holds_itself(root, set(), set()) else root
     except (yaml.YAMLError, RecursionError):
         return None
 
 
-def _holds_itself(node: yaml.Node, above: tuple[int, ...]) -> bool:
-    if isinstance(node, yaml.ScalarNode):
+# An alias is the very node that it stands for, and nine levels of nine are millions: each node is gone through once.
+
+
+def _holds_itself(node: yaml.Node, above: set[int], known: set[int]) -> bool:
+    if isinstance(node, yaml.ScalarNode) or id(node) in known:
         return False
+    if id(node) in above:
+        return True
+    above.add(id(node))
     parts = [part for pair in node.value for part in (pair if isinstance(pair, tuple) else (pair,))]
-    return id(node) in above or any(_holds_itself(part, (*above, id(node))) for part in parts)
+    if any(_holds_itself(part, above, known) for part in parts):
+        return True
+    above.discard(id(node))
+    known.add(id(node))
+    return False
 
 
-def _pairs(node: yaml.Node | None) -> Pairs:
-    """Keys and values of a mapping, those of ``<<`` too; of another node none."""
+def _pairs(node: yaml.Node | None, merged: set[int] | None = None) -> Pairs:
+    """Keys and values of a mapping, those of ``<<`` too, of each base once; of another node none."""
+    merged = set() if merged is None else merged
     for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
         if key.tag.endswith(":merge"):
             for base in _items(value) if isinstance(value, yaml.SequenceNode) else (value,):
-                yield from _pairs(base)
+                if id(base) not in merged:
+                    merged.add(id(base))
+                    yield from _pairs(base, merged)
         elif isinstance(key, yaml.ScalarNode):
             yield key, value
 
@@ -167,16 +180,22 @@ def _items(node: yaml.Node) -> Iterator[yaml.Node]:
     yield from node.value if isinstance(node, yaml.SequenceNode) else ()
 
 
-def _deep(node: yaml.Node, path: str = "") -> Iterator[tuple[str, yaml.Node]]:
-    for key, value in _pairs(node):
-        yield f"{path}{key.value}", key
-        yield from _deep(value, f"{path}{key.value}.")
+def _deep(node: yaml.Node, known: set[int], path: str = "") -> Iterator[tuple[str, yaml.Node]]:
+    """What is in a mapping and in those below it, by its path."""
+    if id(node) not in known:
+        known.add(id(node))
+        for key, value in _pairs(node):
+            yield f"{path}{key.value}", key
+            yield from _deep(value, known, f"{path}{key.value}.")
 
 
-def _scalars(node: yaml.Node) -> Iterator[yaml.ScalarNode]:
+def _scalars(node: yaml.Node, known: set[int]) -> Iterator[yaml.ScalarNode]:
+    if id(node) in known:
+        return
+    known.add(id(node))
     if isinstance(node, yaml.ScalarNode):
         yield node
     for _, value in _pairs(node):
-        yield from _scalars(value)
+        yield from _scalars(value, known)
     for item in _items(node):
-        yield from _scalars(item)
+        yield from _scalars(item, known)

@@ -109,6 +109,47 @@ def test_what_is_no_http_is_an_event_and_no_word_in_the_log(
 
 
 @pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        (b"GET /pxelinux.cfg/default HTTP/2.0", b"HTTP/1.1 505"),
+        (b"GET /nothing HTTP/0.9", b"HTTP/1.1 505"),
+        (b"CONNECT /pxelinux.cfg/default HTTP/1.1", b"HTTP/1.1 404"),
+        (b"CONNECT * HTTP/1.1", b"HTTP/1.1 404"),
+    ],
+)
+def test_what_this_server_is_not_is_answered_in_its_own_version(rig: Rig, line: bytes, answer: bytes) -> None:
+    """aiohttp repeats the client's version, and leaves a CONNECT without an answer or an end."""
+
+    async def talk(client: aiohttp.ClientSession) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
+        try:
+            writer.write(line + b"\r\n" + HOST + b"Connection: close\r\n\r\n")
+            async with asyncio.timeout(10):
+                assert (await reader.read(-1)).startswith(answer)
+        finally:
+            writer.close()
+            await writer.wait_closed()
+
+    rig.run(talk)
+    assert rig.seen.of(Trouble) == []
+
+
+def test_a_body_that_cannot_be_unpacked_is_an_event_and_no_word_in_the_log(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def talk(client: aiohttp.ClientSession) -> None:
+        assert await rig.raw(MENU_11 + b"Content-Encoding: deflate\r\nContent-Length: 5\r\n\r\nhello") == 200
+        async with asyncio.timeout(10):
+            while not rig.seen.of(Trouble):
+                await asyncio.sleep(0.01)
+
+    rig.run(talk)
+    [trouble] = rig.seen.of(Trouble)
+    assert "sent what is no HTTP: " in trouble.detail and trouble.detail.isprintable()
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
     "begun", [b"", b"GE", MENU_11, MENU_11 + b"\r\n" + MENU_11], ids=["silent", "two letters", "a head", "the second"]
 )
 def test_a_connection_without_a_whole_request_ends(rig: Rig, begun: bytes, monkeypatch: pytest.MonkeyPatch) -> None:

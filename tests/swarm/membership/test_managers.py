@@ -30,7 +30,7 @@ from labkit.swarm.swarmd import SwarmDaemon
 from tests.rig.fleet import Fleet, ensure_joined, post_join, until
 from tests.rig.known import causes
 
-pytestmark = pytest.mark.engine
+pytestmark = pytest.mark.engine(minutes=2)
 
 LAB = "name: test\nnetwork: {subnet: 10.99.77.0/24}\nblades: [{name: blade1}, {name: blade2}, {name: blade3}]\n"
 

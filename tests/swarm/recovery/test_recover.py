@@ -23,7 +23,7 @@ from tests.rig.expired import expire
 from tests.rig.fleet import Fleet, Machine, until
 from tests.rig.known import causes
 
-pytestmark = pytest.mark.engine
+pytestmark = pytest.mark.engine(minutes=3)
 
 LAB = "name: test\nblades: [{name: blade1}, {name: blade2}, {name: blade3}]\n"
 DAY_S = 86400

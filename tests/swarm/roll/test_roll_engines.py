@@ -34,7 +34,7 @@ from labkit.swarm.services.spec import ServiceSpec
 from tests.rig.fleet import Fleet, join, until
 from tests.swarm.roll.world import phases
 
-pytestmark = pytest.mark.engine
+pytestmark = pytest.mark.engine(minutes=6)
 
 LAB = "swarm: {roll_blade: 90 s}\nblades: [{name: blade1}, {name: blade2}, {name: blade3}]\n"
 

@@ -18,7 +18,7 @@ from tests.rig.fleet import REGISTRY, SERVER, Fleet, until
 from tests.rig.known import causes
 from tests.swarm.services.conftest import PORT, asked, refused, start
 
-pytestmark = pytest.mark.engine
+pytestmark = pytest.mark.engine(minutes=4)
 
 ENDS = ("failed", "rejected", "complete")
 

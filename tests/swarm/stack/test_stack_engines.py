@@ -19,7 +19,7 @@ from labkit.swarm.engine import api, engine
 from labkit.swarm.services.deploy import look, remove_service
 from tests.rig.fleet import Fleet, until
 
-pytestmark = pytest.mark.engine
+pytestmark = pytest.mark.engine(minutes=4)
 
 LAB = "name: test\nblades: [{name: blade1}, {name: blade2}, {name: blade3}]\n"
 SHOP = """\

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import itertools
+import time
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -118,6 +120,22 @@ def test_all_that_a_stack_has_not_is_told_by_its_line() -> None:
 def test_what_is_no_compose_file_is_docker_s_to_tell(text: str) -> None:
     assert refused("c", text) == () or "a stack has no a" in str(refused("c", text)[0])
     assert dropped("c", text, ()) == ()
+
+
+def test_aliases_of_aliases_are_gone_through_once() -> None:
+    """Nine levels of nine: a stack's file with that in it never came to an end."""
+    levels = [f"  {new}: &{new} [{', '.join(['*' + old] * 9)}]\n" for old, new in itertools.pairwise("abcdefghijkl")]
+    merges = [
+        f"  m{new}: &m{new} {{<<: [{', '.join(['*m' + old] * 9)}]}}\n"
+        for old, new in itertools.pairwise("abcdefghijkl")
+    ]
+    bomb = "x-deep:\n  a: &a [x]\n" + "".join(levels) + "  ma: &ma {x: y}\n" + "".join(merges)
+    began = time.process_time()
+    assert refused("stack.yaml", bomb) == () and dropped("stack.yaml", bomb, ()) == ()
+    used = "services:\n  web: {image: a, deploy: {x: *l}, environment: {y: *ml}, nothing: 1}\n"
+    assert [one.what for one in refused("stack.yaml", bomb + used)] == ["a stack has no services.web.nothing"]
+    assert dropped("stack.yaml", bomb + used, ()) == ()
+    assert time.process_time() - began < 5
 
 
 def test_variables_as_docker_reads_them() -> None:
