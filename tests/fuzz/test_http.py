@@ -126,7 +126,7 @@ async def talk_nonsense(rig: Rig, chance: random.Random) -> str:
     whole = data[: chance.randrange(len(data) + 1)] if is_left else data + LAST
     try:
         at = 0
-        while at < len(whole):
+        while at < len(whole) and not writer.transport.is_closing():
             step = chance.choice((1, 7, 100, len(whole)))
             writer.write(whole[at : at + step])
             at += step

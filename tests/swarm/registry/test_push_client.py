@@ -26,7 +26,7 @@ from labkit.swarm.engine import api, engine
 from labkit.swarm.registry import image_archive
 from labkit.swarm.registry.push_client import PushClient, split
 from tests.rig.failures import as_nobody
-from tests.rig.fleet import READER, REGISTRY, WRITER, Fleet
+from tests.rig.fleet import READER, REGISTRY, WRITER, Fleet, listens
 from tests.rig.intruder import files, let_in
 from tests.rig.known import causes
 from tests.rig.registry import Rig, digest_of
@@ -241,6 +241,8 @@ def test_who_reaches_the_port_only_reads(rig: Rig) -> None:
 def test_a_blade_pulls_and_cannot_push(fleet: Fleet, web: str) -> None:
     """From a blade's own network, by its engine."""
     blade = fleet.blade("blade1")
+    if not listens(blade.sock):  # a test before this one has cut its power
+        blade.reboot(blade.boot)
     before = files(fleet.registry_data)
     with engine(blade.sock) as docker:
         api(docker).pull(f"{REGISTRY}/web", tag="1")
