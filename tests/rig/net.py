@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import signal
 import socket
@@ -105,7 +106,14 @@ class Net:
         run("ip", "link", "add", port, "netns", self.server, "type", "veth", "peer", "name", "eth0", "netns", space)
         self.inside(space, "ip", "link", "set", "eth0", "address", mac, "up")
         self.inside(self.server, "ip", "link", "set", port, "master", "br0", "up")
+        # The kernel hears of a cable a moment later, and until then the bridge drops what a machine sends.
+        wait_until(lambda: self._link(self.server, port)["linkinfo"]["info_slave_data"]["state"] == "forwarding", 10)
+        wait_until(lambda: self._link(space, "eth0")["operstate"] == "UP", 10)
         return space
+
+    def _link(self, space: str, card: str) -> dict[str, Any]:
+        [link] = json.loads(self.inside(space, "ip", "-json", "-details", "link", "show", "dev", card))
+        return dict(link)
 
     def socket(
         self,
