@@ -88,7 +88,9 @@ def listeners(lab: Lab, state: State) -> tuple[Listener, ...]:
         found.append(Listener("share", "NFS", partial(_nfs, server)))
     if network.kind is NetworkKind.VIRTUAL:
         found.append(Listener("engine", "API", partial(_local_http, state.docker, "/_ping")))
-    if lab.chassis.kind is ChassisKind.VIRTUAL:
+    if lab.chassis.kind is not ChassisKind.VIRTUAL:
+        found.append(Listener("sensord", "control", partial(_ping, state.sensord)))
+    else:
         for blade in lab.blades:
             found.append(Listener(f"bmc{blade.slot}", "IPMI", partial(_bmc, blade.bmc.address, blade.bmc.port)))
     return tuple(found)

@@ -102,6 +102,10 @@ class State:
         return self.run / "configd.sock"
 
     @property
+    def sensord(self) -> Path:
+        return self.run / "sensord.sock"
+
+    @property
     def push(self) -> Path:
         """The registry's socket for who may put images in: the lab's owner alone."""
         return self.data / "push/socket"

@@ -18,6 +18,7 @@ from labkit.lab.state import State
 from labkit.machines import power
 from labkit.machines.power import ways
 from labkit.machines.power.passwords import bmc_password
+from labkit.machines.power.readings import Entry, Reading
 
 
 def press(
@@ -57,6 +58,24 @@ def _heard(state: State, blade: Blade) -> stages.BladeState:
 def power_state(lab: Lab, state: State, blade: Blade) -> str:
     """``on``, ``off`` or ``unknown``, as what switches it says. Raises PowerError."""
     return power.power_state(blade.name, blade.bmc, bmc_password(lab, state, blade))
+
+
+def sensors(lab: Lab, state: State, blade: Blade) -> tuple[Reading, ...]:
+    """What its controller measures (`labkit.machines.power.sensors`). Raises PowerError."""
+    return power.sensors(blade.name, blade.bmc, bmc_password(lab, state, blade))
+
+
+def log(lab: Lab, state: State, blade: Blade) -> tuple[Entry, ...]:
+    """What its controller has noted (`labkit.machines.power.log`). Raises PowerError."""
+    return power.log(blade.name, blade.bmc, bmc_password(lab, state, blade))
+
+
+def identify(lab: Lab, state: State, blade: Blade, *, on: bool) -> None:
+    """Light its lamp, or put it out (`labkit.machines.power.identify`). Raises PowerError, also of a virtual slot."""
+    if lab.chassis.kind is ChassisKind.VIRTUAL:
+        what = "has no identify lamp: its slot is a virtual one"
+        raise PowerError(what, where=blade.name, fix="./lab watch shows which slot it is in")
+    power.identify(blade.name, blade.bmc, bmc_password(lab, state, blade), on=on)
 
 
 def wait(lab: Lab, state: State, blade: Blade, wanted: str, *, timeout_s: float) -> float:

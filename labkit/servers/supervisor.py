@@ -144,6 +144,7 @@ class Supervisor:
             self.chassis = VirtualChassis(self.lab, self.state, slots, accelerator, self.emit, self._new_boot)
             await rpc.serve(self.specs.listen(self.state.slots, "bmc"), self._slot_verbs())
         specs = [self.specs.bootd(), self.specs.configd()]
+        specs += [] if virtual_chassis else [self.specs.sensord()]
         specs += storage.parts(self.lab, self.state, self.users, host_net=self._host_net)
         if self.lab.network.kind is NetworkKind.VIRTUAL:
             specs.append(self._lab_engine.spec((self._owner[0], self.users.of("swarmd").gid)))

@@ -1,4 +1,4 @@
-"""What the parts of our own, bootd, configd and swarmd, and the BMCs of virtual slots are started with."""
+"""What the parts of our own, bootd, configd, sensord and swarmd, and the BMCs of virtual slots are started with."""
 
 from __future__ import annotations
 
@@ -47,6 +47,11 @@ class Specs:
         """The reader of the configs that a person wrote, as their owner."""
         control, sandbox = self._state.configd, of_python("labkit.netboot.configd", user=User(*self._owner))
         return self._own("configd", control, sandbox, {"control": self.listen(control, "bootd")}, lambda: self._lab)
+
+    def sensord(self) -> PartSpec:
+        """Who asks the controllers of real blades what they measure, as the lab's owner, whose passwords it reads."""
+        control, sandbox = self._state.sensord, of_python("labkit.machines.power.sensord", user=User(*self._owner))
+        return self._own("sensord", control, sandbox, {"control": self.listen(control, "bootd")}, lambda: self._lab)
 
     def swarmd(self) -> PartSpec:
         """It may speak to the engine: the lab's own lets it, and to this machine's it speaks as those of its group."""
