@@ -56,7 +56,7 @@ PURE = (
     "diagnosis/doctor/facts.py", "diagnosis/doctor/findings.py", "diagnosis/doctor/firewall.py",
     "diagnosis/doctor/network.py",
     "machines/host/unit.py", "machines/power/measured.py", "machines/power/readings.py",
-    "machines/power/ways.py", "servers/at_boot/waves.py",
+    "machines/power/ways.py", "machines/virtual/redfish_answers.py", "servers/at_boot/waves.py",
     "swarm/membership/address_pool.py", "swarm/membership/adoption.py",
     "swarm/membership/local_state.py", "swarm/recovery/redeploy.py",
     "swarm/membership/majority.py", "swarm/roll", "swarm/observe/log_entries.py", "swarm/observe/numbers.py",

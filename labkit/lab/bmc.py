@@ -58,6 +58,11 @@ class Bmc:
         return self.kind in (PowerKind.IPMI, PowerKind.REDFISH)
 
     @property
+    def ipmi_port(self) -> int:
+        """The UDP port that a virtual slot answers IPMI at, whatever presses its buttons."""
+        return self.port if self.kind is PowerKind.IPMI else PORTS[PowerKind.IPMI]
+
+    @property
     def tells_state(self) -> bool:
         """Whether the blade's power can be asked for, and not only switched."""
         return self.has_password or bool(self.state)

@@ -102,6 +102,11 @@ class State:
         return self.run / "configd.sock"
 
     @property
+    def redfish(self) -> Path:
+        """The socket of the virtual slots' Redfish service."""
+        return self.run / "redfish.sock"
+
+    @property
     def sensord(self) -> Path:
         return self.run / "sensord.sock"
 

@@ -124,13 +124,30 @@ def test_one_mistake_is_said_once(bmc: str, column: int, what: str, fix: str, tm
 
 
 @pytest.mark.parametrize(
-    "text", ["bmc: {kind: redfish}\nblades: [{name: a}]\n", "blades: [{name: a, bmc: {kind: wol}}]\n"]
+    "text", ["bmc: {kind: command, on: x}\nblades: [{name: a}]\n", "blades: [{name: a, bmc: {kind: wol}}]\n"]
 )
-def test_a_virtual_chassis_answers_ipmi(text: str, tmp_path: Path) -> None:
+def test_a_virtual_chassis_answers_ipmi_and_redfish(text: str, tmp_path: Path) -> None:
     with pytest.raises(LabFileError) as caught:
         lab_yaml.parse(text, tmp_path / "lab.yaml")
     [mistake] = caught.value.mistakes
-    assert "the slots of a virtual chassis answer IPMI" in mistake.what and "kind: interface" in mistake.fix
+    assert "a virtual chassis answer IPMI and Redfish, and nothing else" in mistake.what
+    assert "kind: redfish" in mistake.fix and "kind: interface" in mistake.fix
+
+
+def test_slots_of_a_virtual_chassis_may_differ(tmp_path: Path) -> None:
+    text = "bmc: {kind: redfish}\nblades: [{name: a}, {name: b, bmc: {kind: ipmi}}, {name: c, bmc: {port: 8443}}]\n"
+    found = [blade.bmc for blade in lab_yaml.parse(text, tmp_path / "lab.yaml").blades]
+    assert [(bmc.kind, bmc.port, bmc.ipmi_port) for bmc in found] == [
+        (PowerKind.REDFISH, 443, 623), (PowerKind.IPMI, 623, 623), (PowerKind.REDFISH, 8443, 623),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("said", "fix"), [(f"certificate: {DIGITS}", "pins it"), ("system: a", "one machine")])
+def test_what_a_virtual_slot_says_itself(said: str, fix: str, tmp_path: Path) -> None:
+    with pytest.raises(LabFileError) as caught:
+        lab_yaml.parse(f"blades: [{{name: a, bmc: {{kind: redfish, {said}}}}}]\n", tmp_path / "lab.yaml")
+    [mistake] = caught.value.mistakes
+    assert "of a virtual chassis take no" in mistake.what and fix in mistake.fix
 
 
 def test_a_long_user_is_redfishs_only(tmp_path: Path) -> None:

@@ -22,6 +22,14 @@ T = TypeVar("T")
 
 BMC_OFFSET = 200  # the BMC of slot 1 in a virtual chassis on 10.77.0.0/24 has the address 10.77.0.201
 PASSWORDS = ("password_file", "password_env")
+VIRTUAL = (PowerKind.IPMI, PowerKind.REDFISH)
+"""The kinds that a slot of a virtual chassis answers; it answers IPMI also where its buttons are pressed by Redfish."""
+MADE = {
+    **dict.fromkeys(PASSWORDS, "makes up a password of its own"),
+    "certificate": "makes its slots a certificate of its own, and pins it",
+    "system": "has one machine in a slot",
+}
+"""What is not said of a virtual slot, and why not."""
 COMMANDS = ("on", "off", "state")
 _LOGIN = ("address", "port", "user", *PASSWORDS)
 KEYS: dict[PowerKind, tuple[str, ...]] = {
@@ -64,7 +72,7 @@ class BmcReader:
             address = section.take("address", values.address, host(self._net.value.subnet, BMC_OFFSET + slot))
             if section.has("address") or not blade.bad("slot"):
                 self._net.claim(address, f"the BMC of {name}", section)
-            return Bmc(str(address), bmc.port, bmc.user)
+            return Bmc(str(address), bmc.port, bmc.user, kind=bmc.kind)
         if bmc.has_password:
             return self._controller(section, bmc, name)
         if bmc.kind is PowerKind.WOL:
@@ -77,14 +85,14 @@ class BmcReader:
     def _take(self, section: Section, base: Bmc) -> Bmc:
         """What a section says beside what only some kinds have to say."""
         is_virtual = self._net.sound and not self._net.real
-        for key in PASSWORDS:
+        for key, made in MADE.items():
             if section.has(key) and is_virtual:
-                fix = "remove this line: every virtual lab makes up a password of its own"
+                fix = f"remove this line: every virtual lab {made}"
                 section.note(key, f"the BMCs of a virtual chassis take no {key}", fix)
         kind = section.take("kind", positions.choice(PowerKind), base.kind)
-        if kind is not PowerKind.IPMI and is_virtual and section.has("kind"):
-            fix = "remove this line, or write kind: interface under 'network:'"
-            section.note("kind", "the slots of a virtual chassis answer IPMI", fix)
+        if kind not in VIRTUAL and is_virtual and section.has("kind"):
+            fix = "write kind: redfish, or remove this line; kind: interface under 'network:' is for real blades"
+            section.note("kind", "the slots of a virtual chassis answer IPMI and Redfish, and nothing else", fix)
         if section.has("password_file") and section.has("password_env"):
             section.note("password_env", "a password is in a file or in the environment", "remove one of the two lines")
         file = section.take("password_file", lambda text: values.beside(text, self._path), None)
@@ -96,7 +104,7 @@ class BmcReader:
             base,
             address=section.take("broadcast", lambda text: str(values.address(text)), base.address),
             port=section.take("port", positions.whole("a port", 1, 65535), usual),
-            user=section.take("user", values.user if kind is PowerKind.IPMI else values.login, base.user),
+            user=section.take("user", values.user if kind is PowerKind.IPMI or is_virtual else values.login, base.user),
             password_file=file,
             kind=kind,
             password_env=variable,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 from labkit.errors import PowerError
-from labkit.lab import Blade, ChassisKind, Lab, PowerKind
+from labkit.lab import Blade, Bmc, ChassisKind, Lab, PowerKind
+from labkit.lab.certificates import redfish_fingerprint
 from labkit.lab.secret import Secret
 from labkit.lab.state import State
 
@@ -35,6 +37,15 @@ def bmc_password(lab: Lab, state: State, blade: Blade) -> Secret:
         what = f"a BMC's password has at most {LONGEST_B} bytes, and this one has {len(password.encode())}"
         raise PowerError(what, where=where, fix="give the BMC a shorter one, and write that into the file")
     return Secret(password)
+
+
+def reached(lab: Lab, state: State, blade: Blade) -> Bmc:
+    """What switches a blade, with what only a lab that is up knows of it: a virtual slot that answers Redfish has a
+    certificate that the lab has made. Raises MachineError where that is not there.
+    """
+    if lab.chassis.kind is ChassisKind.VIRTUAL and blade.bmc.kind is PowerKind.REDFISH:
+        return replace(blade.bmc, certificate=redfish_fingerprint(state))
+    return blade.bmc
 
 
 def _first_line(blade: Blade) -> str:
