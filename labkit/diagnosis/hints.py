@@ -149,7 +149,8 @@ RULES: tuple[_Rule, ...] = (
     _rule(_E.PowerError, r"this user or this password", "bmc-password", POWER,
           "The slot's management controller answers and does not accept this user or this password."),
     _rule(_E.PowerError, r"no password for its BMC|password cannot be read", "bmc-no-password", POWER,
-          "A real slot's password is read from a file of yours, so that it never stands in lab.yaml."),
+          "A real slot's password is read from a file of yours, the environment or the system's keyring, so that it "
+          "never stands in lab.yaml."),
     _rule(_E.PowerError, r"has no (sensors|event log|identify lamp)", "no-controller", POWER,
           "Sensors, an event log and a lamp belong to a management controller, which IPMI and Redfish reach; a packet "
           "that wakes, a plug and a person have none."),

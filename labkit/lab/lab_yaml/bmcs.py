@@ -21,7 +21,7 @@ from labkit.lab.lab_yaml.positions import Kind, Notes, Section, Wrong, short
 T = TypeVar("T")
 
 BMC_OFFSET = 200  # the BMC of slot 1 in a virtual chassis on 10.77.0.0/24 has the address 10.77.0.201
-PASSWORDS = ("password_file", "password_env")
+PASSWORDS = ("password_file", "password_env", "password_keyring")
 VIRTUAL = (PowerKind.IPMI, PowerKind.REDFISH)
 """The kinds that a slot of a virtual chassis answers; it answers IPMI also where its buttons are pressed by Redfish."""
 MADE = {
@@ -93,12 +93,15 @@ class BmcReader:
         if kind not in VIRTUAL and is_virtual and section.has("kind"):
             fix = "write kind: redfish, or remove this line; kind: interface under 'network:' is for real blades"
             section.note("kind", "the slots of a virtual chassis answer IPMI and Redfish, and nothing else", fix)
-        if section.has("password_file") and section.has("password_env"):
-            section.note("password_env", "a password is in a file or in the environment", "remove one of the two lines")
+        said = [key for key in PASSWORDS if section.has(key)]
+        if len(said) > 1:
+            what = "a password is in one place: in a file, in the environment or in the keyring"
+            section.note(said[-1], what, f"remove all but one of {', '.join(said)}")
         file = section.take("password_file", lambda text: values.beside(text, self._path), None)
         variable = section.take("password_env", environment_variable, "")
-        if not (section.has("password_file") or section.has("password_env")):
-            file, variable = base.password_file, base.password_env
+        entry = section.take("password_keyring", keyring_entry, None)
+        if not said:
+            file, variable, entry = base.password_file, base.password_env, base.password_keyring
         usual = base.port if kind is base.kind else PORTS.get(kind, base.port)
         return replace(
             base,
@@ -108,6 +111,7 @@ class BmcReader:
             password_file=file,
             kind=kind,
             password_env=variable,
+            password_keyring=entry,
             on=self._words(section, "on", base.on),
             off=self._words(section, "off", base.off),
             state=self._words(section, "state", base.state),
@@ -125,7 +129,7 @@ class BmcReader:
     def _controller(self, section: Section, bmc: Bmc, name: str) -> Bmc:
         hint = f"write the address of {name}'s BMC: bmc: {{address: 192.168.7.201}}"
         where = section.need("address", values.host, "", hint)
-        is_said = bmc.password_file is not None or bmc.password_env
+        is_said = bmc.password_file is not None or bmc.password_env or bmc.password_keyring is not None
         if not is_said and not section.bad(*PASSWORDS) and not self._top.bad(*PASSWORDS):
             fix = "write 'bmc:' and below it '  password_file: bmc.password' at the top of the file, for all blades"
             section.note("password_file", f"nothing says the password of {name}'s BMC", fix)
@@ -139,6 +143,7 @@ class BmcReader:
         return Bmc(
             where, bmc.port, bmc.user, bmc.password_file, bmc.kind, bmc.password_env,
             certificate=section.take("certificate", fingerprint, "") if is_redfish else "", system=system,
+            password_keyring=bmc.password_keyring,
         )  # fmt: skip
 
     def _check_apart(self, where: str, name: str, section: Section) -> None:
@@ -175,6 +180,14 @@ def environment_variable(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text):
         raise Wrong(f"{short(text)} is not the name of an environment variable", "write it like BMC_PASSWORD")
     return text
+
+
+def keyring_entry(text: str) -> tuple[str, str]:
+    """A service and a user of the system's keyring, as in ``rack/admin``; the user is empty where it is the BMC's."""
+    service, slash, user = text.rpartition("/") if "/" in text else (text, "", "")
+    if not service or (slash and not user) or not text.isprintable():
+        raise Wrong(f"{short(text)} is no entry of a keyring", "write its service, or SERVICE/USER: rack/admin")
+    return service, user
 
 
 def command_line(text: str) -> tuple[str, ...]:

@@ -87,7 +87,7 @@ def told(blade: str, bmc: Bmc, answer: Mapping[str, Any]) -> PowerError:
     """The error for what a call answered: ``{"error": …}``, one of the failures, with ``detail`` and ``fix``."""
     what, fix = _FAILURES[answer["error"]]
     words = {"detail": answer.get("detail", ""), "fix": answer.get("fix", "")}
-    words["secret"] = "password_env" if bmc.password_env else "password_file"
+    words["secret"] = bmc.password_key
     words |= {"switched": _SWITCHED[bmc.kind], "ciphers": _CIPHERS[bmc.kind]}
     kind = Passing if answer["error"] in (*PASSING, "silent", "slow", "name") else PowerError
     return kind(what.format(**words), where=ways.where(blade, bmc), fix=fix.format(**words))
