@@ -73,6 +73,8 @@ def enable(options: argparse.Namespace) -> int:
     systemd.check(name, shlex.join(["env", *environment, str(script), *WORDS]))
     for key in sorted({blade.bmc.password_env for blade in lab.blades} - {""}):
         say(f"the unit will not have the password in ${key}: name a password_file in lab.yaml")
+    if any(blade.bmc.password_keyring is not None for blade in lab.blades):
+        say("the unit will not have the passwords in your keyring: name a password_file in lab.yaml")
     if not options.dry_run:
         print(f"written and enabled: {systemd.enable(name, text)}")
         print(f"The lab starts when this machine boots; now: systemctl start {name}")

@@ -149,7 +149,11 @@ RULES: tuple[_Rule, ...] = (
     _rule(_E.PowerError, r"this user or this password", "bmc-password", POWER,
           "The slot's management controller answers and does not accept this user or this password."),
     _rule(_E.PowerError, r"no password for its BMC|password cannot be read", "bmc-no-password", POWER,
-          "A real slot's password is read from a file of yours, so that it never stands in lab.yaml."),
+          "A real slot's password is read from a file of yours, the environment or the system's keyring, so that it "
+          "never stands in lab.yaml."),
+    _rule(_E.PowerError, r"has no (sensors|event log|identify lamp)", "no-controller", POWER,
+          "Sensors, an event log and a lamp belong to a management controller, which IPMI and Redfish reach; a packet "
+          "that wakes, a plug and a person have none."),
     _rule(_E.PowerError, r"no answer", "bmc-unreachable", POWER,
           "IPMI speaks over UDP port 623, Redfish over TCP port 443, and nobody answered from that address."),
     _rule(_E.PowerError, r"slot \d+ is empty", "slot-empty", POWER, "No blade of lab.yaml is in that slot."),
@@ -284,6 +288,8 @@ def match_events(state: LabState, blades: Sequence[str]) -> list[tuple[str, Hint
 
 
 def _look(blade: BladeState, state: LabState) -> Hint | None:
+    if blade.hot and blade.stage not in ("off", "left"):
+        return _SEEN["too-hot"]
     if blade.stage in ("off", "left", "joined"):
         return None
     loads = not blade.fetching and blade.step not in ("ignition", "os", "join")  # else it found what it needed
@@ -355,6 +361,9 @@ _SEEN = {
         Hint("clock-wrong", "Certificates are good from one day to another, and this blade's clock is on neither side "
              "of today's: so it believes no certificate and hands in no ticket.",
              "Set its clock in the firmware setup, to UTC. If it is wrong each time, its battery is empty.", TICKETS),
+        Hint("too-hot", "The blade's own controller says that a temperature in it is above its limit: a fan stands "
+             "still, or the air cannot get through. A blade slows down first, and then switches itself off.",
+             "./lab power sensors shows its temperatures and its fans; ./lab power shutdown lets it cool down.", POWER),
         Hint("waits-for-swarm", "The blade is up and waits: there is no swarm to join yet.", "Run chapter 3.", TICKETS),
         Hint("swarm-silent", "The blade is up and waits: the swarm is there, and is silent or may not be changed.",
              "./lab swarm and ./lab why say which it is and what helps; its services are kept.", QUORUM),

@@ -31,7 +31,7 @@ from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from labkit.lab import ChassisKind, Lab, NetworkKind, nfs_share
+from labkit.lab import ChassisKind, Lab, NetworkKind, PowerKind, nfs_share
 from labkit.lab.state import State
 from labkit.netboot import dhcp, tftp
 from labkit.netboot.dhcp import BOOTREPLY, BOOTREQUEST, Message, Option
@@ -88,9 +88,14 @@ def listeners(lab: Lab, state: State) -> tuple[Listener, ...]:
         found.append(Listener("share", "NFS", partial(_nfs, server)))
     if network.kind is NetworkKind.VIRTUAL:
         found.append(Listener("engine", "API", partial(_local_http, state.docker, "/_ping")))
-    if lab.chassis.kind is ChassisKind.VIRTUAL:
+    if lab.chassis.kind is not ChassisKind.VIRTUAL:
+        found.append(Listener("sensord", "control", partial(_ping, state.sensord)))
+    else:
         for blade in lab.blades:
-            found.append(Listener(f"bmc{blade.slot}", "IPMI", partial(_bmc, blade.bmc.address, blade.bmc.port)))
+            found.append(Listener(f"bmc{blade.slot}", "IPMI", partial(_bmc, blade.bmc.address, blade.bmc.ipmi_port)))
+        for blade in [blade for blade in lab.blades if blade.bmc.kind is PowerKind.REDFISH][:1]:
+            asked = partial(_healthz, blade.bmc.address, blade.bmc.port, state.ca, page="/redfish")
+            found.append(Listener("redfish", "HTTPS", asked))
     return tuple(found)
 
 
@@ -180,8 +185,8 @@ async def _handshake(address: str, port: int, authority: Path, question: bytes =
     return await _talk(await asyncio.open_connection(address, port, ssl=context), question)
 
 
-async def _healthz(address: str, port: int, authority: Path | None = None) -> None:
-    question = f"GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n".encode()
+async def _healthz(address: str, port: int, authority: Path | None = None, page: str = "/healthz") -> None:
+    question = f"GET {page} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n".encode()
     if authority is not None:
         _expect_200(await _handshake(address, port, authority, question))
     else:

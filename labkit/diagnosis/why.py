@@ -26,6 +26,10 @@ PUT_OUT = (
     "it was cut off for longer than lost_after under swarm: in lab.yaml, or somebody removed its node. Once it reaches "
     "the lab again it notices, leaves by itself and joins anew"
 )
+HOT = (
+    "see that its fans turn and that nothing is in the way of the air: ./lab power sensors {name} has all that its BMC "
+    "measures, ./lab power identify {name} lights its lamp; ./lab power shutdown {name} lets it cool down"
+)
 BATTERY = "if it is so at each boot, its battery is empty, or its firmware keeps local time"
 EVIDENCE = 8
 TOLD_BOOTS = 3
@@ -88,6 +92,11 @@ def why(
         )
         log = f"./lab ssh {blade.name} journalctl -u labkit-member -u docker-swarm-join"
         return Why(blade.name, "joined", False, where, f"wait a minute; if it does not come back: {log}", seen)
+    if boot.step == "joined" and boot.measured is not None and boot.hot:
+        where = (
+            f"it joined the swarm at {_clock(boot.joined)}, and is too hot: {boot.hot}, at {_clock(boot.measured.time)}"
+        )
+        return Why(blade.name, "joined", False, where, HOT.format(name=blade.name), seen)
     if boot.step == "joined" and boot.full is not None:
         where = f"it joined the swarm at {_clock(boot.joined)}, and since {_clock(boot.full.time)} {boot.full}"
         return Why(blade.name, "joined", False, where, FULL.format(name=blade.name), seen)
@@ -124,8 +133,13 @@ def _card(blade: Blade, boot: BladeState, stream: Iterable[Event]) -> str:
 def evidence(stream: Iterable[Event], boot: BladeState) -> tuple[str, ...]:
     """The last events of a blade's boot, and those before that only say why it has none."""
     mine = [event for event in stream if event.blade == boot.blade and event.boot in (boot.boot, "")]
-    told = [event for event in mine if not isinstance(event, events.Stuck)]
+    told = [event for event in mine if not isinstance(event, events.Stuck) and not _is_quiet(event)]
     return tuple(events.describe(event) for event in told[-EVIDENCE:])
+
+
+def _is_quiet(event: Event) -> bool:
+    """Whether an event says only that a blade is as warm as it may be."""
+    return isinstance(event, events.Measured) and not event.hot
 
 
 def _off(blade: Blade, boot: BladeState, seen: tuple[str, ...]) -> Why:

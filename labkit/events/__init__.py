@@ -7,7 +7,9 @@ from labkit.events.kinds import (
     DISK,
     KINDS,
     MOVING_EVERY_S,
+    NOT_MEASURED,
     REHEARSAL,
+    SENSORS,
     TLS,
     Blades,
     BootStarted,
@@ -17,6 +19,7 @@ from labkit.events.kinds import (
     Held,
     LabEvent,
     Leave,
+    Measured,
     Note,
     Part,
     Phoned,
@@ -34,8 +37,8 @@ from labkit.events.kinds import (
 from labkit.events.stream import SCHEMA, Emitter, Stream, decode, describe, encode, follow, read
 
 __all__ = [
-    "CUT", "DISK", "KINDS", "MOVING_EVERY_S", "REHEARSAL", "SCHEMA", "TLS", "Blades", "BootStarted", "Clock",
-    "Dhcp", "Emitter", "Event", "Held", "LabEvent", "Leave", "Note", "Part", "Phoned", "Power", "Roll", "Service",
-    "Space", "Stream", "Stuck", "Swarm", "Ticket", "Transfer", "Trouble", "UnknownMachine", "decode", "describe",
-    "encode", "follow", "read",
+    "CUT", "DISK", "KINDS", "MOVING_EVERY_S", "NOT_MEASURED", "REHEARSAL", "SCHEMA", "SENSORS", "TLS", "Blades",
+    "BootStarted", "Clock", "Dhcp", "Emitter", "Event", "Held", "LabEvent", "Leave", "Measured", "Note", "Part",
+    "Phoned", "Power", "Roll", "Service", "Space", "Stream", "Stuck", "Swarm", "Ticket", "Transfer", "Trouble",
+    "UnknownMachine", "decode", "describe", "encode", "follow", "read",
 ]  # fmt: skip

@@ -106,10 +106,10 @@ def _fold_blade(old: BladeState, event: Event) -> BladeState:
             return BladeState(
                 old.blade, boot=event.boot, power=old.power if event.cause == "power" else "on",
                 began=old.began if is_awaited else event.time, heard=event.time, mac=old.mac, doing="boot began",
-                held=old.held,
+                held=old.held, measured=old.measured,
             )  # fmt: skip
         case events.Power(state="on"):
-            now = BladeState(old.blade, mac=old.mac, held=old.held) if old.over else old
+            now = BladeState(old.blade, mac=old.mac, held=old.held, measured=old.measured) if old.over else old
             return replace(now, power="on", began=event.time, heard=event.time, doing="power on")
         case events.Power(state="off"):
             words = event.detail or "power off"
@@ -137,6 +137,8 @@ def _fold_blade(old: BladeState, event: Event) -> BladeState:
             return replace(old, held="", before=(), doing="it was let go")
         case events.Trouble(part=events.DISK):  # it boots all the same
             return replace(old, without_disk=event)
+        case events.Trouble(part=events.SENSORS):  # of its controller, not of its boot
+            return old
         case events.Trouble():
             return replace(old, troubled=event)
         case events.Stuck():
@@ -145,6 +147,8 @@ def _fold_blade(old: BladeState, event: Event) -> BladeState:
             return replace(old, removed=event.time, doing="off the swarm's list")
         case events.Swarm(action="joined" | "ready") if old.removed and event.boot == old.boot:
             return replace(old, removed=0.0, doing="joined the swarm again")
+        case events.Measured():
+            return replace(old, measured=event)
         case events.Space():
             return replace(old, full=event if event.state == "full" else None, heard=event.time)
         case _:

@@ -17,6 +17,9 @@ WRONG_CLOCK_S = 60.0
 """A blade's clock that is off by no more than this is left as it is."""
 DISK = "disk"
 """The part of a `Trouble` that says why a blade's disk was left as it is, and Docker is in memory."""
+SENSORS = "sensors"
+"""The part of a `Trouble` that says why a blade's controller is not asked any more what it measures."""
+NOT_MEASURED = -1.0
 TLS = "tls"
 """The part of a `Trouble` that says why a blade would not speak to the lab over HTTPS."""
 
@@ -302,6 +305,24 @@ class Space(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Measured(Event):
+    """What a blade's controller measures, told when it has changed by much: its hottest temperature in °C, its power in
+    watts, `NOT_MEASURED` where there is none. ``hot`` says which temperatures are above the controller's own limits,
+    empty where none is; ``state`` is then ``warning`` or ``critical``, else ``ok``.
+    """
+
+    kind = "measured"
+    celsius: float = NOT_MEASURED
+    watts: float = NOT_MEASURED
+    state: str = "ok"
+    hot: str = ""
+
+    def __str__(self) -> str:
+        told = ((self.celsius, "°C"), (self.watts, "W"))
+        return ", ".join(f"{value:.0f} {unit}" for value, unit in told if value != NOT_MEASURED)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Note(Event):
     """Something worth knowing that is no trouble: what of a person's config does not count, and why."""
 
@@ -313,6 +334,6 @@ KINDS: dict[str, type[Event]] = {
     cls.kind: cls
     for cls in (
         LabEvent, Blades, Part, Clock, Power, BootStarted, Held, Dhcp, Transfer, Phoned, Ticket, Leave, Swarm, Roll,
-        Service, UnknownMachine, Trouble, Stuck, Space, Note,
+        Service, UnknownMachine, Trouble, Stuck, Space, Measured, Note,
     )
 }  # fmt: skip

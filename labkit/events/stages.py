@@ -101,7 +101,7 @@ class BladeState:
     path; ``refused`` the last files it did not get; ``full`` says that Docker's room on it is, ``clock`` by how much
     its clock was wrong, in words, ``got`` when the last file it fetched had arrived, ``removed`` when the swarm took it
     off its list while it ran, and ``held`` why it gets no kernel, empty where it does. ``without_disk`` says why Docker
-    is not on the disk that it has.
+    is not on the disk that it has. ``measured`` is what its controller told last, from boot to boot.
     """
 
     blade: str
@@ -141,11 +141,17 @@ class BladeState:
     before: tuple[BladeState, ...] = ()
     held: str = ""
     without_disk: events.Trouble | None = None
+    measured: events.Measured | None = None
 
     @property
     def trouble(self) -> str:
         """What went wrong last, in words."""
         return self.troubled.detail if self.troubled is not None else ""
+
+    @property
+    def hot(self) -> str:
+        """Which of its temperatures are above its controller's limits, in words; empty where none is."""
+        return self.measured.hot if self.measured is not None else ""
 
     @property
     def seems_on(self) -> bool:

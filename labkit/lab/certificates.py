@@ -8,10 +8,12 @@ same.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import ssl
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,14 +102,29 @@ def ensure_cache(state: State, address: str) -> Certificate:
     return _ensure_server(state, "cache", address)
 
 
-def _ensure_server(state: State, name: str, address: str) -> Certificate:
+def ensure_redfish(state: State, addresses: Sequence[str]) -> Certificate:
+    """The certificate that virtual slots have in common, for the addresses of all, likewise."""
+    return _ensure_server(state, "redfish", *addresses)
+
+
+def redfish_fingerprint(state: State) -> str:
+    """The SHA-256 fingerprint of that certificate, 64 lower-case digits. Raises MachineError where it is not there."""
+    path = state.keys / "redfish/tls.crt"
+    try:
+        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(path.read_text())).hexdigest()
+    except (OSError, ValueError) as error:
+        what = f"the certificate of the virtual slots cannot be read: {error}"
+        raise MachineError(what, where=str(path), fix="./lab down, then ./lab up makes it anew") from None
+
+
+def _ensure_server(state: State, name: str, *addresses: str) -> Certificate:
     ca = ensure_ca(state)
     own = Certificate(state.keys / name / "tls.crt", state.keys / name / "tls.key")
-    if not _is_good(own, ca.certificate, "-verify_ip", address):
+    if not all(_is_good(own, ca.certificate, "-verify_ip", address) for address in addresses):
         own.key.parent.mkdir(mode=0o700, exist_ok=True)
         os.chown(own.key.parent, *owner_of(state.keys))
         own.key.unlink(missing_ok=True)
-        _make(own, ca, "server", f"/CN=labkit {name}", names=f"IP:{address}")
+        _make(own, ca, "server", f"/CN=labkit {name}", names=",".join(f"IP:{address}" for address in addresses))
     return own
 
 

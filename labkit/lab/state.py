@@ -102,6 +102,15 @@ class State:
         return self.run / "configd.sock"
 
     @property
+    def redfish(self) -> Path:
+        """The socket of the virtual slots' Redfish service."""
+        return self.run / "redfish.sock"
+
+    @property
+    def sensord(self) -> Path:
+        return self.run / "sensord.sock"
+
+    @property
     def push(self) -> Path:
         """The registry's socket for who may put images in: the lab's owner alone."""
         return self.data / "push/socket"

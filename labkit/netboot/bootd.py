@@ -41,7 +41,7 @@ from labkit.boot import BaseConfig, BootSecrets
 from labkit.errors import ControlError
 from labkit.events import Emitter, Event, Held, Note
 from labkit.events.watchdog import Vital
-from labkit.lab import Blade, certificates
+from labkit.lab import Blade, ChassisKind, certificates
 from labkit.lab.process import faults, rpc
 from labkit.lab.process.handover import take
 from labkit.lab.state import State
@@ -53,7 +53,7 @@ from labkit.netboot.configd import asker
 from labkit.netboot.configs import base_config
 from labkit.netboot.dhcp.server import DhcpServer
 from labkit.netboot.http.door import Doors
-from labkit.netboot.http.phone_home import PhoneHome, swarmd_at
+from labkit.netboot.http.phone_home import Ask, PhoneHome, swarmd_at
 from labkit.netboot.http.server import Files, application, runner
 from labkit.netboot.http.tls import BACKLOG, Handshakes, TlsSite
 from labkit.netboot.metrics import Counters
@@ -76,7 +76,7 @@ class Bootd:
     """The three servers and the control socket around one `ClientBook`.
 
     ``books`` is the folder of its leases and boots, ``swarmd`` the socket of swarmd; ``config`` says what a
-    person wrote for a blade.
+    person wrote for a blade, and ``others`` are sockets of parts that have numbers for ``/metrics`` too.
     """
 
     def __init__(
@@ -88,6 +88,7 @@ class Bootd:
         catalogue: Mapping[str, Path],
         emit: Callable[[Event], None],
         config: Callable[[Blade], BaseConfig | None] | None = None,
+        others: Sequence[Path] = (),
     ) -> None:
         lab, self._sockets = given.lab, sockets
 
@@ -107,12 +108,16 @@ class Bootd:
         ask = swarmd_at(swarmd)
         home = PhoneHome(self.clients, ask)
 
-        async def ask_swarm() -> Sequence[Any]:
+        async def ask_numbers(part: Ask) -> list[Any]:
             with contextlib.suppress(ControlError):  # who asks for numbers has those that there are
-                return list((await ask("numbers", timeout_s=NUMBERS_S))["numbers"])
-            return ()
+                return list((await part("numbers", timeout_s=NUMBERS_S))["numbers"])
+            return []
 
-        app = application(files, home.handlers(), self.clients.emit, counters, ask_swarm)
+        async def ask_others() -> Sequence[Any]:
+            told = await asyncio.gather(*(ask_numbers(part) for part in (ask, *(swarmd_at(path) for path in others))))
+            return [one for numbers in told for one in numbers]
+
+        app = application(files, home.handlers(), self.clients.emit, counters, ask_others)
         self._http = runner(app, self.clients.emit, CLOSE_S)
         self._context = certificates.server_context(given.chain) if given.chain is not None else None
         for name in ("http", "https") if lab.network.tls else ("http",):
@@ -255,7 +260,8 @@ def main() -> int:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a transfer takes three descriptors
     catalogue, config = images.catalogue(given.lab), asker(state.configd)
-    bootd = Bootd(given, state.books, state.swarmd, sockets, catalogue, emit, config)
+    others = [] if given.lab.chassis.kind is ChassisKind.VIRTUAL else [state.sensord]
+    bootd = Bootd(given, state.books, state.swarmd, sockets, catalogue, emit, config, others)
     Vital("bootd", emit).run(_serve(bootd))
     return 0
 

@@ -42,6 +42,16 @@ SWARM = {
 }
 """What swarmd tells (`labkit.swarm.observe.numbers`); nothing of it while there is no swarm, or no answer."""
 
+SENSORS = {
+    "labkit_blade_temperature_celsius": "the hottest temperature that a blade's BMC measures, by slot",
+    "labkit_blade_fan_rpm": "the slowest fan of a blade in turns a minute, by slot",
+    "labkit_blade_fan_percent": "the slowest fan of a blade of which its BMC tells a percentage, by slot",
+    "labkit_blade_power_watts": "the power that a blade takes, by slot",
+    "labkit_blade_sensors": "sensors of a blade, by slot and by its BMC's judgement",
+    "labkit_blade_too_hot": "whether a temperature of a blade is above its BMC's limit, by slot",
+}
+"""What sensord tells (`labkit.machines.power.measured.numbers`); nothing of it in a virtual chassis."""
+
 Answers = Mapping[str, Mapping[str, str]]
 """By part and listener: empty where it answers, else why it does not (`labkit.diagnosis.listeners`)."""
 
@@ -113,11 +123,11 @@ def render(
     totals: Mapping[tuple[str, Labels], float],
     gauges: Mapping[str, float],
     answers: Answers | None = None,
-    swarm: Sequence[tuple[str, Mapping[str, str], float]] = (),
+    told: Sequence[tuple[str, Mapping[str, str], float]] = (),
 ) -> str:
     """The page: every counter and gauge with its help and type, its lines in order.
 
-    ``swarm`` has names, labels and values of `SWARM`; of a name that is not in it nothing is told.
+    ``told`` has names, labels and values of `SWARM` and `SENSORS`; of another name nothing is told.
     """
     lines: list[str] = []
     for name, text in HELP.items():
@@ -131,9 +141,12 @@ def render(
     for part, heard in sorted((answers or {}).items()):
         labels = [_shown((("part", part), ("listener", name))) + f" {int(not why)}" for name, why in heard.items()]
         lines += [ANSWERS + one for one in labels]
-    for name, text in SWARM.items() if swarm else ():
-        lines += [f"# HELP {name} {text}", f"# TYPE {name} gauge"]
-        lines += [f"{name}{_shown(tuple(labels.items()))} {value:.10g}" for own, labels, value in swarm if own == name]
+    for table in (SWARM, SENSORS):
+        for name, text in table.items() if any(own in table for own, _, _ in told) else ():
+            lines += [f"# HELP {name} {text}", f"# TYPE {name} gauge"]
+            lines += [
+                f"{name}{_shown(tuple(labels.items()))} {value:.10g}" for own, labels, value in told if own == name
+            ]
     return "\n".join(lines) + "\n"
 
 

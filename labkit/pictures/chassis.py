@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from labkit.events import NOT_MEASURED, Measured
 from labkit.events.stages import LabState
 from labkit.lab import Lab, Role
 from labkit.pictures.svg import BRIGHT, DIM, FAINT, INK, LINE, PAPER, Picture, rect, shorten, text
@@ -39,19 +40,27 @@ def draw_chassis(
         stage, mark, told = state.blade(blade.name).stage, "", ""
         if chosen is not None:
             mark, told = ("✓", ", chosen") if blade.name in chosen else ("–", ", left out")
-        lines.append(f"slot {slot}: {blade.name}, {role}, {stage}{told}")
-        parts.append(_slot(x, slot, blade.name, role, stage, mark, lines[-1]))
+        measured = state.blade(blade.name).measured
+        warm = f", {measured}{', too hot' if measured.hot else ''}" if measured is not None and str(measured) else ""
+        lines.append(f"slot {slot}: {blade.name}, {role}, {stage}{warm}{told}")
+        parts.append(_slot(x, slot, blade.name, role, stage, mark, lines[-1], measured))
     empty = count - len(by_slot)
     lines += [f"{empty} slots are empty"] if empty else []
     return Picture(f"Chassis {lab.chassis.name}", "\n".join(lines), width, HIGH_PX, "".join(parts))
 
 
-def _slot(x: float, slot: int, name: str, role: Role, stage: str, mark: str, tip: str) -> str:
+def _slot(
+    x: float, slot: int, name: str, role: Role, stage: str, mark: str, tip: str, measured: Measured | None
+) -> str:
     middle = x + SLOT_PX / 2
     fill = SLOT_RED_OUT if mark == "–" else SLOT_RED
     words = [(28, str(slot)), (48, "●" if stage not in ("off", "left") else "○")]
     words += [(HIGH_PX - 62, shorten(name, 9)), (HIGH_PX - 46, str(role)), (HIGH_PX - 30, stage)]
     words += [(72, mark)] if mark else []
+    if measured is not None and measured.celsius != NOT_MEASURED:
+        words.append((86, f"{'▲ ' if measured.hot else ''}{measured.celsius:.0f} °C"))
+    if measured is not None and measured.watts != NOT_MEASURED:
+        words.append((100, f"{measured.watts:.0f} W"))
     return rect(x, EDGE_PX, SLOT_PX, HIGH_PX - 2 * EDGE_PX, fill, edge=INK, radius=3, tip=tip) + "".join(
         text(middle, y, said, anchor="middle", size=11, fill=BRIGHT, bold=y == HIGH_PX - 62) for y, said in words
     )

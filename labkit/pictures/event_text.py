@@ -114,6 +114,8 @@ def _in_words(event: Event) -> str:
             return f"stands still in {event.step} for {event.seconds:.0f} s: {event.what}"
         case events.Space():
             return str(event) if event.state == "full" else "there is room for Docker again"
+        case events.Measured():
+            return f"is too hot: {event.hot}" if event.hot else f"measures {str(event) or 'nothing'}"
         case events.Note():
             return event.detail
         case events.Part():

@@ -17,7 +17,8 @@ from labkit.lab.process import rpc
 from labkit.lab.state import State
 from labkit.machines import power
 from labkit.machines.power import ways
-from labkit.machines.power.passwords import bmc_password
+from labkit.machines.power.passwords import bmc_password, reached
+from labkit.machines.power.readings import Entry, Reading
 
 
 def press(
@@ -34,12 +35,12 @@ def press(
     The boot that follows is ours, and the boot server is told so. Raises PowerError.
     """
     ways.check(blade.name, blade.bmc, button)
-    password = bmc_password(lab, state, blade)
+    bmc, password = reached(lab, state, blade), bmc_password(lab, state, blade)
     is_real = lab.chassis.kind is ChassisKind.IPMI
-    before = power.power_state(blade.name, blade.bmc, password) if is_real else ""
+    before = power.power_state(blade.name, bmc, password) if is_real else ""
     if is_real and (button in ("reset", "boot") or (button == "on" and before != "on")):
         rpc.call(state.bootd, "expect" if before == power.UNKNOWN else "power_on", blade=blade.name)
-    told = power.set_power(blade.name, blade.bmc, password, button)
+    told = power.set_power(blade.name, bmc, password, button)
     was_awake = before == power.UNKNOWN and button == "on" and _heard(state, blade).seems_on
     if told:
         say(f"{told}, unless it is on, as it seems to be" if was_awake else told)
@@ -56,7 +57,25 @@ def _heard(state: State, blade: Blade) -> stages.BladeState:
 
 def power_state(lab: Lab, state: State, blade: Blade) -> str:
     """``on``, ``off`` or ``unknown``, as what switches it says. Raises PowerError."""
-    return power.power_state(blade.name, blade.bmc, bmc_password(lab, state, blade))
+    return power.power_state(blade.name, reached(lab, state, blade), bmc_password(lab, state, blade))
+
+
+def sensors(lab: Lab, state: State, blade: Blade) -> tuple[Reading, ...]:
+    """What its controller measures (`labkit.machines.power.sensors`). Raises PowerError."""
+    return power.sensors(blade.name, reached(lab, state, blade), bmc_password(lab, state, blade))
+
+
+def log(lab: Lab, state: State, blade: Blade) -> tuple[Entry, ...]:
+    """What its controller has noted (`labkit.machines.power.log`). Raises PowerError."""
+    return power.log(blade.name, reached(lab, state, blade), bmc_password(lab, state, blade))
+
+
+def identify(lab: Lab, state: State, blade: Blade, *, on: bool) -> None:
+    """Light its lamp, or put it out (`labkit.machines.power.identify`). Raises PowerError, also of a virtual slot."""
+    if lab.chassis.kind is ChassisKind.VIRTUAL:
+        what = "has no identify lamp: its slot is a virtual one"
+        raise PowerError(what, where=blade.name, fix="./lab watch shows which slot it is in")
+    power.identify(blade.name, reached(lab, state, blade), bmc_password(lab, state, blade), on=on)
 
 
 def wait(lab: Lab, state: State, blade: Blade, wanted: str, *, timeout_s: float) -> float:
@@ -65,8 +84,8 @@ def wait(lab: Lab, state: State, blade: Blade, wanted: str, *, timeout_s: float)
     One that nobody can be asked for is on when it has asked for an address, and off when it has left the swarm.
     """
     if blade.bmc.tells_state:
-        password = bmc_password(lab, state, blade)
-        return power.wait_power(blade.name, blade.bmc, password, wanted, timeout_s=timeout_s)
+        bmc, password = reached(lab, state, blade), bmc_password(lab, state, blade)
+        return power.wait_power(blade.name, bmc, password, wanted, timeout_s=timeout_s)
     began, now = time.monotonic(), stages.LabState()
     for event in events.follow(state.events, until=time.time() + timeout_s):
         if event is not None:

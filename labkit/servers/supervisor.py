@@ -36,6 +36,7 @@ from labkit.machines.host.sandbox import Users
 from labkit.machines.virtual import network, qemu
 from labkit.machines.virtual.chassis import VirtualChassis
 from labkit.machines.virtual.consoles import Consoles
+from labkit.machines.virtual.slots import of_redfish
 from labkit.servers.changed_lab import take_in
 from labkit.servers.controller.lab_engine import LabEngine
 from labkit.servers.controller.lock_keeper import LockKeeper
@@ -144,6 +145,7 @@ class Supervisor:
             self.chassis = VirtualChassis(self.lab, self.state, slots, accelerator, self.emit, self._new_boot)
             await rpc.serve(self.specs.listen(self.state.slots, "bmc"), self._slot_verbs())
         specs = [self.specs.bootd(), self.specs.configd()]
+        specs += [] if virtual_chassis else [self.specs.sensord()]
         specs += storage.parts(self.lab, self.state, self.users, host_net=self._host_net)
         if self.lab.network.kind is NetworkKind.VIRTUAL:
             specs.append(self._lab_engine.spec((self._owner[0], self.users.of("swarmd").gid)))
@@ -152,6 +154,7 @@ class Supervisor:
                 for card in blade.plugged:
                     network.make_tap(blade.slot, self.users.of("chassis").uid, card)
             specs += [self.specs.bmc(blade) for blade in self.lab.blades]
+            specs += [self.specs.redfish()] if of_redfish(self.lab) else []
         await asyncio.gather(*(self._start(spec) for spec in specs))
         await self._lock_keeper.look()  # who finds the lab up finds its swarm unlocked
         await self._start(self.specs.swarmd())
@@ -221,6 +224,8 @@ class Supervisor:
                 self._listeners = listeners(self.lab, self.state)
                 self._consoles.follow(self._console_files())
                 names["silent"] = await self.specs.hand(self.lab)
+                if self.chassis is not None and of_redfish(self.lab) and "redfish" not in self.parts:
+                    await self._start(self.specs.redfish())
                 self.emit(events.Blades(added=tuple(names["added"]), removed=tuple(names["removed"])))
             return dict(names)
 

@@ -45,6 +45,12 @@ def test_every_listener_of_a_lab_is_asked(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_in_a_real_lab_one_asks_the_controllers(tmp_path: Path) -> None:
+    text = "network: {kind: interface, interface: eth1, subnet: 10.0.40.0/24, server: 10.0.40.2}\nblades: []\n"
+    names = {one.part for one in listeners.listeners(lab_yaml.parse(text, tmp_path / "lab.yaml"), State(tmp_path))}
+    assert names == {"bootd", "swarmd", "configd", "registry", "registry-push", "sensord"}
+
+
 def test_whoever_only_takes_connections_does_not_answer(tmp_path: Path, state: State) -> None:
     """The kernel takes connections, and datagrams, for a process that is stopped."""
     certificates.ensure_registry(state, HOST)

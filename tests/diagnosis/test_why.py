@@ -24,6 +24,7 @@ from labkit.machines.virtual.consoles import heard
 from labkit.netboot.http.blade_disk import read_disk
 from labkit.pictures.timeline import outcome
 from labkit.servers import client
+from tests.rig.known import shows
 
 LAB_TEXT = "name: lab\nboot: ipxe\nblades:\n  - name: blade1\n  - name: blade2\n"
 LAB = lab_yaml.parse(LAB_TEXT, Path("lab.yaml"))
@@ -69,6 +70,22 @@ def test_a_blade_that_ran_full_says_with_what() -> None:
     assert not told.well and "its room for Docker is full, 950.0 MB of 1.0 GB: logs 900 MB" in told.where
     assert "docker ps --size" in told.next and "prune" not in told.next
     assert ask([*BOOT, full, replace(full, time=1150, state="room")]).well
+
+
+def test_a_blade_that_is_too_hot_says_which_part_of_it() -> None:
+    hot = events.Measured(
+        blade="blade1", time=1100, celsius=92.0, state="critical", hot="CPU 92 °C (above its critical limit of 90 °C)"
+    )
+    told = ask([*BOOT, hot])
+    assert not told.well and "is too hot: CPU 92 °C (above its critical limit of 90 °C), at " in told.where
+    assert "./lab power sensors blade1" in told.next and any("hot=CPU 92 °C" in line for line in told.evidence)
+    shows("too-hot", [*BOOT, hot], "blade1")
+    again = boot(identity="b2", at=2000.0)
+    assert not ask([*BOOT, hot, *again], now=2100).well, "another boot does not cool it"
+    well = ask([*BOOT, hot, replace(hot, time=1150, celsius=60.0, state="ok", hot="")])
+    assert well.well and "60 °C" not in str(well), "what is as it should be is no evidence"
+    silent = Trouble(blade="blade1", time=1100, part=events.SENSORS, detail="its BMC is asked no more what it measures")
+    assert ask([*BOOT, silent]).well and "could not boot" not in ask([*BOOT, silent, OFF]).where
 
 
 def test_a_blade_without_its_disk_is_well_but_for_that() -> None:

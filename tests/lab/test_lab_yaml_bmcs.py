@@ -39,6 +39,17 @@ def test_redfish(written: str, tmp_path: Path) -> None:
     assert (bmc.certificate, bmc.system) == (DIGITS, "1")
 
 
+def test_a_password_in_the_keyring(tmp_path: Path) -> None:
+    assert red1("{address: a, password_keyring: rack/of/blades/admin}", tmp_path).password_keyring == (
+        "rack/of/blades", "admin",
+    )  # fmt: skip
+    top = "bmc: {kind: redfish, password_keyring: rack}\n"
+    shared = red1("{address: a}", tmp_path, top)
+    assert shared.password_keyring == ("rack", "") and shared.password_key == "password_keyring"
+    own = red1("{address: a, password_file: x}", tmp_path, top)
+    assert own.password_keyring is None and own.password_key == "password_file"
+
+
 def test_wake_on_lan_needs_nothing(tmp_path: Path) -> None:
     bmc = red1("{kind: wol}", tmp_path)
     assert (bmc.mac, bmc.address, bmc.port) == ("00:00:5e:00:53:10", "10.0.40.255", 9)
@@ -107,9 +118,11 @@ def test_blades_of_one_redfish_service_are_told_apart(tmp_path: Path) -> None:
         (
             "{address: 10.0.41.1, password_env: A, password_file: x}",
             45,
-            "in a file or in the environment",
-            "remove one",
+            "a password is in one place",
+            "all but one of password_file, password_env",
         ),
+        ("{address: 10.0.41.1, password_keyring: rack/}", 49, "no entry of a keyring", "rack/admin"),
+        ("{address: 10.0.41.1, password_keyring: /admin}", 49, "no entry of a keyring", "SERVICE/USER"),
         ("{kind: redfish, address: a, password_file: x, certificate: nope}", 69, "not the SHA-256 fingerprint", "64"),
         (f"{{kind: redfish, address: a, password_file: x, certificate: {'0f' * 20}}}", 69, "by SHA-1 or MD5", "64"),
     ],
@@ -124,13 +137,30 @@ def test_one_mistake_is_said_once(bmc: str, column: int, what: str, fix: str, tm
 
 
 @pytest.mark.parametrize(
-    "text", ["bmc: {kind: redfish}\nblades: [{name: a}]\n", "blades: [{name: a, bmc: {kind: wol}}]\n"]
+    "text", ["bmc: {kind: command, on: x}\nblades: [{name: a}]\n", "blades: [{name: a, bmc: {kind: wol}}]\n"]
 )
-def test_a_virtual_chassis_answers_ipmi(text: str, tmp_path: Path) -> None:
+def test_a_virtual_chassis_answers_ipmi_and_redfish(text: str, tmp_path: Path) -> None:
     with pytest.raises(LabFileError) as caught:
         lab_yaml.parse(text, tmp_path / "lab.yaml")
     [mistake] = caught.value.mistakes
-    assert "the slots of a virtual chassis answer IPMI" in mistake.what and "kind: interface" in mistake.fix
+    assert "a virtual chassis answer IPMI and Redfish, and nothing else" in mistake.what
+    assert "kind: redfish" in mistake.fix and "kind: interface" in mistake.fix
+
+
+def test_slots_of_a_virtual_chassis_may_differ(tmp_path: Path) -> None:
+    text = "bmc: {kind: redfish}\nblades: [{name: a}, {name: b, bmc: {kind: ipmi}}, {name: c, bmc: {port: 8443}}]\n"
+    found = [blade.bmc for blade in lab_yaml.parse(text, tmp_path / "lab.yaml").blades]
+    assert [(bmc.kind, bmc.port, bmc.ipmi_port) for bmc in found] == [
+        (PowerKind.REDFISH, 443, 623), (PowerKind.IPMI, 623, 623), (PowerKind.REDFISH, 8443, 623),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("said", "fix"), [(f"certificate: {DIGITS}", "pins it"), ("system: a", "one machine")])
+def test_what_a_virtual_slot_says_itself(said: str, fix: str, tmp_path: Path) -> None:
+    with pytest.raises(LabFileError) as caught:
+        lab_yaml.parse(f"blades: [{{name: a, bmc: {{kind: redfish, {said}}}}}]\n", tmp_path / "lab.yaml")
+    [mistake] = caught.value.mistakes
+    assert "of a virtual chassis take no" in mistake.what and fix in mistake.fix
 
 
 def test_a_long_user_is_redfishs_only(tmp_path: Path) -> None:

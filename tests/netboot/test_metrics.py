@@ -76,6 +76,13 @@ def test_the_page() -> None:
     assert render(counters.totals(), {"labkit_http_large_running": 3}, answers) == PAGE
 
 
+def test_what_other_parts_have_is_told_where_they_have_it() -> None:
+    told = [("labkit_blade_power_watts", {"slot": "3"}, 85.5), ("labkit_of_a_newer_part", {}, 1.0)]
+    page = render({}, {}, told=told)
+    assert 'labkit_blade_power_watts{slot="3"} 85.5\n' in page and "labkit_blade_fan_rpm gauge" in page
+    assert "labkit_swarm_nodes" not in page and "newer" not in page
+
+
 def test_a_new_server_has_counted_nothing() -> None:
     lines = render(Counters().totals(), {}).splitlines()
     assert len(lines) == 2 * 10

@@ -205,6 +205,18 @@ def test_the_topology_shows_roles_replicas_and_answers() -> None:
     assert "its swarm lets nobody in" in told and "no swarm yet" not in told
 
 
+def test_the_chassis_says_how_warm_its_blades_are() -> None:
+    told = [
+        events.Measured(blade="blade1", celsius=41.2, watts=85.0),
+        events.Measured(blade="blade2", celsius=92.0, state="critical", hot="CPU 92 °C"),
+    ]
+    picture = draw_chassis(LAB, fold_all([*STREAM, *told]).stages)
+    words = [node.text for node in read(picture).iter(f"{SVG}text")]
+    assert {"41 °C", "85 W", "▲ 92 °C"} <= set(words)
+    assert ", 41 °C, 85 W" in picture.text and ", 92 °C, too hot" in picture.text
+    assert "°C" not in draw_chassis(LAB, fold_all(STREAM).stages).text
+
+
 def test_the_chassis_has_ten_slots_and_says_what_each_is() -> None:
     picture = draw_chassis(LAB, Scene().stages, chosen=["blade1"], roles={"blade1": Role.MANAGER})
     assert picture.text.splitlines() == [
@@ -261,6 +273,7 @@ def test_every_kind_has_words() -> None:
         "held": events.Held(state="held", detail="it boots again and again"),
         "stuck": events.Stuck(step="dhcp", what="it stands still", seconds=40),
         "space": events.Space(state="room"), "note": events.Note(detail="a key does not count"),
+        "measured": events.Measured(celsius=41.0, watts=85.0),
         "clock": events.Clock(by_s=3600.0), "blades": events.Blades(added=("a",), removed=("b",)),
     }  # fmt: skip
     assert set(kinds) == set(KINDS)

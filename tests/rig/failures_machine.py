@@ -21,7 +21,7 @@ from labkit import events
 from labkit.boot import BaseConfig, BootSecrets, plan
 from labkit.images import ensure, store
 from labkit.images.build import tools
-from labkit.lab import Bmc, NetworkKind, lab_yaml
+from labkit.lab import Bmc, NetworkKind, PowerKind, lab_yaml
 from labkit.lab.secret import Secret
 from labkit.lab.state import State
 from labkit.machines import power
@@ -43,8 +43,11 @@ COREOS = lab_yaml.parse("blades: [{name: blade1, os: container-linux}]\n", Path(
 
 
 @contextmanager
-def simulated_bmc(folder: Path) -> Iterator[Bmc]:
-    """A BMC on the loopback that knows `PASSWORD`, as a virtual slot has it. Its blade is not there."""
+def simulated_bmc(folder: Path, emulation: str = "") -> Iterator[Bmc]:
+    """A BMC on the loopback that knows `PASSWORD`, as a virtual slot has it. Its blade is not there.
+
+    ``emulation`` are commands of its own for the simulator (ipmi_sim_cmd(5)).
+    """
     if shutil.which(bmc.BINARY) is None:
         pytest.skip(f"not installed: {bmc.BINARY}; ./lab setup installs it")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
@@ -52,6 +55,8 @@ def simulated_bmc(folder: Path) -> Iterator[Bmc]:
         own = Bmc("127.0.0.1", free.getsockname()[1], "labkit")
     blade = dataclasses.replace(BLADE, bmc=own)
     line = bmc.write_config(folder / "bmc", blade, password=PASSWORD, control=folder / "none", serial_port=1)
+    with (folder / "bmc/sim.emu").open("a") as file:
+        file.write(emulation)
     with subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as sim:
         try:
             while f":{own.port:04X} " not in Path("/proc/net/udp").read_text():
@@ -78,6 +83,9 @@ def _(patch: Patch) -> object:
 def _(patch: Patch) -> object:
     lab = lab_yaml.load(patch.lab_file(REAL))
     return client.bmc_password(lab, State(patch.folder), lab.blades[0])
+
+
+CASES["no-controller"] = lambda patch: power.sensors("red1", Bmc("", kind=PowerKind.MANUAL), PASSWORD)
 
 
 @case("slot-empty")

@@ -2,7 +2,7 @@
 
 ``python -m tests.rig.rack LAB FOLDER`` plays the blades of a lab file whose network is an interface. It runs in a
 network namespace of its own, apart from the lab's server, which knows of it only what comes through the cable:
-``uplink`` is this end.
+``uplink`` is this end. Each BMC measures one temperature, which a file ``inlet1`` in the folder says.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from labkit.lab.state import State
 from labkit.machines.host.sandbox import ROOT
 from labkit.machines.virtual import bmc, network, qemu
 from labkit.machines.virtual.chassis import VirtualChassis, serial_port
+from tests.rig.ipmi_sensors import Sensor, commands
 
 
 async def play(lab: Lab, state: State) -> None:
@@ -51,6 +52,10 @@ async def play(lab: Lab, state: State) -> None:
             state.keys / f"bmc{blade.slot}", blade, password=Secret(blade.bmc.password_file.read_text().strip()),
             control=state.control, serial_port=serial_port(blade.slot),
         )  # fmt: skip
+        inlet = Sensor(f"inlet{blade.slot}", "temperature", limits=(40, 50))
+        (state.path / inlet.name).write_text("22")
+        with (state.keys / f"bmc{blade.slot}/sim.emu").open("a") as file:
+            file.write(commands(state.path, [inlet]))
         await asyncio.create_subprocess_exec(*words, stdin=asyncio.subprocess.DEVNULL, stdout=sys.stderr)
     print("ready", flush=True)
     await asyncio.Event().wait()

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from labkit.cli.answers import connect, say
 from labkit.errors import MachineError, PowerError, on_file
-from labkit.lab import PowerKind
+from labkit.lab import ChassisKind, PowerKind
 from labkit.lab.plain_text import printable
 from labkit.servers import client
 
@@ -34,13 +34,26 @@ def console(options: argparse.Namespace) -> int:
         path = running.state.console(blade.name)
         sys.stdout.write(printable(path.read_text(errors="replace")) if path.exists() else "")
         return 0
-    if blade.bmc.kind is not PowerKind.IPMI:
+    if blade.bmc.kind is not PowerKind.IPMI and running.lab.chassis.kind is not ChassisKind.VIRTUAL:
         what = f"its serial port is reached over IPMI, and lab.yaml has bmc: {{kind: {blade.bmc.kind}}}"
         raise PowerError(what, where=blade.name, fix=f"./lab ssh {blade.name} logs in to its system")
     say(f"the serial port of {blade.name} over IPMI; leave with ~. at the start of a line")
     os.environ["IPMI_PASSWORD"] = client.bmc_password(running.lab, running.state, blade).reveal()
     bmc = blade.bmc
-    command = ["ipmitool", "-I", "lanplus", "-C", "3", "-H", bmc.address, "-p", str(bmc.port), "-U", bmc.user, "-E"]
+    command = [
+        "ipmitool",
+        "-I",
+        "lanplus",
+        "-C",
+        "3",
+        "-H",
+        bmc.address,
+        "-p",
+        str(bmc.ipmi_port),
+        "-U",
+        bmc.user,
+        "-E",
+    ]
     _become("ipmitool", [*command, "sol", "activate"])
 
 

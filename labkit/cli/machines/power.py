@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 
 from labkit.cli.answers import answer, find_state, load_lab, say
+from labkit.cli.machines import bmc
 from labkit.cli.swarm import verbs as swarm
 from labkit.errors import ParameterError
 from labkit.lab import Blade
@@ -16,7 +17,8 @@ from labkit.machines.power import ways
 from labkit.servers import client
 from labkit.workbook import next_steps
 
-STATES = ("on", "off", "shutdown", "reset", "pxe", "status", "release")
+STATES = ("on", "off", "shutdown", "reset", "pxe", "status", "release", *bmc.VERBS)
+ASKED = ("status", "sensors", "log")
 DRY_RUN = "press nothing; only say which blade, by what, and what would be pressed"
 
 
@@ -28,23 +30,27 @@ def add_verb(verb: Callable[..., argparse.ArgumentParser]) -> None:
         metavar="STATE",
         choices=STATES,
         help="on, off, shutdown, reset, pxe (the next boot is from the network, once), status, "
-        "release (let a blade boot again that is held since it booted in a circle)",
+        "release (let a blade boot again that is held since it booted in a circle), "
+        "sensors (°C, fans and watts), log (what its BMC has noted), "
+        "identify and identify-off (the lamp by which it is found in its rack)",
     )
     sub.add_argument("blade", nargs="*", help="blades (default: all)")
     sub.add_argument("--force", action="store_true", help="even if the swarm's managers lose their quorum by it")
     sub.add_argument("--dry-run", action="store_true", help=DRY_RUN)
-    sub.add_argument("--json", action="store_true", help="with status: print JSON")
+    sub.add_argument("--json", action="store_true", help="with status, sensors and log: print JSON")
 
 
 def press(options: argparse.Namespace) -> int:
     """Press a button of each blade, or ask for its power."""
     wanted = options.state_wanted
-    if options.json and (wanted != "status" or options.dry_run):
+    if options.json and (wanted not in ASKED or options.dry_run):
         raise ParameterError("--json is of what is asked, not of what is pressed", fix="./lab power status --json")
     if options.dry_run:
         return _dry_run(options)
     running = client.connect(options.lab, options.state)
     blades = client.choose_blades(running.lab, options.blade)
+    if wanted in bmc.VERBS:
+        return bmc.run(running, blades, wanted, named=bool(options.blade), as_json=options.json)
     if not options.force:
         check_quorum(running, blades, wanted)
     if options.json:
@@ -76,6 +82,8 @@ def _dry_run(options: argparse.Namespace) -> int:
     for blade in blades:
         if options.state_wanted == "status":
             print(f"{blade.name}: would press nothing, and ask {ways.way(blade.bmc, 'status')}")
+        elif options.state_wanted in bmc.VERBS:
+            print(bmc.dry_run(blade, options.state_wanted))
         elif options.state_wanted == "release":
             print(f"{blade.name}: would press nothing, and be let boot again where it is held")
         else:

@@ -21,7 +21,15 @@ from labkit.lab.lab_yaml.positions import Kind, Notes, Section, Wrong, short
 T = TypeVar("T")
 
 BMC_OFFSET = 200  # the BMC of slot 1 in a virtual chassis on 10.77.0.0/24 has the address 10.77.0.201
-PASSWORDS = ("password_file", "password_env")
+PASSWORDS = ("password_file", "password_env", "password_keyring")
+VIRTUAL = (PowerKind.IPMI, PowerKind.REDFISH)
+"""The kinds that a slot of a virtual chassis answers; it answers IPMI also where its buttons are pressed by Redfish."""
+MADE = {
+    **dict.fromkeys(PASSWORDS, "makes up a password of its own"),
+    "certificate": "makes its slots a certificate of its own, and pins it",
+    "system": "has one machine in a slot",
+}
+"""What is not said of a virtual slot, and why not."""
 COMMANDS = ("on", "off", "state")
 _LOGIN = ("address", "port", "user", *PASSWORDS)
 KEYS: dict[PowerKind, tuple[str, ...]] = {
@@ -64,7 +72,7 @@ class BmcReader:
             address = section.take("address", values.address, host(self._net.value.subnet, BMC_OFFSET + slot))
             if section.has("address") or not blade.bad("slot"):
                 self._net.claim(address, f"the BMC of {name}", section)
-            return Bmc(str(address), bmc.port, bmc.user)
+            return Bmc(str(address), bmc.port, bmc.user, kind=bmc.kind)
         if bmc.has_password:
             return self._controller(section, bmc, name)
         if bmc.kind is PowerKind.WOL:
@@ -77,29 +85,33 @@ class BmcReader:
     def _take(self, section: Section, base: Bmc) -> Bmc:
         """What a section says beside what only some kinds have to say."""
         is_virtual = self._net.sound and not self._net.real
-        for key in PASSWORDS:
+        for key, made in MADE.items():
             if section.has(key) and is_virtual:
-                fix = "remove this line: every virtual lab makes up a password of its own"
+                fix = f"remove this line: every virtual lab {made}"
                 section.note(key, f"the BMCs of a virtual chassis take no {key}", fix)
         kind = section.take("kind", positions.choice(PowerKind), base.kind)
-        if kind is not PowerKind.IPMI and is_virtual and section.has("kind"):
-            fix = "remove this line, or write kind: interface under 'network:'"
-            section.note("kind", "the slots of a virtual chassis answer IPMI", fix)
-        if section.has("password_file") and section.has("password_env"):
-            section.note("password_env", "a password is in a file or in the environment", "remove one of the two lines")
+        if kind not in VIRTUAL and is_virtual and section.has("kind"):
+            fix = "write kind: redfish, or remove this line; kind: interface under 'network:' is for real blades"
+            section.note("kind", "the slots of a virtual chassis answer IPMI and Redfish, and nothing else", fix)
+        said = [key for key in PASSWORDS if section.has(key)]
+        if len(said) > 1:
+            what = "a password is in one place: in a file, in the environment or in the keyring"
+            section.note(said[-1], what, f"remove all but one of {', '.join(said)}")
         file = section.take("password_file", lambda text: values.beside(text, self._path), None)
         variable = section.take("password_env", environment_variable, "")
-        if not (section.has("password_file") or section.has("password_env")):
-            file, variable = base.password_file, base.password_env
+        entry = section.take("password_keyring", keyring_entry, None)
+        if not said:
+            file, variable, entry = base.password_file, base.password_env, base.password_keyring
         usual = base.port if kind is base.kind else PORTS.get(kind, base.port)
         return replace(
             base,
             address=section.take("broadcast", lambda text: str(values.address(text)), base.address),
             port=section.take("port", positions.whole("a port", 1, 65535), usual),
-            user=section.take("user", values.user if kind is PowerKind.IPMI else values.login, base.user),
+            user=section.take("user", values.user if kind is PowerKind.IPMI or is_virtual else values.login, base.user),
             password_file=file,
             kind=kind,
             password_env=variable,
+            password_keyring=entry,
             on=self._words(section, "on", base.on),
             off=self._words(section, "off", base.off),
             state=self._words(section, "state", base.state),
@@ -117,7 +129,7 @@ class BmcReader:
     def _controller(self, section: Section, bmc: Bmc, name: str) -> Bmc:
         hint = f"write the address of {name}'s BMC: bmc: {{address: 192.168.7.201}}"
         where = section.need("address", values.host, "", hint)
-        is_said = bmc.password_file is not None or bmc.password_env
+        is_said = bmc.password_file is not None or bmc.password_env or bmc.password_keyring is not None
         if not is_said and not section.bad(*PASSWORDS) and not self._top.bad(*PASSWORDS):
             fix = "write 'bmc:' and below it '  password_file: bmc.password' at the top of the file, for all blades"
             section.note("password_file", f"nothing says the password of {name}'s BMC", fix)
@@ -131,6 +143,7 @@ class BmcReader:
         return Bmc(
             where, bmc.port, bmc.user, bmc.password_file, bmc.kind, bmc.password_env,
             certificate=section.take("certificate", fingerprint, "") if is_redfish else "", system=system,
+            password_keyring=bmc.password_keyring,
         )  # fmt: skip
 
     def _check_apart(self, where: str, name: str, section: Section) -> None:
@@ -167,6 +180,14 @@ def environment_variable(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text):
         raise Wrong(f"{short(text)} is not the name of an environment variable", "write it like BMC_PASSWORD")
     return text
+
+
+def keyring_entry(text: str) -> tuple[str, str]:
+    """A service and a user of the system's keyring, as in ``rack/admin``; the user is empty where it is the BMC's."""
+    service, slash, user = text.rpartition("/") if "/" in text else (text, "", "")
+    if not service or (slash and not user) or not text.isprintable():
+        raise Wrong(f"{short(text)} is no entry of a keyring", "write its service, or SERVICE/USER: rack/admin")
+    return service, user
 
 
 def command_line(text: str) -> tuple[str, ...]:

@@ -1,4 +1,5 @@
-"""A blade's power, whatever switches it: `power_state`, `set_power` and `wait_power`.
+"""A blade's power, whatever switches it: `power_state`, `set_power` and `wait_power`; and of a blade with a management
+controller what that measures, has noted and can show: `sensors`, `log` and `identify`.
 
 Each kind of `Bmc` has its module: `ipmi` and `redfish` are calls in processes of their own (`calls`), `wake` sends a
 packet, `command` runs a program. A person has no module, only words; those are in `ways`, with what each kind can do.
@@ -8,17 +9,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import assert_never
+from typing import Any, assert_never
 
 from labkit.errors import PowerError
 from labkit.lab import Bmc, PowerKind
 from labkit.lab.secret import Secret
-from labkit.machines.power import calls, command, wake, ways
+from labkit.machines.power import calls, command, readings, wake, ways
+from labkit.machines.power.readings import Entry, Reading
 
 STATES = ways.STATES
 UNKNOWN = "unknown"
 """The power of a blade that nobody can be asked for: its boot server hears of it when it boots."""
 CALL_S = 15.0
+READ_S = 60.0
+"""A controller describes its sensors in a hundred records, and some take a moment for each."""
 
 
 def power_state(blade: str, bmc: Bmc, password: Secret) -> str:
@@ -54,6 +58,33 @@ def set_power(blade: str, bmc: Bmc, password: Secret, state: str) -> str:
         case _:  # mypy names a kind that is not above
             assert_never(bmc.kind)
     return ""
+
+
+def sensors(blade: str, bmc: Bmc, password: Secret) -> tuple[Reading, ...]:
+    """The temperatures, fans and watts that a blade's controller gives, in its order; none where it measures nothing.
+
+    Raises PowerError naming the blade and its BMC, also where the kind has no controller.
+    """
+    ways.check_controller(blade, bmc, "sensors")
+    return tuple(readings.reading(one) for one in _found(blade, bmc, password, "sensors"))
+
+
+def log(blade: str, bmc: Bmc, password: Secret) -> tuple[Entry, ...]:
+    """The event log of a blade's controller, oldest first, the last `readings.MOST` of it. Raises PowerError."""
+    ways.check_controller(blade, bmc, "event log")
+    return tuple(readings.entry(one) for one in _found(blade, bmc, password, "log"))
+
+
+def identify(blade: str, bmc: Bmc, password: Secret, *, on: bool) -> None:
+    """Light the lamp by which a blade is found in its rack, or put it out. Over IPMI it goes out by itself after some
+    minutes. Raises PowerError.
+    """
+    ways.check_controller(blade, bmc, "identify lamp")
+    calls.call(blade, bmc, password, "identify" if on else "identify-off", timeout_s=CALL_S)
+
+
+def _found(blade: str, bmc: Bmc, password: Secret, what: str) -> list[dict[str, Any]]:
+    return list(calls.answered(blade, bmc, password, what, timeout_s=READ_S)["found"])[-readings.MOST :]
 
 
 def wait_power(

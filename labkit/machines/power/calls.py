@@ -19,11 +19,16 @@ from labkit.lab.secret import Secret
 from labkit.machines.power import ways
 
 MODULES = {PowerKind.IPMI: "labkit.machines.power.ipmi", PowerKind.REDFISH: "labkit.machines.power.redfish"}
-SAFE = ("status", "on", "off")
+SAFE = ("status", "on", "off", "sensors", "log", "identify", "identify-off")
 """What may be asked for twice: a blade that got it already is no different after."""
 PASSING = ("busy", "sessions", "broken")
 """Failures that may be over in a moment."""
 AGAIN_S = 1.0
+
+
+class Passing(PowerError):
+    """A failure that may be over in a while: nobody answers, or not in time, or there is no room for us now."""
+
 
 _SWITCHED = {
     PowerKind.IPMI: "IPMI over LAN is switched on in its settings",
@@ -58,7 +63,12 @@ _FAILURES = {
 
 
 def call(blade: str, bmc: Bmc, password: Secret, state: str, *, timeout_s: float) -> str:
-    """Ask for ``status`` or press a button; ``on`` or ``off``, or what was pressed.
+    """Ask for ``status`` or press a button; ``on`` or ``off``, or what was pressed. Raises PowerError."""
+    return str(answered(blade, bmc, password, state, timeout_s=timeout_s)["power"])
+
+
+def answered(blade: str, bmc: Bmc, password: Secret, state: str, *, timeout_s: float) -> dict[str, Any]:
+    """What a call answers: ``{"power": …}``, and with ``sensors`` and ``log`` what was ``found``, a list.
 
     What is safe to repeat is tried again while time is left, where a failure may pass. Raises PowerError.
     """
@@ -66,7 +76,7 @@ def call(blade: str, bmc: Bmc, password: Secret, state: str, *, timeout_s: float
     while True:
         answer = _once(blade, bmc, password, state, until, timeout_s)
         if "error" not in answer:
-            return str(answer["power"])
+            return answer
         may_pass = state in SAFE and answer["error"] in PASSING
         if not may_pass or time.monotonic() + AGAIN_S > until:
             raise told(blade, bmc, answer)
@@ -77,9 +87,10 @@ def told(blade: str, bmc: Bmc, answer: Mapping[str, Any]) -> PowerError:
     """The error for what a call answered: ``{"error": …}``, one of the failures, with ``detail`` and ``fix``."""
     what, fix = _FAILURES[answer["error"]]
     words = {"detail": answer.get("detail", ""), "fix": answer.get("fix", "")}
-    words["secret"] = "password_env" if bmc.password_env else "password_file"
+    words["secret"] = bmc.password_key
     words |= {"switched": _SWITCHED[bmc.kind], "ciphers": _CIPHERS[bmc.kind]}
-    return PowerError(what.format(**words), where=ways.where(blade, bmc), fix=fix.format(**words))
+    kind = Passing if answer["error"] in (*PASSING, "silent", "slow", "name") else PowerError
+    return kind(what.format(**words), where=ways.where(blade, bmc), fix=fix.format(**words))
 
 
 def _once(blade: str, bmc: Bmc, password: Secret, state: str, until: float, timeout_s: float) -> dict[str, Any]:
@@ -95,7 +106,7 @@ def _once(blade: str, bmc: Bmc, password: Secret, state: str, until: float, time
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         fix = told(blade, bmc, {"error": "silent"}).fix
-        raise PowerError(f"no answer within {timeout_s:g} s", where=ways.where(blade, bmc), fix=fix) from None
+        raise Passing(f"no answer within {timeout_s:g} s", where=ways.where(blade, bmc), fix=fix) from None
     try:
         answer: dict[str, Any] = json.loads(done.stdout)
     except json.JSONDecodeError:

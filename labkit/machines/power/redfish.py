@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from labkit.lab.process import faults
+from labkit.machines.power import redfish_sensors
 
 if TYPE_CHECKING:
     from sushy import Sushy
@@ -39,14 +40,14 @@ RESETS = {
 
 
 def main() -> int:
-    """Read ``{bmc, port, user, password, state, certificate, system, limit_s}``, press or ask, and print ``{power}`` or
-    ``{error, …}``."""
+    """Read ``{bmc, port, user, password, state, certificate, system, limit_s}``, press or ask, and print
+    what came of it (`labkit.machines.power.calls`), or ``{error, …}``."""
     logging.disable(logging.CRITICAL)
     json.dump(answer(json.load(sys.stdin)), sys.stdout)
     return 0
 
 
-def answer(request: dict[str, Any]) -> dict[str, str]:
+def answer(request: dict[str, Any]) -> dict[str, Any]:
     """What came of it, or which failure."""
     from sushy import exceptions
 
@@ -125,10 +126,19 @@ def chosen(root: Sushy, name: str) -> System:
     raise Missing(f"it has no machine {name!r}", fix)
 
 
-def press(system: System, state: str) -> dict[str, str]:
-    """Press a button of a machine, or ask for its power. Raises sushy's errors."""
+def press(system: System, state: str) -> dict[str, Any]:
+    """Press a button of a machine, or ask for its power or what it measures. Raises sushy's errors."""
     import sushy
 
+    if state == "sensors":
+        return {"power": state, "found": redfish_sensors.sensors(system)}
+    if state == "log":
+        return {"power": state, "found": redfish_sensors.log(system)}
+    if state in ("identify", "identify-off"):
+        if not redfish_sensors.has_lamp(system):
+            return {"error": "refused", "detail": "it has no identify lamp"}
+        redfish_sensors.light(system, on=state == "identify")
+        return {"power": state}
     now = str(system.power_state.value) if system.power_state is not None else ""
     is_on = now in ("On", "PoweringOff", "Paused")
     if state == "status":

@@ -88,6 +88,15 @@ def check(blade: str, bmc: Bmc, state: str) -> None:
     raise PowerError(what, where=where(blade, bmc), fix=fix)
 
 
+def check_controller(blade: str, bmc: Bmc, what: str) -> None:
+    """Raise PowerError where a blade has no controller, which alone has sensors, an event log and a lamp (``what``)."""
+    if bmc.has_password:
+        return
+    name = KINDS[bmc.kind].name
+    fix = "only a BMC has that: bmc: {kind: ipmi} or {kind: redfish} in lab.yaml, where the machine has one"
+    raise PowerError(f"has no {what}: its power is switched by {name}", where=where(blade, bmc), fix=fix)
+
+
 def by_hand(blade: str, bmc: Bmc, state: str) -> str:
     """What a person has to do."""
     return f"{_HANDS[state]}: {blade}, in {bmc.place}"

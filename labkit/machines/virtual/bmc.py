@@ -30,7 +30,7 @@ def render_lan_conf(blade: Blade, *, password: Secret, serial_port: int, ipmi_po
 name {quoted(blade.name)}
 set_working_mc 0x20
 startlan 1
-  addr {blade.bmc.address} {blade.bmc.port}
+  addr {blade.bmc.address} {blade.bmc.ipmi_port}
   priv_limit admin
 {auths}
   guid {blade.macs[0].replace(":", "").rjust(32, "0")}

@@ -270,7 +270,7 @@ async def _expected(request: web.Request) -> None:
     request.writer.output_size = 0  # or the answer itself would count as begun
 
 
-async def _of_no_swarm() -> Sequence[Any]:
+async def _of_nobody() -> Sequence[Any]:
     return ()
 
 
@@ -279,10 +279,10 @@ def application(
     posts: Mapping[str, Handler],
     emit: Callable[[Event], None],
     counters: Counters,
-    ask_swarm: Callable[[], Awaitable[Sequence[Any]]] = _of_no_swarm,
+    ask_others: Callable[[], Awaitable[Sequence[Any]]] = _of_nobody,
 ) -> web.Application:
-    """The whole server as an aiohttp application. ``posts`` maps paths to handlers, ``ask_swarm`` gives the swarm's
-    numbers for ``/metrics``.
+    """The whole server as an aiohttp application. ``posts`` maps paths to handlers, ``ask_others`` gives the
+    numbers that other parts have for ``/metrics``.
     """
     started = time.time()
 
@@ -311,7 +311,7 @@ def application(
             "labkit_http_large_waiting": files.queue.waiting,
             "labkit_start_time_seconds": started,
         }
-        page = metrics.render(counters.totals(), gauges, counters.answers, await ask_swarm())
+        page = metrics.render(counters.totals(), gauges, counters.answers, await ask_others())
         return web.Response(body=page.encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
 
     app = web.Application(middlewares=[guard], client_max_size=LARGEST_BODY_B)

@@ -1,4 +1,4 @@
-"""What the parts of our own, bootd, configd and swarmd, and the BMCs of virtual slots are started with."""
+"""What the parts of our own, bootd, configd, sensord and swarmd, and the BMCs of virtual slots are started with."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from labkit.lab.state import State, owner_of
 from labkit.machines.host.sandbox import Sandbox, User, Users, give, of_python, package_copy, python_paths
 from labkit.machines.virtual import bmc
 from labkit.machines.virtual.chassis import ipmi_port, serial_port
+from labkit.machines.virtual.slots import Slots
 from labkit.netboot.ports import open_sockets
 from labkit.netboot.settings import Settings
 from labkit.servers.parts.handed import Handed
@@ -48,6 +49,11 @@ class Specs:
         control, sandbox = self._state.configd, of_python("labkit.netboot.configd", user=User(*self._owner))
         return self._own("configd", control, sandbox, {"control": self.listen(control, "bootd")}, lambda: self._lab)
 
+    def sensord(self) -> PartSpec:
+        """Who asks the controllers of real blades what they measure, as the lab's owner, whose passwords it reads."""
+        control, sandbox = self._state.sensord, of_python("labkit.machines.power.sensord", user=User(*self._owner))
+        return self._own("sensord", control, sandbox, {"control": self.listen(control, "bootd")}, lambda: self._lab)
+
     def swarmd(self) -> PartSpec:
         """It may speak to the engine: the lab's own lets it, and to this machine's it speaks as those of its group."""
         user, control = self._users.of("swarmd"), self._state.swarmd
@@ -69,6 +75,14 @@ class Specs:
         sandbox = Sandbox(tuple(command), user, ("net_bind_service",), shows=shows, copied=package_copy())
         log = self._state.logs / f"bmc{blade.slot}.log"
         return PartSpec(name=f"bmc{blade.slot}", sandbox=sandbox, log=log, prepare=lambda: give(folder, user))
+
+    def redfish(self) -> PartSpec:
+        """The virtual slots that answer Redfish, all in one process, which is as shut in as one that answers IPMI."""
+        user, state = self._users.of("bmc"), self._state
+        module, rights = "labkit.machines.virtual.redfish", ("net_bind_service",)
+        sandbox = of_python(module, user=user, capabilities=rights, shows=(state.slots,))
+        sockets = {"control": self.listen(state.redfish)}
+        return self._own("redfish", state.redfish, sandbox, sockets, lambda: Slots.of(self._lab, state))
 
     def listen(self, path: Path, who: str = "") -> socket.socket:
         """A listening socket of the lab's owner, to which one of the parts' users may speak as well."""

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +20,7 @@ from labkit.lab.secret import Secret
 from labkit.machines import power
 from labkit.machines.power import calls, redfish
 from tests.rig.redfish import ID, PASSWORD, Service, emulator, make_certificate
+from tests.rig.redfish_table import GOOD, base, canned
 
 pytestmark = pytest.mark.simulator
 
@@ -103,71 +101,10 @@ def test_a_machine_of_several_is_chosen(tmp_path: Path) -> None:
 # --- failures that no emulator has ------------------------------------------------------------------------------------
 
 
-class Canned(BaseHTTPRequestHandler):
-    """Answers each path below /redfish/v1/ with what stands in the table: a status, and JSON."""
-
-    table: dict[str, list[tuple[int, Any]]]
-    pressed: list[str]
-
-    def do_GET(self) -> None:
-        rows = self.table[self.path.removeprefix("/redfish/v1").strip("/")]
-        self.reply(*(rows.pop(0) if len(rows) > 1 else rows[0]))
-
-    def do_POST(self) -> None:
-        self.pressed.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
-        self.reply(*self.table["POST"][0])
-
-    def reply(self, status: int, body: Any) -> None:
-        text = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    def log_message(self, *words: object) -> None: ...
-
-
-RESET = {
-    "#ComputerSystem.Reset": {
-        "target": "/redfish/v1/press",
-        "ResetType@Redfish.AllowableValues": ["On", "ForceRestart"],
-    }
-}
-GOOD: dict[str, list[tuple[int, Any]]] = {
-    "": [(200, {"Id": "root", "RedfishVersion": "1.6.0", "Systems": {"@odata.id": "/redfish/v1/Systems"}})],
-    "Systems": [(200, {"Name": "all", "Members": [{"@odata.id": "/redfish/v1/Systems/1"}]})],
-    "Systems/1": [(200, {"Id": "1", "Name": "one", "PowerState": "Off", "Actions": RESET})],
-    "POST": [(204, {})],
-}
-
-
-def base(name: str, status: int) -> tuple[int, Any]:
-    said = [{"MessageId": f"Base.1.8.{name}", "Message": f"{name} it is", "Severity": "Critical"}]
-    return status, {"error": {"code": f"Base.1.8.{name}", "message": "no", "@Message.ExtendedInfo": said}}
-
-
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("certificate")
     return folder, make_certificate(folder)
-
-
-@contextmanager
-def canned(own: tuple[Path, str], rows: dict[str, list[tuple[int, Any]]]) -> Iterator[tuple[Bmc, type[Canned]]]:
-    folder, certificate = own
-    answers = type("Answers", (Canned,), {"table": {**GOOD, **rows}, "pressed": []})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), answers)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "crt", folder / "key")
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield Bmc("127.0.0.1", server.server_port, "admin", None, PowerKind.REDFISH, certificate=certificate), answers
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @pytest.mark.parametrize(
