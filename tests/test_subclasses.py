@@ -39,9 +39,9 @@ MEANT = {
     "asyncio.protocols.BaseProtocol": {"connection_made", "connection_lost"},
     "asyncio.protocols.Protocol": {"data_received"},
 }
-"""Names that a parent's documentation says are there to be overridden, or, with a server, to be declared anew. Two are not
-in it: where a Python has no ``_check_value``, a misspelt verb is refused in argparse's words, and where an aiohttp has no
-``_make_server``, a CONNECT is left without an answer, which a test would show."""
+"""Names that a parent's documentation says are there to be overridden, or, with a server, to be declared anew. Two
+are not in it: where a Python has no ``_check_value``, a misspelt verb is refused in argparse's words, and where an
+aiohttp has no ``_make_server``, a CONNECT is left without an answer, which a test would show."""
 
 
 def _methods(node: ast.ClassDef) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
