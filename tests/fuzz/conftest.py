@@ -13,7 +13,7 @@ TOTALS: list[str] = []
 
 @pytest.fixture(params=[pytest.param(False, id="few"), pytest.param(True, id="night", marks=pytest.mark.soak)])
 def fuzz(request: pytest.FixtureRequest) -> Iterator[Fuzz]:
-    fuzz = Fuzz(request.node.originalname.removeprefix("test_"), night=request.param)
+    fuzz = Fuzz(request.node.name.removeprefix("test_"), night=request.param)
     yield fuzz
     print(f"the last round was {fuzz.round}; LABKIT_FUZZ_ROUND={fuzz.round} runs it alone")
     if request.param or ONLY:

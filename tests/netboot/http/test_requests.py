@@ -115,6 +115,7 @@ def test_what_is_no_http_is_an_event_and_no_word_in_the_log(
     [
         (b"GET /pxelinux.cfg/default HTTP/2.0", b"HTTP/1.1 505"),
         (b"GET /nothing HTTP/0.9", b"HTTP/1.1 505"),
+        (b"GET /nothing HTTP/0.9\r\nExpect: 100-continue", b"HTTP/1.1 505"),
         (b"CONNECT /pxelinux.cfg/default HTTP/1.1", b"HTTP/1.1 404"),
         (b"CONNECT * HTTP/1.1", b"HTTP/1.1 404"),
     ],
