@@ -304,6 +304,37 @@ class Space(Event):
         return f"its room for Docker is full{of}" + (f": {self.detail}" if self.detail else "")
 
 
+DOCKER, EMERGENCY = "docker.service", "emergency.target"
+"""Units that a `UnitFailed` may be about."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitFailed(Event):
+    """A systemd unit that a blade cannot do without is down for good, as the blade itself says.
+
+    ``how`` is systemd's word for it, ``detail`` the line that says most, ``said`` the last lines of its journal, and
+    ``others`` the units that have failed beside it.
+    """
+
+    kind = "failed"
+    unit: str
+    how: str = ""
+    detail: str = ""
+    said: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("said", "others"):
+            object.__setattr__(self, name, tuple(map(str, getattr(self, name))))  # JSON has lists only
+
+    def __str__(self) -> str:
+        words = {DOCKER: "Docker did not start", EMERGENCY: "its system came up in emergency mode"}
+        how = f" ({self.how})" if self.how else ""
+        detail = f": {self.detail}" if self.detail else ""
+        others = f"; failed as well: {', '.join(self.others)}" if self.others else ""
+        return words.get(self.unit, f"{self.unit} failed") + how + detail + others
+
+
 @dataclass(frozen=True, kw_only=True)
 class Measured(Event):
     """What a blade's controller measures, told when it has changed by much: its hottest temperature in °C, its power in
@@ -334,6 +365,6 @@ KINDS: dict[str, type[Event]] = {
     cls.kind: cls
     for cls in (
         LabEvent, Blades, Part, Clock, Power, BootStarted, Held, Dhcp, Transfer, Phoned, Ticket, Leave, Swarm, Roll,
-        Service, UnknownMachine, Trouble, Stuck, Space, Measured, Note,
+        Service, UnknownMachine, Trouble, Stuck, Space, Measured, UnitFailed, Note,
     )
 }  # fmt: skip

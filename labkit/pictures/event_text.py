@@ -116,6 +116,8 @@ def _in_words(event: Event) -> str:
             return str(event) if event.state == "full" else "there is room for Docker again"
         case events.Measured():
             return f"is too hot: {event.hot}" if event.hot else f"measures {str(event) or 'nothing'}"
+        case events.UnitFailed():
+            return str(event)
         case events.Note():
             return event.detail
         case events.Part():
