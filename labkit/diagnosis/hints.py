@@ -355,8 +355,8 @@ _SEEN = {
         Hint("ignition-failed", "The kernel runs and the system does not come up: most often Ignition found a mistake "
              "and stopped the boot, which it says on the console with the line.",
              "Read the console: ./lab console with --log.", CONFIG),
-        Hint("unit-failed", "systemd has given up a unit without which this blade cannot join the swarm: most often "
-             "Docker, which does not start with the daemon.json or the drop-in that its config writes.",
+        Hint("unit-failed", "systemd has given up a unit without which this blade cannot join the swarm. Most often "
+             "that is Docker, which does not start with the daemon.json or the drop-in that its config writes.",
              "./lab why has what it said last; mend the config, then switch the blade off and on again.", CONFIG),
         Hint("ticket-refused", "A ticket is good for one blade, one boot and one address. This one was none of that.",
              "Switch the blade off and on again: a new boot gets a new ticket.", TICKETS),

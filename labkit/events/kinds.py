@@ -210,9 +210,9 @@ class Swarm(Event):
 @dataclass(frozen=True, kw_only=True)
 class Roll(Event):
     """The blades boot the newest, one after the other: ``step`` is what has begun of a blade's turn, ``waiting``,
-    ``leaving``, ``booting``, ``settling``, ``done``, ``failed``, with ``back`` before it where the blade goes back to
-    what it ran; of no blade the whole roll's, ``begun`` or ``over``. With ``begun`` come ``versions``: each is a blade,
-    what it runs (``-`` where that is not known) and the newest, with blanks between them.
+    ``draining``, ``leaving``, ``booting``, ``settling``, ``done``, ``failed``, with ``back`` before it where the blade
+    goes back to what it ran; of no blade the whole roll's, ``begun`` or ``over``. With ``begun`` come ``versions``:
+    each is a blade, what it runs (``-`` where that is not known) and the newest, with blanks between them.
     """
 
     kind = "roll"

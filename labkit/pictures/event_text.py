@@ -44,10 +44,12 @@ _SWARM = {
     "removed": "is off the swarm's list", "ghost-removed": "its ghost is off the swarm's list",
     "rotated": "the join token was changed", "drained": "takes no more tasks", "activated": "takes tasks again",
     "promoted": "is a manager now", "demoted": "is a worker now", "init": "the swarm was made",
+    "paused": "takes no new tasks", 
     "silent": "nobody can join the swarm", "answers": "the swarm can be joined again",
 }  # fmt: skip
 _ROLL = {
-    "waiting": "waits for its turn to boot the newest", "leaving": "its turn to boot the newest has come: it leaves",
+    "waiting": "waits for its turn to boot the newest",
+    "draining": "its turn to boot the newest has come: what runs there moves", "leaving": "is empty, and leaves",
     "booting": "boots the newest", "settling": "is back with the newest", "done": "runs the newest",
     "failed": "does not come to run the newest", "begun": "blades boot the newest, one after the other",
     "over": "the roll is over", "back leaving": "leaves, to boot what it ran before",
