@@ -194,7 +194,7 @@ class Leave(Event):
 @dataclass(frozen=True, kw_only=True)
 class Swarm(Event):
     """The swarm changed: ``init``, ``joined``, ``ready``, ``down``, ``removed``, ``ghost-removed``, ``lost``,
-    ``lost-removed``, ``rotated``…
+    ``lost-removed``, ``rotated``, ``recovered`` (the controller goes on as the only manager)…
 
     ``silent`` says that it is there and nobody can join it, in ``detail`` why and in ``fix`` what helps: it does not
     answer, or is somebody else's; ``answers`` that they can again.

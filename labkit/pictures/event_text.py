@@ -44,7 +44,7 @@ _SWARM = {
     "removed": "is off the swarm's list", "ghost-removed": "its ghost is off the swarm's list",
     "rotated": "the join token was changed", "drained": "takes no more tasks", "activated": "takes tasks again",
     "promoted": "is a manager now", "demoted": "is a worker now", "init": "the swarm was made",
-    "paused": "takes no new tasks", 
+    "paused": "takes no new tasks", "recovered": "the swarm has a leader again",
     "silent": "nobody can join the swarm", "answers": "the swarm can be joined again",
 }  # fmt: skip
 _ROLL = {
