@@ -57,7 +57,7 @@ def test_services_go_on_and_every_blade_runs_the_newest(running: FleetLab, web: 
 
 
 def test_a_blade_that_does_not_come_back_takes_no_other_along(running: FleetLab, web: str) -> None:
-    running.lab = replace(running.lab, swarm=SwarmRules(roll_blade_s=30.0))
+    running.lab = replace(running.lab, swarm=SwarmRules(roll_blade_s=45.0))
     running.lost = frozenset({"blade1"})
     with running.engine() as client:
         ensure_service(client, web_spec(web, 2))
@@ -84,13 +84,13 @@ def test_a_broken_release_takes_one_blade_which_goes_back(
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
     monkeypatch.setattr(cache, "prove", lambda folder: None)  # these are empty
     running.broken = "v1"
-    running.lab = lab_yaml.parse(f"os: flatcar\n{LAB.replace('90 s', '30 s')}", tmp_path / "lab.yaml")
+    running.lab = lab_yaml.parse(f"os: flatcar\n{LAB.replace('90 s', '45 s')}", tmp_path / "lab.yaml")
     lab, names = cast(RunningLab, running), [blade.name for blade in running.lab.blades]
     with running.engine() as client:
         ensure_service(client, web_spec(web, 2))
         watch(client, "web", 60)
         found = survey(names, shell.Looker(lab).look(names), dict.fromkeys(names, "v1"), {})
-        over, seen = list(shell.carry_out(lab, found.roll(limit_s=30), lambda told: None))[-1]
+        over, seen = list(shell.carry_out(lab, found.roll(limit_s=45), lambda told: None))[-1]
         assert phases(over) == [Phase.FAILED, Phase.WAITING, Phase.WAITING]
         over = replace(over, limit_s=90)
         said = take_back(lab, found, over, seen, lambda told: print(told.blade, told.step, told.detail))
