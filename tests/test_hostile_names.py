@@ -73,6 +73,7 @@ def told(name: str) -> list[events.Event]:
         events.Trouble(**blade, part="dhcp", detail=name, fix=name),
         events.Space(**blade, state="full", detail=name),
         events.Held(**blade, state="held", detail=name),
+        events.UnitFailed(**blade, unit=name, how=name, detail=name, said=(name,), others=(name,)),
         events.Stuck(**blade, step="dhcp", what=name, causes=(name,), fix=name),
         events.UnknownMachine(time=2.0, mac=name, adopt=name, uuid=name),
         events.Swarm(time=2.0, action="ready", blade="blade2", node=name, detail=name),

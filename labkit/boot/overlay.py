@@ -139,7 +139,11 @@ def _overlay(
     ]
     own_units = units.swarm_units(system.scripts, system.network)
     by_drop_in = blade.autologin and not system.autologin and blade.custom is None
-    drop_ins = (*system.drop_ins, *(units.autologin(blade.console or system.consoles) if by_drop_in else ()))
+    drop_ins = (
+        *system.drop_ins,
+        *units.FAILURES,
+        *(units.autologin(blade.console or system.consoles) if by_drop_in else ()),
+    )
     if blade.disk is not None:
         script, (unit, drop_in) = units.disk_script(blade.disk.device, system.scripts), units.disk_unit(system.scripts)
         files += [file(script.path, script.mode, script.text)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from labkit import events
 from labkit.events import stages
 from labkit.events.stages import BladeState, LabState
 from labkit.lab import Blade, BootMethod, ChassisKind, FirmwareKind, Lab
@@ -48,9 +49,21 @@ def _everywhere(case: _Case) -> Iterator[Cause]:
     for part in sorted(case.state.dead & {"bootd", "swarmd", "engine"}):
         what = f"{part}, a part of the lab, has died and not come back, or does not answer"
         yield Cause(what, f"read its log, {part}.log in .lab/logs")
+    failed = case.now.failed
+    if failed is not None:
+        yield Cause(str(failed), failed_fix(failed))
     trouble = case.now.troubled
     if trouble is not None:
         yield Cause(trouble.detail, trouble.fix or "correct that, then switch the blade off and on again")
+
+
+def failed_fix(failed: events.UnitFailed) -> str:
+    """What to do about a unit that is down for good on a blade."""
+    name = failed.blade
+    if failed.unit == events.EMERGENCY:
+        return f"./lab console {name} --log has its last words; mend its config, then switch it off and on again"
+    log = f"./lab ssh {name} sudo journalctl --boot --unit {failed.unit} says it all"
+    return f"{log}; mend its config, then switch it off and on again"
 
 
 # --- firmware and DHCP ------------------------------------------------------------------------------------------------

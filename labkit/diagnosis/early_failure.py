@@ -9,9 +9,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from labkit.diagnosis.causes import explain
+from labkit.diagnosis.causes import explain, failed_fix
 from labkit.errors import LabkitError, MachineError, PowerError
-from labkit.events import part_deaths
+from labkit.events import EMERGENCY, part_deaths
 from labkit.events.stages import BladeState, LabState
 from labkit.lab import Blade, Lab
 from labkit.lab.state import State
@@ -30,7 +30,8 @@ def known_end(
 ) -> LabkitError | None:
     """Why blades that are ``late`` will not get to ``until`` (``os`` or ``joined``), in a wait that began at ``since``.
 
-    A part of the lab they need dies again and again, a blade is off, has nothing to boot, or boots in a circle.
+    A part of the lab they need dies again and again, a blade is off, has nothing to boot, has a Docker that does not
+    start, or boots in a circle.
     """
     if not late:
         return None
@@ -40,9 +41,11 @@ def known_end(
     for name in late:
         blade = state.blade(name)
         off = _off(blade, since, now)
-        words = off or _held(blade) or _no_plan(blade) or _circles(lab, lab.blade(name), state, until, since)
+        words = off or _held(blade) or _no_plan(blade) or _failed(blade, until)
+        words = words or _circles(lab, lab.blade(name), state, until, since)
         if words:
             fix = f"./lab power on {name}" if off else f"./lab why {name} tells more"
+            fix = f"{failed_fix(blade.failed)}; {fix}" if blade.failed is not None and not off else fix
             fix += f"; ./lab power release {name} lets it boot again" if blade.held else ""
             if blade.troubled is not None and blade.troubled.fix:
                 fix = f"{blade.troubled.fix}; {fix}"
@@ -89,6 +92,14 @@ def _no_plan(blade: BladeState) -> str:
     if trouble is None or trouble.part != "plan":
         return ""
     return f"{blade.blade} has nothing to boot: {trouble.detail}"
+
+
+def _failed(blade: BladeState, until: str) -> str:
+    """systemd has given a unit up that the blade cannot join without; its system may be up without Docker."""
+    failed = blade.failed
+    if failed is None or blade.power == "off" or (until == "os" and failed.unit != EMERGENCY):
+        return ""
+    return f"{blade.blade}: {failed}"
 
 
 def _circles(lab: Lab, blade: Blade, state: LabState, until: str, since: float) -> str:

@@ -292,6 +292,8 @@ def _look(blade: BladeState, state: LabState) -> Hint | None:
         return _SEEN["too-hot"]
     if blade.stage in ("off", "left", "joined"):
         return None
+    if blade.failed is not None:  # before what is looked for in words: these are the blade's
+        return _SEEN["unit-failed"]
     loads = not blade.fetching and blade.step not in ("ignition", "os", "join")  # else it found what it needed
     if len(blade.before) + 1 >= BOOTS:
         return _SEEN["boot-loop"]
@@ -353,6 +355,9 @@ _SEEN = {
         Hint("ignition-failed", "The kernel runs and the system does not come up: most often Ignition found a mistake "
              "and stopped the boot, which it says on the console with the line.",
              "Read the console: ./lab console with --log.", CONFIG),
+        Hint("unit-failed", "systemd has given up a unit without which this blade cannot join the swarm. Most often "
+             "that is Docker, which does not start with the daemon.json or the drop-in that its config writes.",
+             "./lab why has what it said last; mend the config, then switch the blade off and on again.", CONFIG),
         Hint("ticket-refused", "A ticket is good for one blade, one boot and one address. This one was none of that.",
              "Switch the blade off and on again: a new boot gets a new ticket.", TICKETS),
         Hint("not-believed", "With tls: true a blade speaks to the lab over HTTPS, and hangs up when it cannot check "

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from labkit import events
-from labkit.diagnosis.causes import Cause, explain, is_refused
+from labkit.diagnosis.causes import Cause, explain, failed_fix, is_refused
 from labkit.diagnosis.early_failure import BOOTS
 from labkit.diagnosis.stuck import limit_s, standing_s
 from labkit.events import Event, stages
@@ -86,6 +86,8 @@ def why(
     if boot.step == "left":
         where = f"it left the swarm at {_clock(boot.left)}, in order, and is shutting down"
         return Why(blade.name, "left", True, where, f"./lab power on {blade.name} boots it again", seen)
+    if boot.failed is not None:
+        return _failed(boot, boot.failed, seen)
     if boot.step == "joined" and boot.removed:
         where = (
             f"it joined the swarm at {_clock(boot.joined)} and was put out of it at {_clock(boot.removed)}: {PUT_OUT}"
@@ -116,6 +118,14 @@ def why(
         where += f"; its clock was {boot.clock} and was set: {BATTERY}" if boot.clock else ""
         return Why(blade.name, "joined", True, where, f"nothing to do; ./lab ssh {blade.name} logs in", seen)
     return _on_its_way(lab, blade, state, seen, usual, now)
+
+
+def _failed(boot: BladeState, failed: events.UnitFailed, seen: tuple[str, ...]) -> Why:
+    """Of a blade of which a unit is down for good: what that unit said last."""
+    since = f"; it joined the swarm at {_clock(boot.joined)}" if boot.joined else f", in step '{boot.step}'"
+    where = f"{failed} ({_clock(failed.time)}{since})"
+    said = tuple(f"{failed.unit}: {line}" for line in failed.said)
+    return Why(boot.blade, boot.step, False, where, failed_fix(failed), said or seen)
 
 
 def _card(blade: Blade, boot: BladeState, stream: Iterable[Event]) -> str:

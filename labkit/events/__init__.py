@@ -5,6 +5,8 @@ from __future__ import annotations
 from labkit.events.kinds import (
     CUT,
     DISK,
+    DOCKER,
+    EMERGENCY,
     KINDS,
     MOVING_EVERY_S,
     NOT_MEASURED,
@@ -32,13 +34,14 @@ from labkit.events.kinds import (
     Ticket,
     Transfer,
     Trouble,
+    UnitFailed,
     UnknownMachine,
 )
 from labkit.events.stream import SCHEMA, Emitter, Stream, decode, describe, encode, follow, read
 
 __all__ = [
-    "CUT", "DISK", "KINDS", "MOVING_EVERY_S", "NOT_MEASURED", "REHEARSAL", "SCHEMA", "SENSORS", "TLS", "Blades",
-    "BootStarted", "Clock", "Dhcp", "Emitter", "Event", "Held", "LabEvent", "Leave", "Measured", "Note", "Part",
-    "Phoned", "Power", "Roll", "Service", "Space", "Stream", "Stuck", "Swarm", "Ticket", "Transfer", "Trouble",
-    "UnknownMachine", "decode", "describe", "encode", "follow", "read",
+    "CUT", "DISK", "DOCKER", "EMERGENCY", "KINDS", "MOVING_EVERY_S", "NOT_MEASURED", "REHEARSAL", "SCHEMA", "SENSORS",
+    "TLS", "Blades", "BootStarted", "Clock", "Dhcp", "Emitter", "Event", "Held", "LabEvent", "Leave", "Measured",
+    "Note", "Part", "Phoned", "Power", "Roll", "Service", "Space", "Stream", "Stuck", "Swarm", "Ticket", "Transfer",
+    "Trouble", "UnitFailed", "UnknownMachine", "decode", "describe", "encode", "follow", "read",
 ]  # fmt: skip

@@ -114,9 +114,9 @@ def _fold_blade(old: BladeState, event: Event) -> BladeState:
         case events.Power(state="off"):
             words = event.detail or "power off"
             is_cut = event.detail in ("", events.CUT)
-            return replace(old, power="off", over=event.time, cut=is_cut, heard=event.time, doing=words)
+            return replace(old, power="off", over=event.time, cut=is_cut, heard=event.time, doing=words, failed=None)
         case events.Power():
-            return replace(old, doing=event.state)
+            return replace(old, doing=event.state, failed=None if event.state == "reset" else old.failed)
         case events.Dhcp():
             return _fold_dhcp(old, event)
         case events.Transfer():
@@ -124,7 +124,8 @@ def _fold_blade(old: BladeState, event: Event) -> BladeState:
         case events.Phoned(stage="os" | "joined"):
             return _fold_phoned(old, event)
         case events.Ticket():
-            return replace(old, ticket=event, heard=event.time, doing=f"ticket {event.state}")
+            failed = old.failed if event.state == "refused" else None  # there is an engine that joins
+            return replace(old, ticket=event, heard=event.time, doing=f"ticket {event.state}", failed=failed)
         case events.Leave(step="left" | "removed"):
             return replace(
                 old, left=old.left or event.time, leaving=True, heard=event.time, doing=f"leave: {event.step}"
@@ -149,6 +150,8 @@ def _fold_blade(old: BladeState, event: Event) -> BladeState:
             return replace(old, removed=0.0, doing="joined the swarm again")
         case events.Measured():
             return replace(old, measured=event)
+        case events.UnitFailed():
+            return replace(old, failed=event, heard=event.time, doing=str(event))
         case events.Space():
             return replace(old, full=event if event.state == "full" else None, heard=event.time)
         case _:
@@ -210,5 +213,6 @@ def _fold_phoned(old: BladeState, event: events.Phoned) -> BladeState:
         joined=old.joined or (event.time if event.stage == "joined" else 0.0), heard=event.time,
         troubled=None if old.is_unbelieving else old.troubled, clock=event.clock or old.clock,
         removed=0.0 if event.stage == "joined" else old.removed,
+        failed=None if event.stage == "joined" else old.failed,
         address=event.address or old.address, doing="joined the swarm" if event.stage == "joined" else "the OS is up",
     )  # fmt: skip

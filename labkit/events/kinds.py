@@ -194,7 +194,7 @@ class Leave(Event):
 @dataclass(frozen=True, kw_only=True)
 class Swarm(Event):
     """The swarm changed: ``init``, ``joined``, ``ready``, ``down``, ``removed``, ``ghost-removed``, ``lost``,
-    ``lost-removed``, ``rotated``…
+    ``lost-removed``, ``rotated``, ``recovered`` (the controller goes on as the only manager)…
 
     ``silent`` says that it is there and nobody can join it, in ``detail`` why and in ``fix`` what helps: it does not
     answer, or is somebody else's; ``answers`` that they can again.
@@ -210,9 +210,9 @@ class Swarm(Event):
 @dataclass(frozen=True, kw_only=True)
 class Roll(Event):
     """The blades boot the newest, one after the other: ``step`` is what has begun of a blade's turn, ``waiting``,
-    ``leaving``, ``booting``, ``settling``, ``done``, ``failed``, with ``back`` before it where the blade goes back to
-    what it ran; of no blade the whole roll's, ``begun`` or ``over``. With ``begun`` come ``versions``: each is a blade,
-    what it runs (``-`` where that is not known) and the newest, with blanks between them.
+    ``draining``, ``leaving``, ``booting``, ``settling``, ``done``, ``failed``, with ``back`` before it where the blade
+    goes back to what it ran; of no blade the whole roll's, ``begun`` or ``over``. With ``begun`` come ``versions``:
+    each is a blade, what it runs (``-`` where that is not known) and the newest, with blanks between them.
     """
 
     kind = "roll"
@@ -304,6 +304,37 @@ class Space(Event):
         return f"its room for Docker is full{of}" + (f": {self.detail}" if self.detail else "")
 
 
+DOCKER, EMERGENCY = "docker.service", "emergency.target"
+"""Units that a `UnitFailed` may be about."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitFailed(Event):
+    """A systemd unit that a blade cannot do without is down for good, as the blade itself says.
+
+    ``how`` is systemd's word for it, ``detail`` the line that says most, ``said`` the last lines of its journal, and
+    ``others`` the units that have failed beside it.
+    """
+
+    kind = "failed"
+    unit: str
+    how: str = ""
+    detail: str = ""
+    said: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("said", "others"):
+            object.__setattr__(self, name, tuple(map(str, getattr(self, name))))  # JSON has lists only
+
+    def __str__(self) -> str:
+        words = {DOCKER: "Docker did not start", EMERGENCY: "its system came up in emergency mode"}
+        how = f" ({self.how})" if self.how else ""
+        detail = f": {self.detail}" if self.detail else ""
+        others = f"; failed as well: {', '.join(self.others)}" if self.others else ""
+        return words.get(self.unit, f"{self.unit} failed") + how + detail + others
+
+
 @dataclass(frozen=True, kw_only=True)
 class Measured(Event):
     """What a blade's controller measures, told when it has changed by much: its hottest temperature in °C, its power in
@@ -334,6 +365,6 @@ KINDS: dict[str, type[Event]] = {
     cls.kind: cls
     for cls in (
         LabEvent, Blades, Part, Clock, Power, BootStarted, Held, Dhcp, Transfer, Phoned, Ticket, Leave, Swarm, Roll,
-        Service, UnknownMachine, Trouble, Stuck, Space, Measured, Note,
+        Service, UnknownMachine, Trouble, Stuck, Space, Measured, UnitFailed, Note,
     )
 }  # fmt: skip

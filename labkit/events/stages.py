@@ -101,7 +101,8 @@ class BladeState:
     path; ``refused`` the last files it did not get; ``full`` says that Docker's room on it is, ``clock`` by how much
     its clock was wrong, in words, ``got`` when the last file it fetched had arrived, ``removed`` when the swarm took it
     off its list while it ran, and ``held`` why it gets no kernel, empty where it does. ``without_disk`` says why Docker
-    is not on the disk that it has. ``measured`` is what its controller told last, from boot to boot.
+    is not on the disk that it has, ``failed`` what of its system is down for good, as Docker that does not start.
+    ``measured`` is what its controller told last, from boot to boot.
     """
 
     blade: str
@@ -142,10 +143,13 @@ class BladeState:
     held: str = ""
     without_disk: events.Trouble | None = None
     measured: events.Measured | None = None
+    failed: events.UnitFailed | None = None
 
     @property
     def trouble(self) -> str:
         """What went wrong last, in words."""
+        if self.failed is not None:
+            return str(self.failed)
         return self.troubled.detail if self.troubled is not None else ""
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from labkit.events.kinds import DOCKER
 from labkit.events.stages import STAGES, BladeState, LabState
 from labkit.lab import Lab
 
@@ -50,6 +51,8 @@ def _part(lines: list[list[str]], widths: Mapping[int, int]) -> str:
 
 def _place(blade: BladeState) -> str:
     stage = "put out" if blade.removed else blade.stage
+    if blade.failed is not None:
+        return f"{stage}: {'no Docker' if blade.failed.unit == DOCKER else 'failed'}"
     return f"{stage}, held" if blade.held else stage
 
 

@@ -44,10 +44,12 @@ _SWARM = {
     "removed": "is off the swarm's list", "ghost-removed": "its ghost is off the swarm's list",
     "rotated": "the join token was changed", "drained": "takes no more tasks", "activated": "takes tasks again",
     "promoted": "is a manager now", "demoted": "is a worker now", "init": "the swarm was made",
+    "paused": "takes no new tasks", "recovered": "the swarm has a leader again",
     "silent": "nobody can join the swarm", "answers": "the swarm can be joined again",
 }  # fmt: skip
 _ROLL = {
-    "waiting": "waits for its turn to boot the newest", "leaving": "its turn to boot the newest has come: it leaves",
+    "waiting": "waits for its turn to boot the newest",
+    "draining": "its turn to boot the newest has come: what runs there moves", "leaving": "is empty, and leaves",
     "booting": "boots the newest", "settling": "is back with the newest", "done": "runs the newest",
     "failed": "does not come to run the newest", "begun": "blades boot the newest, one after the other",
     "over": "the roll is over", "back leaving": "leaves, to boot what it ran before",
@@ -116,6 +118,8 @@ def _in_words(event: Event) -> str:
             return str(event) if event.state == "full" else "there is room for Docker again"
         case events.Measured():
             return f"is too hot: {event.hot}" if event.hot else f"measures {str(event) or 'nothing'}"
+        case events.UnitFailed():
+            return str(event)
         case events.Note():
             return event.detail
         case events.Part():

@@ -13,11 +13,11 @@ from labkit.events import Event
 
 SHOWN = 7
 """Digits of a version in a picture, as many as Git shows of a commit."""
-UNDER_WAY = ("leaving", "booting", "settling")
+UNDER_WAY = ("draining", "leaving", "booting", "settling")
 BACK = "back "
 STEPS = {
-    "waiting": "waits for its turn", "leaving": "leaves", "booting": "boots", "settling": "settles in",
-    "done": "has had its turn", "failed": "failed",
+    "waiting": "waits for its turn", "draining": "is emptied", "leaving": "leaves", "booting": "boots",
+    "settling": "settles in", "done": "has had its turn", "failed": "failed",
 }  # fmt: skip
 
 
@@ -94,7 +94,7 @@ def fold(rolling: Rolling, event: Event) -> Rolling:
             return replace(rolling, goes_on=False)
         case events.Roll() if event.blade:
             return _fold_turn(rolling, event.blade, event.step)
-        case events.BootStarted() if rolling.phase(event.blade) not in ("leaving", "booting"):
+        case events.BootStarted() if rolling.phase(event.blade) not in ("draining", "leaving", "booting"):
             return _forgotten(rolling, event.blade)
     return rolling
 
@@ -105,7 +105,7 @@ def _fold_turn(rolling: Rolling, blade: str, step: str) -> Rolling:
     now = step.removeprefix(BACK)
     if now in ("settling", "done") and blade in comes:
         runs[blade] = comes[blade]
-    elif now == "failed" and was != "waiting" and was != "leaving":  # it may have booted anything
+    elif now == "failed" and was not in ("waiting", "draining", "leaving"):  # it may have booted anything
         runs.pop(blade, None)
     return replace(rolling, steps={**rolling.steps, blade: step}, runs=runs)
 

@@ -25,10 +25,12 @@ from labkit.lab.secret import Secret
 from labkit.machines.power import UNKNOWN, ways
 from labkit.netboot import plans
 from labkit.servers.client import RunningLab
+from labkit.servers.drains import Drains
 from labkit.swarm.membership import managers
 from labkit.swarm.roll.spread import Verdict, judge_spread
-from labkit.swarm.roll.steps import Action, BladeNow, Phase, Press, Roll, Seen, Tell, give_up, step
+from labkit.swarm.roll.steps import give_up, step
 from labkit.swarm.roll.survey import Survey, survey, unfinished_of
+from labkit.swarm.roll.turns import Action, BladeNow, Drain, Phase, Press, Roll, Seen, Tell, Undrain
 from labkit.swarm.services import deploy
 from labkit.swarm.services.all_services import look_at_all, start_anew
 
@@ -184,23 +186,34 @@ def carry_out(running: RunningLab, roll: Roll, progress: Progress) -> Iterator[t
 
     Raises ControlError when the lab goes down meanwhile. No button is pressed once nobody asks for the next step.
     """
-    looker = Looker(running)
-    while True:
-        asked = [turn.blade for turn in roll.turns if turn.phase is Phase.LEAVING]
-        asked += [turn.blade for turn in roll.waiting[: roll.parallel - len(roll.under_way)]]
-        seen = looker.look(asked, roll)
-        roll, actions = step(roll, seen, time.monotonic())
-        for action in actions:
-            roll = do(running, roll, action, progress)
-        yield roll, seen
-        if roll.over:
-            return
-        time.sleep(LOOK_EVERY_S)
+    looker, drains = Looker(running), Drains(running, roll.limit_s)
+    try:
+        while True:
+            asked = [turn.blade for turn in roll.turns if turn.phase in (Phase.DRAINING, Phase.LEAVING)]
+            asked += [turn.blade for turn in roll.waiting[: roll.parallel - len(roll.under_way)]]
+            seen = replace(looker.look(asked, roll), drains=drains.look())
+            roll, actions = step(roll, seen, time.monotonic())
+            for action in actions:
+                roll = do(running, roll, action, progress, drains)
+            yield roll, seen
+            if roll.over:
+                return
+            time.sleep(LOOK_EVERY_S)
+    finally:
+        drains.close()
 
 
-def do(running: RunningLab, roll: Roll, action: Action, progress: Progress) -> Roll:
-    """Press a button, or tell of a step; the roll after it, which a button that cannot be pressed has stopped."""
+def do(running: RunningLab, roll: Roll, action: Action, progress: Progress, drains: Drains | None = None) -> Roll:
+    """Press a button, empty a blade, or tell of a step; the roll after it, which a button that cannot be pressed has
+    stopped. Without ``drains`` no blade is emptied.
+    """
     match action:
+        case Drain(blade, boot):
+            if drains is not None:
+                drains.begin(blade, boot)
+            return roll
+        case Undrain(blade):
+            return _undrain(roll, blade, drains)
         case Tell(blade, step, detail):
             told = events.Roll(
                 blade=blade, step=f"back {step}" if roll.back else str(step), detail=detail, time=time.time()
@@ -214,9 +227,22 @@ def do(running: RunningLab, roll: Roll, action: Action, progress: Progress) -> R
                 running.power(running.lab.blade(blade), button, remember=button != "shutdown")
             except PowerError as error:
                 roll, more = give_up(roll, blade, error.what)
-                for one in more:
-                    roll = do(running, roll, one, progress)
+                for one in (Undrain(blade), *more):
+                    roll = do(running, roll, one, progress, drains)
+            if drains is not None:
+                drains.gone(blade)
             return roll
+
+
+def _undrain(roll: Roll, blade: str, drains: Drains | None) -> Roll:
+    """Give a blade back the availability that it had. The roll has stopped already; where that fails, it says so."""
+    if drains is not None:
+        try:
+            drains.end(blade)
+        except SwarmError as error:
+            what = f"it could not be given back its availability ({error.what}): the next ./lab swarm roll does that"
+            return replace(roll, stopped=f"{roll.stopped}; {what}" if roll.stopped else what)
+    return roll
 
 
 def spread(running: RunningLab, progress: Callable[[str], None]) -> tuple[Verdict, ...]:

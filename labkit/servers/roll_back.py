@@ -11,8 +11,8 @@ from labkit.lab.process import rpc
 from labkit.servers import roll as rolling
 from labkit.servers.client import RunningLab
 from labkit.swarm.roll.back import begin_back, way_back
-from labkit.swarm.roll.steps import Phase, Roll, Seen
 from labkit.swarm.roll.survey import Survey
+from labkit.swarm.roll.turns import Phase, Roll, Seen
 
 
 def take_back(running: RunningLab, survey: Survey, roll: Roll, seen: Seen, progress: rolling.Progress) -> str:

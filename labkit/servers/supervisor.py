@@ -40,6 +40,7 @@ from labkit.machines.virtual.slots import of_redfish
 from labkit.servers.changed_lab import take_in
 from labkit.servers.controller.lab_engine import LabEngine
 from labkit.servers.controller.lock_keeper import LockKeeper
+from labkit.servers.controller.lone_start import ensure_leader
 from labkit.servers.event_writer import EventWriter
 from labkit.servers.logs import trim
 from labkit.servers.parts import storage
@@ -156,7 +157,8 @@ class Supervisor:
             specs += [self.specs.bmc(blade) for blade in self.lab.blades]
             specs += [self.specs.redfish()] if of_redfish(self.lab) else []
         await asyncio.gather(*(self._start(spec) for spec in specs))
-        await self._lock_keeper.look()  # who finds the lab up finds its swarm unlocked
+        await self._lock_keeper.look()  # who finds the lab up finds its swarm unlocked, and with a leader
+        await ensure_leader(self.lab, self.state, self.emit)
         await self._start(self.specs.swarmd())
         await self._ask_round()  # what has answered once and falls silent right after the start is ended like any other
         # Last, since who can ask for the lab's status takes it for one that is up.

@@ -16,6 +16,9 @@ from labkit.lab import Blade, Lab
 LEAVING = "labkit.leaving"
 """A node's label while its blade leaves in order; it holds the boot that is leaving."""
 
+ROLLING = "labkit.rolling"
+"""A node's label while a roll empties it; it holds the availability that the node had before."""
+
 LOST = "labkit.lost"
 """A node's label once its blade is gone without a word: when that was seen, in seconds since the epoch."""
 
@@ -56,6 +59,11 @@ class Node:
     def leaving(self) -> bool:
         """Whether its blade has begun an orderly leave in this boot."""
         return bool(self.boot) and self.labels.get(LEAVING) == self.boot
+
+    @property
+    def rolling(self) -> str:
+        """The availability it had before a roll began to empty it; empty where none did."""
+        return self.labels.get(ROLLING, "")
 
     @property
     def lost(self) -> float | None:

@@ -132,7 +132,9 @@ class Rounds:
         if order or carried:
             removed, failures = await ask(self._sock, lambda client: _carry_out(client, (*order, *carried)))
             self._tell(await ask(self._sock, cluster.nodes), removed)
-        if not self._is_restored and not self._is_leaving():
+        # What a roll has asked for is its own, or that of the next one.
+        is_rolling = any(node.rolling and not node.leaving for node in nodes)
+        if not (self._is_restored or is_rolling or self._is_leaving()):
             await ask(self._sock, moves.restore)  # what a predecessor that was killed in the middle of a leave has left
             self._is_restored = True
         failed = [action.node.blade for action, _ in failures if isinstance(action, Carry)]

@@ -109,10 +109,29 @@ def test_no_release_is_no_plan(os: str) -> None:
 def test_docker_is_turned_on_where_it_is_off() -> None:
     docker = units_of(config(one_blade("os: fedora-coreos")))["docker.service"]
     assert docker["enabled"] is True and "contents" not in docker
-    [drop_in] = docker["dropins"]
+    drop_in, _ = docker["dropins"]
     assert drop_in["name"] == "10-labkit-swarm.conf" and drop_in["contents"].startswith("[Service]\nExecStartPre=-")
     for os in ("labos", "flatcar", "container-linux"):
-        assert "docker.service" not in units_of(config(one_blade(f"os: {os}")))
+        assert "enabled" not in units_of(config(one_blade(f"os: {os}")))["docker.service"]
+
+
+FAILURES = {
+    "docker.service": "[Unit]\nOnFailure=labkit-failed@%n.service\nStartLimitIntervalSec=300\nStartLimitBurst=5\n",
+    "emergency.target": "[Unit]\nWants=labkit-failed@%n.service\n",
+}
+
+
+@pytest.mark.parametrize("os", [os for os in Flavour if os is not Flavour.CUSTOM])
+@pytest.mark.parametrize("own", [False, True])
+def test_every_system_lets_a_blade_say_that_its_docker_does_not_start(os: Flavour, own: bool) -> None:
+    source = CLC if os is Flavour.CONTAINER_LINUX else FLATCAR + MOTD
+    made = config(one_blade(f"os: {os}"), written(source) if own else None)
+    units, scripts = units_of(made), SYSTEMS[os].scripts
+    for name, contents in FAILURES.items():
+        drop_ins = {one["name"]: one["contents"] for one in units[name]["dropins"]}
+        assert drop_ins["10-labkit-failed.conf"] == contents
+    assert units["labkit-failed@.service"]["contents"].endswith(f"\nType=oneshot\nExecStart={scripts}/failed %i\n")
+    assert f"{scripts}/failed" in {file["path"] for file in made["storage"]["files"]}
 
 
 @pytest.mark.skipif(shutil.which("sed") is None, reason="sed is not installed")
@@ -190,7 +209,9 @@ def test_a_persons_unit_keeps_its_own_drop_ins() -> None:
         "          contents: |\n            [Service]\n            Nice=5\n"
     )
     docker = units_of(config(one_blade("os: fedora-coreos"), written(FCOS + own)))["docker.service"]
-    assert {one["name"] for one in docker["dropins"]} == {"10-labkit-swarm.conf", "20-own.conf"}
+    assert {one["name"] for one in docker["dropins"]} == {
+        "10-labkit-swarm.conf", "10-labkit-failed.conf", "20-own.conf"
+    }  # fmt: skip
     assert docker["enabled"] is True
 
 

@@ -23,8 +23,10 @@ from labkit.events import (
     Part,
     Phoned,
     Power,
+    Ticket,
     Transfer,
     Trouble,
+    UnitFailed,
     encode,
     part_deaths,
 )
@@ -119,6 +121,43 @@ def test_why_tells_of_the_boots_before() -> None:
     assert told.where.count("came to step 'initrd' in 60 s and ended there") == 2
     once = why(LAB, LAB.blades[0], fold_all(stream[: len(FIRST) + 5]), stream, VIRTUAL_S, 70, up=True)
     assert once.well and "(a boot before it came to step 'initrd' in 60 s and ended there)" in once.where
+
+
+# --- what the blade itself gave up
+
+
+DOWN = UnitFailed(blade="blade1", boot="b0", time=40, unit="docker.service", how="exit-code", detail="no such key")
+EMERGENCY = UnitFailed(
+    blade="blade1", boot="b0", time=40, unit="emergency.target", detail="Dependency failed for /data"
+)
+UP = [*FIRST, replace(boot(0, until="os")[-1], seq=9)]
+
+
+def test_a_docker_that_does_not_start_ends_the_wait_at_once() -> None:
+    words = said([*UP, DOWN], now=41)
+    assert words.startswith("not joined, and will not be: blade1: Docker did not start (exit-code): no such key")
+    assert "./lab ssh blade1 sudo journalctl --boot --unit docker.service" in words and "./lab why blade1" in words
+    assert said([*UP, DOWN], until="os") == "", "its system is up without Docker"
+
+
+def test_an_emergency_ends_both_waits() -> None:
+    for until in ("os", "joined"):
+        words = said([*FIRST, EMERGENCY], until=until)
+        assert "its system came up in emergency mode: Dependency failed for /data" in words
+        assert "./lab console blade1 --log" in words
+
+
+@pytest.mark.parametrize(
+    "mended",
+    [
+        Ticket(blade="blade1", boot="b0", time=50, state="redeemed"),
+        Phoned(blade="blade1", boot="b0", time=50, stage="joined"),
+        Power(blade="blade1", time=50, state="reset"),
+        BootStarted(blade="blade1", boot="b1", time=50, cause="power"),
+    ],
+)
+def test_what_is_mended_ends_no_wait(mended: Event) -> None:
+    assert said([*UP, DOWN, mended]) == ""
 
 
 # --- power and plans

@@ -103,6 +103,22 @@ def test_a_blade_without_its_disk_is_well_but_for_that() -> None:
     assert ask([*BOOT, refused, *again, replace(used, time=2041.0)], now=2100).well
 
 
+def test_a_docker_that_does_not_start_says_why() -> None:
+    down = events.UnitFailed(
+        blade="blade1", boot="b1", time=1050, unit="docker.service", how="exit-code", detail="no such key",
+        said=("starting", "no such key"), others=("a.mount",),
+    )  # fmt: skip
+    told = ask([*BOOT[:-1], down])
+    assert not told.well and told.where.startswith("Docker did not start (exit-code): no such key; failed as well: a.m")
+    assert told.where.endswith(", in step 'join')") and "journalctl --boot --unit docker.service" in told.next
+    assert told.evidence == ("docker.service: starting", "docker.service: no such key")
+    assert "join: no Docker" in table(LAB, fold_all([*BOOT[:-1], down]))
+    later = ask([*BOOT, replace(down, time=1100)])
+    assert not later.well and "it joined the swarm at" in later.where
+    assert ask([*BOOT[:-1], down, BOOT[-1]]).well
+    assert "Docker" not in ask([*BOOT[:-1], down, OFF]).where
+
+
 def test_a_kernel_that_is_fetched_again_and_again_is_told_at_once() -> None:
     text = "blades: [{name: blade1, boot: grub, firmware: uefi-secure}]\n"
     lab = lab_yaml.parse(text, Path("lab.yaml"))

@@ -274,6 +274,7 @@ def test_every_kind_has_words() -> None:
         "stuck": events.Stuck(step="dhcp", what="it stands still", seconds=40),
         "space": events.Space(state="room"), "note": events.Note(detail="a key does not count"),
         "measured": events.Measured(celsius=41.0, watts=85.0),
+        "failed": events.UnitFailed(unit="docker.service", detail="no such file"),
         "clock": events.Clock(by_s=3600.0), "blades": events.Blades(added=("a",), removed=("b",)),
     }  # fmt: skip
     assert set(kinds) == set(KINDS)

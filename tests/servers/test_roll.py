@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -25,9 +25,10 @@ from labkit.lab.state import State
 from labkit.pictures.scene import fold_all
 from labkit.servers import client, roll, roll_back
 from labkit.servers.client import RunningLab
-from labkit.swarm.roll.steps import Phase, Press, Roll, Seen, Turn
+from labkit.servers.drains import Drains
 from labkit.swarm.roll.survey import unfinished_of
-from tests.swarm.roll.world import NEW, OLD, Rack, phases
+from labkit.swarm.roll.turns import Drain, DrainNow, Phase, Press, Roll, Seen, Turn, Undrain
+from tests.swarm.roll.world import DRAIN_S, NEW, OLD, Rack, phases
 
 NAMES = ("blade1", "blade2", "blade3")
 
@@ -80,7 +81,22 @@ def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RackLab:
         assert verb == "versions" and path == state.bootd
         return {"versions": dict.fromkeys(NAMES, NEW), "wrong": {}}
 
+    class RackDrains(Drains):
+        def begin(self, blade: str, boot: str) -> None:
+            rack.do(Drain(blade, boot))
+
+        def look(self) -> Mapping[str, DrainNow]:
+            return rack.drained()
+
+        def end(self, blade: str) -> None:
+            rack.do(Undrain(blade))
+
+        def close(self) -> None:
+            for blade in list(rack.drains):
+                self.end(blade)
+
     monkeypatch.setattr(roll, "Looker", RackLooker)
+    monkeypatch.setattr(roll, "Drains", RackDrains)
     monkeypatch.setattr(roll, "_is_stale", lambda *given: False)
     monkeypatch.setattr(rpc, "call", call)
     monkeypatch.setattr(client, "connect", lambda *paths: lab)
@@ -100,14 +116,18 @@ def test_the_verb_rolls_and_says_who_has_what(running: RackLab, capsys: pytest.C
     assert commands.main(["swarm", "roll", "--no-spread", "blade2"]) == 0
     said = capsys.readouterr().out
     assert running.rack.pressed == [("blade2", "shutdown"), ("blade2", "on")]
-    assert "blade2: its turn to boot the newest has come: it leaves" in said and "it was rolled" in said
+    assert "blade2: its turn to boot the newest has come: what runs there moves" in said and "it was rolled" in said
+    assert "blade2: is empty, and leaves (moved: web.1 to blade9)" in said
     assert commands.main(["swarm", "roll", "--no-spread"]) == 0
     assert [name for name, _ in running.rack.pressed[2:]] == ["blade1", "blade1", "blade3", "blade3"]
     assert "it runs the newest" in capsys.readouterr().out
     assert commands.main(["swarm", "roll"]) == 0
     assert "no blade has to boot" in capsys.readouterr().out
     told_steps = [(event.blade, event.step) for event in running.events() if isinstance(event, events.Roll)]
-    assert told_steps[:2] == [("", "begun"), ("blade2", "leaving")] and told_steps[-1] == ("", "over")
+    assert told_steps[:3] == [("", "begun"), ("blade2", "draining"), ("blade2", "leaving")] and told_steps[-1] == (
+        "",
+        "over",
+    )
     assert str(fold_all(running.events()).roll) == "the last roll: 3 of 3 run the newest"
 
 
@@ -120,7 +140,9 @@ def test_a_roll_that_is_broken_off_is_told_as_over(
     object.__setattr__(running, "power", press)
     assert commands.main(["swarm", "roll"]) == 130
     told = [event for event in running.events() if isinstance(event, events.Roll)]
-    assert [event.step for event in told] == ["begun", "leaving", "over"] and "broken off" in told[-1].detail
+    assert [event.step for event in told] == ["begun", "draining", "leaving", "over"] and "broken off" in told[
+        -1
+    ].detail
     assert told[0].versions == ("blade1 old new", "blade2 old new", "blade3 old new")
     assert "broken off" in capsys.readouterr().out and unfinished_of(running.events()) == {"blade1"}
 
@@ -174,7 +196,7 @@ def test_ctrl_c_says_what_is_left_and_the_next_goes_on(
     naps = count()
 
     def sleep(seconds: float) -> None:
-        if next(naps) == 2:
+        if next(naps) == DRAIN_S + 2:
             raise KeyboardInterrupt
 
     monkeypatch.setattr("labkit.servers.roll.time.sleep", sleep)
@@ -186,6 +208,20 @@ def test_ctrl_c_says_what_is_left_and_the_next_goes_on(
     assert running.rack.blades["blade1"].power == "off"
     assert commands.main(["swarm", "roll", "--no-spread"]) == 0
     assert running.rack.pressed[:2] == [("blade1", "shutdown"), ("blade1", "on")]
+
+
+def test_ctrl_c_while_a_blade_is_emptied_leaves_it_as_it_was(
+    running: RackLab, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sleep(seconds: float) -> None:
+        assert running.rack.nodes["blade1"].availability == "drain"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("labkit.servers.roll.time.sleep", sleep)
+    assert commands.main(["swarm", "roll", "--no-spread"]) == 130
+    assert "no blade is under way; blade1 was being emptied, and goes on as it was; ./lab" in capsys.readouterr().out
+    assert running.rack.nodes["blade1"].availability == "active" and running.rack.pressed == []
+    assert unfinished_of(running.events()) == frozenset()
 
 
 def test_two_rolls_do_not_go_on_at_once(running: RackLab) -> None:

@@ -23,6 +23,9 @@ MEMBER_TIMER = "labkit-member.timer"
 PRUNE_UNIT = "labkit-prune.service"
 PRUNE_TIMER = "labkit-prune.timer"
 DISK_UNIT = "labkit-disk.service"
+FAILED_UNIT = "labkit-failed@.service"
+FAILED = "labkit-failed@%n.service"
+"""That unit, as another one names it (systemd.unit(5), "Specifiers")."""
 TIMED = {PRUNE_UNIT: PRUNE_TIMER, MEMBER_UNIT: MEMBER_TIMER}
 """Units that a timer starts, again and again."""
 FOLDER = "/etc/labkit"
@@ -38,7 +41,7 @@ WIPE = f"{FOLDER}/disk-wipe"
 """Where a blade has what a person lets this one boot wipe, by its mark."""
 DISK_LABEL = "labkit-docker"
 """The label of a filesystem that is labkit's own: ext4 takes 16 bytes (mke2fs(8), -L)."""
-SCRIPTS = (TALK, "clock.sh", "clock", "hello", "join", "leave", "prune", "member")
+SCRIPTS = (TALK, "clock.sh", "clock", "hello", "join", "leave", "prune", "member", "failed")
 
 
 @dataclass(frozen=True)
@@ -70,14 +73,28 @@ class Script:
 
 @cache
 def swarm_units(scripts: str = FOLDER, network: tuple[str, ...] = NETWORKD) -> tuple[UnitFile, ...]:
-    """The units: set the clock, say hello, join, leave, keep room, and join again after having been put out.
+    """The units: set the clock, say hello, join, leave, keep room, join again after having been put out, and say what
+    failed.
 
     They run what lies in the folder ``scripts``, and are stopped before the units ``network``, which the blade's
     network is made by.
     """
-    names = (CLOCK_UNIT, HELLO_UNIT, JOIN_UNIT, LEAVE_UNIT, *TIMED, *TIMED.values())
-    values = {"scripts": scripts, "network": " ".join(network)}
-    return tuple(UnitFile(name, render_text(f"units/{name}", **values), name not in TIMED) for name in names)
+    names = (CLOCK_UNIT, HELLO_UNIT, JOIN_UNIT, LEAVE_UNIT, FAILED_UNIT, *TIMED, *TIMED.values())
+    values = {"scripts": scripts, "network": " ".join(network), "failed": FAILED}
+    started = (FAILED_UNIT, *TIMED)
+    return tuple(UnitFile(name, render_text(f"units/{name}", **values), name not in started) for name in names)
+
+
+FAILURES = (
+    # Its own limit, of some starts in ten seconds, an engine that takes seconds to fail never reaches.
+    DropIn(
+        "docker.service", "10-labkit-failed.conf",
+        f"[Unit]\nOnFailure={FAILED}\nStartLimitIntervalSec=300\nStartLimitBurst=5\n",
+    ),
+    DropIn("emergency.target", "10-labkit-failed.conf", f"[Unit]\nWants={FAILED}\n"),
+)  # fmt: skip
+"""What lets a blade say that its Docker does not start, or its system came up no further than to its emergency shell:
+systemd starts `FAILED_UNIT` when a unit has failed for good, after its last restart (systemd.unit(5), OnFailure=)."""
 
 
 @cache

@@ -14,8 +14,8 @@ from labkit.cli import arguments
 from labkit.errors import LabkitError, SwarmError
 from labkit.pictures.event_text import clock, in_words
 from labkit.servers import client
-from labkit.swarm.roll.steps import Roll, Seen
 from labkit.swarm.roll.survey import Survey, after, table
+from labkit.swarm.roll.turns import Phase, Roll, Seen
 
 WORDS = "let every blade boot the newest image and config, one after the other, while services go on"
 
@@ -36,36 +36,66 @@ def add_verb(verb: Callable[..., argparse.ArgumentParser]) -> None:
 def roll(options: argparse.Namespace) -> int:
     """0 when every blade runs the newest; an error that says which blades have what when one does not."""
     from labkit.servers import roll as shell
-    from labkit.servers.roll_back import take_back
 
     running = client.connect(options.lab, options.state)
+    if options.dry_run:
+        found = _survey(running, options)
+        if not options.json:
+            print("nothing was done: this was a dry run" if found.roll(limit_s=0).turns else "no blade has to boot")
+        return int(bool(found.obstacles))
+    with shell.alone(running.state.run / "roll.lock"):
+        _take_up(running)
+        found = _survey(running, options)
+        begun = found.roll(limit_s=running.lab.swarm.roll_blade_s, parallel=options.parallel)
+        if not begun.turns:
+            print("no blade has to boot")
+            return 0
+        _carry_out(running, options, found, begun)
+    return 0
+
+
+def _survey(running: client.RunningLab, options: argparse.Namespace) -> Survey:
+    """What the roll is about, printed. Raises SwarmError where something is in the way, unless that is asked for as
+    JSON."""
+    from labkit.servers import roll as shell
+
     blades = client.choose_blades(running.lab, options.blade)
     found = shell.prepare(running, blades, named=bool(options.blade))
     if options.dry_run and options.json:
         told = {"blades": [vars(row) for row in found.rows], "obstacles": found.obstacles, "notes": found.notes}
         print(json.dumps(told, indent=1))
-        return int(bool(found.obstacles))
+        return found
     print(table(found.rows))
     for note in found.notes:
         print(f"note: {note}")
     if found.obstacles:
         more = "".join(f"\n    {obstacle}" for obstacle in found.obstacles)
         raise SwarmError(f"no blade was touched, since{more}", fix="mend that first; then ./lab swarm roll again")
-    begun = found.roll(limit_s=running.lab.swarm.roll_blade_s, parallel=options.parallel)
-    if not begun.turns or options.dry_run:
-        print("nothing was done: this was a dry run" if begun.turns else "no blade has to boot")
-        return 0
-    with shell.alone(running.state.run / "roll.lock"):
-        over, seen = _roll(running, found, begun)
-        if over.stopped:
-            blade, what = over.stopped.partition(":")[0], f"the roll stopped at {over.stopped}"
-            if not options.no_back:
-                what += f"\n{take_back(running, found, over, seen, _say)}"
-            fix = f"./lab why {blade} tells more; then ./lab swarm roll again: who has the newest is left alone"
-            raise SwarmError(what, fix=fix)
-        if not options.no_spread:
-            shell.spread(running, lambda line: print(line, flush=True))
-    return 0
+    return found
+
+
+def _take_up(running: client.RunningLab) -> None:
+    """What a roll that was killed has left. A swarm that does not answer is told of by what follows."""
+    from labkit.servers.drains import take_up
+
+    with suppress(SwarmError):
+        for name in take_up(running):
+            print(f"{name} was being emptied by a roll that was broken off, and has got back its availability")
+
+
+def _carry_out(running: client.RunningLab, options: argparse.Namespace, found: Survey, begun: Roll) -> None:
+    from labkit.servers import roll as shell
+    from labkit.servers.roll_back import take_back
+
+    over, seen = _roll(running, found, begun)
+    if over.stopped:
+        blade, what = over.stopped.partition(":")[0], f"the roll stopped at {over.stopped}"
+        if not options.no_back:
+            what += f"\n{take_back(running, found, over, seen, _say)}"
+        fix = f"./lab why {blade} tells more; then ./lab swarm roll again: who has the newest is left alone"
+        raise SwarmError(what, fix=fix)
+    if not options.no_spread:
+        shell.spread(running, lambda line: print(line, flush=True))
 
 
 def _roll(running: client.RunningLab, found: Survey, begun: Roll) -> tuple[Roll, Seen]:
@@ -94,8 +124,10 @@ def _roll(running: client.RunningLab, found: Survey, begun: Roll) -> tuple[Roll,
 
 def _broken_off(roll: Roll) -> str:
     """What a person has to know of a roll that nobody carries out any more."""
-    left = ", ".join(turn.blade for turn in roll.under_way)
+    untouched = [turn.blade for turn in roll.under_way if turn.phase is Phase.DRAINING]
+    left = ", ".join(turn.blade for turn in roll.under_way if turn.phase is not Phase.DRAINING)
     words = f"{left} is under way, and is not seen to its end" if left else "no blade is under way"
+    words += f"; {', '.join(untouched)} was being emptied, and goes on as it was" if untouched else ""
     return f"the roll is broken off: {words}; ./lab swarm roll goes on where it was"
 
 

@@ -1,4 +1,5 @@
-"""What a booted blade may say: join, how far it is, what became of its disk, that it leaves, and that it is full.
+"""What a booted blade may say: join, how far it is, what became of its disk, that it leaves, that it is full, and that
+its Docker does not start.
 
 Every message carries the boot's ticket in ``X-Labkit-Ticket`` and counts only from the address leased to that blade.
 Anything else is answered with 403, recorded, and told to swarmd, which then changes the join token. In a lab
@@ -23,6 +24,7 @@ from labkit.lab.process import rpc
 from labkit.netboot.boots import Boot
 from labkit.netboot.clients import ClientBook
 from labkit.netboot.http.blade_disk import read_disk
+from labkit.netboot.http.blade_failure import read_failure
 from labkit.netboot.http.blade_space import read_space
 
 HEADER = "X-Labkit-Ticket"
@@ -61,7 +63,12 @@ class PhoneHome:
     def handlers(self) -> dict[str, Handler]:
         """The handlers by path."""
         own = {"/v1/join": self.join, "/v1/stage": self.stage, "/v1/leave": self.leave, "/v1/left": self.left}
-        own |= {"/v1/space": self.space, "/v1/member": self.member, "/v1/unlock": self.unlock}
+        own |= {
+            "/v1/space": self.space,
+            "/v1/member": self.member,
+            "/v1/unlock": self.unlock,
+            "/v1/failed": self.failed,
+        }
         is_sealed = self._clients.lab.network.tls
         return {path: self._sealed(handler) if is_sealed else handler for path, handler in own.items()}
 
@@ -174,6 +181,15 @@ class PhoneHome:
         event = read_space(await request.post(), boot.blade, boot.id)
         if event is None:
             raise web.HTTPBadRequest(text="state is full or room\n")
+        self._clients.emit(event)
+        return web.Response(text="noted\n")
+
+    async def failed(self, request: web.Request) -> web.Response:
+        """A unit that the blade cannot do without is down for good."""
+        boot = self._identified(request)
+        event = read_failure(await request.post(), boot.blade, boot.id)
+        if event is None:
+            raise web.HTTPBadRequest(text="unit is the name of a systemd unit\n")
         self._clients.emit(event)
         return web.Response(text="noted\n")
 

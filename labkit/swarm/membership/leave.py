@@ -8,8 +8,9 @@ engine until there is nothing left to wait for.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import docker
 
@@ -17,7 +18,8 @@ from labkit.errors import SwarmError
 from labkit.swarm import cluster
 from labkit.swarm.engine import api, engine_errors
 from labkit.swarm.membership import moves
-from labkit.swarm.node import LEAVING, Node, Task, read_task
+from labkit.swarm.node import LEAVING, ROLLING, Node, Task, read_task, relabel
+from labkit.swarm.spec_changes import change_node
 
 BOUND_S = 60.0
 """How long a blade's shutdown may be held by tasks that are on their way to another node."""
@@ -100,11 +102,59 @@ def drain_node(
     With ``leaves`` its blade is about to go: a manager becomes a worker first, and the node is marked as leaving with
     its boot, so that it is removed also when its blade says no further word. Raises SwarmError when the engine fails.
     """
-    began = time.monotonic()
-    deadline = began + bound_s
     labels = {LEAVING: node.boot} if leaves else {}
     if leaves and node.role == "manager":
         cluster.demote(client, node.id)
+    return _move_away(client, node, labels, bound_s=bound_s, ahead_s=AHEAD * bound_s, every_s=every_s)
+
+
+def empty_node(
+    client: docker.DockerClient,
+    node: Node,
+    *,
+    bound_s: float,
+    every_s: float = 1.0,
+    goes_on: Callable[[Drain], bool] = lambda drain: True,
+) -> Drain:
+    """Drain a node whose blade goes only once nothing is left to move, and wait for that at most ``bound_s``.
+
+    Unlike `drain_node` it stops nothing that cannot be started elsewhere first, and the node is marked with the
+    availability that it had, for `fill_again`. ``goes_on`` hears how far it is, and may end it. Raises SwarmError when
+    the engine fails.
+    """
+    labels = {ROLLING: node.rolling or node.availability}
+    return _move_away(
+        client, node, labels, bound_s=bound_s, ahead_s=bound_s, every_s=every_s, insists=False, goes_on=goes_on
+    )
+
+
+def fill_again(client: docker.DockerClient, node: str) -> None:
+    """Give a node that `empty_node` was at the availability that it had before; any other is left as it is."""
+
+    def change(spec: dict[str, Any]) -> None:
+        before = (spec.get("Labels") or {}).get(ROLLING)
+        if before is not None:
+            spec["Availability"] = before if before in ("active", "pause", "drain") else "active"
+            relabel(spec, {}, [ROLLING])
+
+    change_node(client, node, change)
+
+
+def _move_away(
+    client: docker.DockerClient,
+    node: Node,
+    labels: Mapping[str, str],
+    *,
+    bound_s: float,
+    ahead_s: float,
+    every_s: float,
+    insists: bool = True,
+    goes_on: Callable[[Drain], bool] = lambda drain: True,
+) -> Drain:
+    """Start elsewhere what would be gone for a moment, then drain the node. Who does not insist drains it only once
+    that has worked."""
+    began = time.monotonic()
+    deadline = began + bound_s
     tasks = _tasks(client)
     held = [task for task in tasks if task.node == node.id and not task.ended]
     with engine_errors():
@@ -114,17 +164,28 @@ def drain_node(
     if found.services:
         cluster.pause(client, node.id, labels=labels)
         going = [task for task in held if task.service in found.services]
+        state = Drain()
+
+        def is_done() -> bool:
+            nonlocal state
+            state = _judge(client, going, node)
+            return not state.waiting
+
         try:
             moves.start_elsewhere(
-                client, found.services, lambda: not _judge(client, going, node).waiting,
-                deadline=began + AHEAD * bound_s, every_s=every_s,
+                client, found.services, is_done, deadline=began + ahead_s, every_s=every_s, insists=insists,
+                goes_on=lambda: goes_on(state),
             )  # fmt: skip
         except SwarmError as error:  # the blade goes all the same: what could not be started moves as ever
+            if not insists:
+                raise
             gaps = (*gaps, f"what could not be started elsewhere first ({error.what})")
+        if state.waiting and not insists:
+            return state
     cluster.drain(client, node.id, labels=labels)
     while True:
         state = replace(_judge(client, held, node), gaps=gaps)
-        if not state.waiting or time.monotonic() >= deadline:
+        if not state.waiting or time.monotonic() >= deadline or not goes_on(state):
             return state
         time.sleep(every_s)
 

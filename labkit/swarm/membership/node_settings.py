@@ -6,8 +6,8 @@ for a fault. Services that are placed by such a label would wait for ever, and a
 
 So what labkit did not put there itself is kept in the swarm, in one label of it for each blade that has any. There it
 outlives the node, an orderly leave, swarmd and the engine, and goes into a backup. It follows the blade's newest node:
-what a person takes off there is forgotten. While a blade leaves, its availability is labkit's own doing and says
-nothing.
+what a person takes off there is forgotten. While a blade leaves, or a roll empties it, its availability is labkit's own
+doing and says nothing.
 
 `carry` and `note` are pure; `read` and `write` ask the engine.
 """
@@ -118,7 +118,7 @@ def _follow(node: Node, before: Settings, known: Mapping[str, str]) -> Settings:
     """What is to be kept once ``node`` was looked at: what it says; with a new one, what was kept before as well."""
     is_new = before.says_something and node.id != before.node
     own = {key: value for key, value in node.labels.items() if key not in known and not is_own(key)}
-    availability = before.availability if node.leaving else node.availability
+    availability = before.availability if node.leaving else node.rolling or node.availability
     if is_new and availability == "active":
         availability = before.availability
     return Settings(
@@ -131,7 +131,8 @@ def _follow(node: Node, before: Settings, known: Mapping[str, str]) -> Settings:
 
 def _missing(node: Node, now: Settings, gone: Collection[str]) -> Carry | None:
     labels = {key: value for key, value in now.labels.items() if node.labels.get(key) != value}
-    availability = "" if node.leaving or node.availability == now.availability else now.availability
+    is_labkits = node.leaving or bool(node.rolling)
+    availability = "" if is_labkits or node.availability == now.availability else now.availability
     drop = tuple(sorted(key for key in gone if key in node.labels))
     return Carry(node, labels, drop, availability) if labels or availability or drop else None
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from labkit.lab import Blade
-from labkit.swarm.roll.steps import Action, Phase, Press, Roll, Seen, Tell, Turn
 from labkit.swarm.roll.survey import Survey
+from labkit.swarm.roll.turns import Action, Phase, Press, Roll, Seen, Tell, Turn
 
 
 @dataclass(frozen=True)

@@ -4,151 +4,42 @@ PURE. A blade's turn goes
 
 ====================  ================================================================================================
 ``waiting``           until its turn may begin (`may_begin`): each service that was whole is, and the quorum stands it
-``leaving``           its soft button was pressed: it drains, leaves the swarm, shuts down, and is off
+``draining``          it is emptied, until each service that was whole is whole without it; a blade that is in no
+                      swarm has nothing to empty
+``leaving``           its soft button was pressed: it leaves the swarm, shuts down, and is off
 ``booting``           it was switched on, until this boot is a Ready node of the swarm, with the version it should have
 ``settling``          until its node is in order, a manager's role and the quorum are back, and all services are whole
 ``done``, ``failed``  over
 ====================  ================================================================================================
 
-Only one blade leaves at a time, also with ``parallel``: two that leave at once could take both replicas of a service
-along. The first turn that fails lets no other begin; those under way are brought to their end.
+Only one blade is emptied and leaves at a time, also with ``parallel``: two that leave at once could take both replicas
+of a service along. The first turn that fails lets no other begin; those under way are brought to their end.
 """
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable
+from dataclasses import replace
 
 from labkit.swarm.membership.quorum import quorum, why_not
-from labkit.swarm.node import Node, find_node
+from labkit.swarm.roll.turns import (
+    UNDER_WAY,
+    Action,
+    Drain,
+    DrainNow,
+    Phase,
+    Press,
+    Roll,
+    Seen,
+    Tell,
+    Turn,
+    Undrain,
+)
 
 SETTLE_S = 5.0
 """How long all must have been in order before the next turn begins: a replica that dies at once is not well."""
 STUBBORN_S = 60.0
 """A blade that never was in the swarm in this boot, and does not go off within this time, is reset."""
-
-
-class Phase(enum.StrEnum):
-    """Where a blade's turn is."""
-
-    WAITING = "waiting"
-    LEAVING = "leaving"
-    BOOTING = "booting"
-    SETTLING = "settling"
-    DONE = "done"
-    FAILED = "failed"
-
-
-UNDER_WAY = (Phase.LEAVING, Phase.BOOTING, Phase.SETTLING)
-
-
-@dataclass(frozen=True, kw_only=True)
-class BladeNow:
-    """A blade as it is seen now: its power (empty where nobody asked), its current boot and what that brought.
-
-    ``end`` says why this boot cannot get into the swarm, as soon as that is known.
-    """
-
-    power: str = ""
-    boot: str = ""
-    version: str = ""
-    end: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Seen:
-    """One look at everything. ``services`` says of each, by name, why it is not whole; nothing where it is.
-
-    ``managers`` are the blades that shall be managers. ``silent`` says why the swarm does not answer just now; what it
-    would have said is not known then.
-    """
-
-    blades: Mapping[str, BladeNow] = field(default_factory=dict)
-    nodes: tuple[Node, ...] = ()
-    services: Mapping[str, str] = field(default_factory=dict)
-    managers: frozenset[str] = frozenset()
-    silent: str = ""
-
-    def blade(self, name: str) -> BladeNow:
-        """What is seen of a blade; nothing of one that was never heard of."""
-        return self.blades.get(name, BladeNow())
-
-    def node(self, name: str) -> Node | None:
-        """The Ready node of a blade's current boot."""
-        node = find_node(self.nodes, name, self.blade(name).boot)
-        return node if node is not None and node.ready else None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Turn:
-    """One blade's turn. Times are seconds on a clock that only goes forward.
-
-    ``began`` and ``since`` are when the turn and its phase began, ``boot`` the boot that is to be replaced, and
-    ``settled`` since when all is in order, None while it is not. ``awaited`` is a blade that is on its way with the
-    right version already. ``member`` says whether it was in the swarm when its turn began.
-    """
-
-    blade: str
-    awaited: bool = False
-    phase: Phase = Phase.WAITING
-    began: float = 0.0
-    since: float = 0.0
-    boot: str = ""
-    member: bool = False
-    settled: float | None = None
-    why: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Roll:
-    """A whole roll. ``wanted`` is the version each blade should have, ``whole`` the services that were whole before it,
-    ``reachable`` how many managers could be reached. ``stopped`` says why no further turn begins, ``idle`` since when
-    nothing is under way and nothing may begin. ``back`` is that of a blade which goes back to what it ran before.
-    """
-
-    turns: tuple[Turn, ...]
-    wanted: Mapping[str, str]
-    whole: frozenset[str]
-    reachable: int
-    limit_s: float
-    parallel: int = 1
-    stopped: str = ""
-    idle: float | None = None
-    back: bool = False
-
-    @property
-    def under_way(self) -> tuple[Turn, ...]:
-        return tuple(turn for turn in self.turns if turn.phase in UNDER_WAY)
-
-    @property
-    def waiting(self) -> tuple[Turn, ...]:
-        return tuple(turn for turn in self.turns if turn.phase is Phase.WAITING)
-
-    @property
-    def over(self) -> bool:
-        """Whether there is nothing left to wait for."""
-        return not self.under_way and (bool(self.stopped) or not self.waiting)
-
-
-@dataclass(frozen=True)
-class Press:
-    """Press a blade's button: ``shutdown`` (the soft one), ``on`` or ``reset``."""
-
-    blade: str
-    button: str
-
-
-@dataclass(frozen=True)
-class Tell:
-    """Say that a blade's turn has come to a step: a `Phase`, with what there is to say."""
-
-    blade: str
-    step: str
-    detail: str = ""
-
-
-Action = Press | Tell
 
 
 def step(roll: Roll, seen: Seen, now: float) -> tuple[Roll, tuple[Action, ...]]:
@@ -226,18 +117,20 @@ def may_begin(roll: Roll, turn: Turn, seen: Seen) -> str:
 
 
 def _still_leaving(roll: Roll, seen: Seen) -> str:
-    """A blade that leaves, or that is off already and listed as Ready for as long as the swarm has not missed it."""
+    """A blade that is emptied or leaves, or that is off already and listed as Ready, as the swarm has not missed it."""
     for turn in roll.under_way:
         listed = any(node.ready and node.blade == turn.blade and node.boot == turn.boot for node in seen.nodes)
-        if turn.phase is Phase.LEAVING or (turn.phase is Phase.BOOTING and turn.boot and listed):
+        if turn.phase in (Phase.DRAINING, Phase.LEAVING) or (turn.phase is Phase.BOOTING and turn.boot and listed):
             return turn.blade
     return ""
 
 
-def not_whole(roll: Roll, seen: Seen) -> str:
+def not_whole(roll: Roll, seen: Seen, *, besides: Collection[str] = ()) -> str:
     """The services that were whole before the roll and are not now, with why; one that was removed counts no more."""
     broken = [
-        f"{name} is not whole: {why}" for name, why in sorted(seen.services.items()) if why and name in roll.whole
+        f"{name} is not whole: {why}"
+        for name, why in sorted(seen.services.items())
+        if why and name in roll.whole and name not in besides
     ]
     return "; ".join(broken)
 
@@ -250,6 +143,8 @@ def _begin(turn: Turn, seen: Seen, now: float) -> tuple[Turn, tuple[Action, ...]
     begun = replace(turn, began=now, since=now, boot=blade.boot, member=seen.node(turn.blade) is not None)
     if blade.power == "off":
         return replace(begun, phase=Phase.BOOTING), (Tell(turn.blade, Phase.BOOTING), Press(turn.blade, "on"))
+    if begun.member:
+        return replace(begun, phase=Phase.DRAINING), (Tell(turn.blade, Phase.DRAINING), Drain(turn.blade, blade.boot))
     return replace(begun, phase=Phase.LEAVING), (Tell(turn.blade, Phase.LEAVING), Press(turn.blade, "shutdown"))
 
 
@@ -258,6 +153,8 @@ def _begin(turn: Turn, seen: Seen, now: float) -> tuple[Turn, tuple[Action, ...]
 
 def _move(roll: Roll, turn: Turn, seen: Seen, now: float) -> tuple[Turn, tuple[Action, ...]]:
     match turn.phase:
+        case Phase.DRAINING:
+            moved, todo, waits = _drain(roll, turn, seen, now)
         case Phase.LEAVING:
             moved, todo, waits = _leave(turn, seen, now)
         case Phase.BOOTING:
@@ -265,12 +162,24 @@ def _move(roll: Roll, turn: Turn, seen: Seen, now: float) -> tuple[Turn, tuple[A
         case _:
             moved, todo, waits = _settle(roll, turn, seen, now)
     if moved.phase is turn.phase and now - turn.began >= roll.limit_s:
-        return _fail(turn, f"{waits}, {now - turn.began:.0f} s after its turn began")
+        failed, told = _fail(turn, f"{waits}, {now - turn.began:.0f} s after its turn began")
+        return failed, (Undrain(turn.blade), *told) if turn.phase is Phase.DRAINING else told
     return moved, todo
 
 
 Moved = tuple[Turn, tuple[Action, ...], str]
 """The turn, what to do, and what it waits for."""
+
+
+def _drain(roll: Roll, turn: Turn, seen: Seen, now: float) -> Moved:
+    blade, drain = seen.blade(turn.blade), seen.drains.get(turn.blade, DrainNow())
+    leaving = replace(turn, phase=Phase.LEAVING, since=now)
+    if blade.power == "off" or blade.boot != turn.boot:
+        return leaving, (Tell(turn.blade, Phase.LEAVING, "it went by itself"),), ""
+    waits = [seen.silent, "" if drain.done else drain.words, not_whole(roll, seen, besides=drain.stranded)]
+    if any(waits):
+        return turn, (), f"it is not empty yet, and goes on as it was: {'; '.join(filter(None, waits))}"
+    return leaving, (Tell(turn.blade, Phase.LEAVING, drain.words), Press(turn.blade, "shutdown")), ""
 
 
 def _leave(turn: Turn, seen: Seen, now: float) -> Moved:

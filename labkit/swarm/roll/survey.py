@@ -12,7 +12,7 @@ from typing import Literal
 from labkit import events
 from labkit.events import Event, tables
 from labkit.swarm.membership.quorum import quorum
-from labkit.swarm.roll.steps import Phase, Roll, Seen, Turn
+from labkit.swarm.roll.turns import Phase, Roll, Seen, Turn
 
 What = Literal["roll", "wait", "has it", "off"]
 
@@ -98,6 +98,11 @@ def survey(
             f"{name} was made a manager by hand and would come back as a worker: ./lab swarm managers {keep}"
         )
     notes = [f"{name} is not whole and not waited for: {why}" for name, why in sorted(seen.services.items()) if why]
+    notes += [
+        f"{node.blade} was being emptied by a roll that was broken off: it gets back its availability, {node.rolling}"
+        for node in seen.nodes
+        if node.rolling and not node.leaving
+    ]
     takers = {node.blade or node.hostname for node in seen.nodes if node.ready and node.availability == "active"}
     if len(takers) == 1 and takers <= set(going):
         notes.append(f"{min(takers)} is the only node that takes tasks: what runs on it stops while it boots")

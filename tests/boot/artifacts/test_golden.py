@@ -16,6 +16,7 @@ from labkit.boot.artifacts import grub
 from labkit.boot.artifacts.pxelinux import config_name, render_message
 from labkit.boot.artifacts.units import (
     CLOCK_UNIT,
+    FAILED_UNIT,
     HELLO_UNIT,
     JOIN_UNIT,
     LEAVE_UNIT,
@@ -241,6 +242,8 @@ def test_the_join_unit_has_no_token() -> None:
     unit = parse_unit(contents[JOIN_UNIT])
     assert unit["Service"]["ExecStart"] == "/etc/labkit/join"
     assert {"docker.service", "network-online.target"} <= set(unit["Unit"]["After"].split())
+    assert "Requires" not in unit["Unit"], "a first start of Docker that fails would end it for good"
+    assert unit["Unit"]["OnFailure"] == "labkit-failed@%n.service"
     for text in (*contents.values(), *(script.text for script in swarm_scripts("http://10.77.0.1"))):
         assert "SWMTKN" not in text and "--token" not in text
 
@@ -251,9 +254,10 @@ def test_every_unit_runs_a_script_that_is_there() -> None:
         if unit.name in TIMED.values():
             assert unit.enabled and unit.name.replace(".timer", ".service") in TIMED
             continue
-        assert unit.enabled == (unit.name not in TIMED), "the timer starts that one"
+        assert unit.enabled == (unit.name not in (*TIMED, FAILED_UNIT)), "a timer, or a failure, starts that one"
         service = parse_unit(unit.contents)["Service"]
-        runs = {service[key] for key in ("ExecStart", "ExecStop") if key in service} - {"/bin/true"}
+        lines = {service[key] for key in ("ExecStart", "ExecStop") if key in service} - {"/bin/true"}
+        runs = {line.removesuffix(" %i") for line in lines}
         assert runs and runs <= scripts.keys()
         assert all(scripts[path] == 0o755 for path in runs)
 

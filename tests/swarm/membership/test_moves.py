@@ -74,9 +74,16 @@ def test_what_may_not_run_twice_is_left_and_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "policy", [None, {"Parallelism": 3, "Order": "stop-first", "Delay": 5}, {"Order": "start-first"}]
+    ("policy", "ends_at_a_failure"),
+    [
+        (None, True),
+        ({"Parallelism": 3, "Order": "stop-first", "Delay": 5}, True),
+        ({"Order": "start-first"}, True),
+        ({"Order": "start-first", "FailureAction": "continue", "MaxFailureRatio": 1}, True),
+        ({"Order": "stop-first", "FailureAction": "rollback", "MaxFailureRatio": 0.5}, False),
+    ],
 )
-def test_a_services_own_policy_stands_again(policy: dict[str, Any] | None) -> None:
+def test_a_services_own_policy_stands_again(policy: dict[str, Any] | None, ends_at_a_failure: bool) -> None:
     spec: dict[str, Any] = {
         "Name": "web",
         "Labels": {"mine": "1"},
@@ -89,10 +96,19 @@ def test_a_services_own_policy_stands_again(policy: dict[str, Any] | None) -> No
         spec["TaskTemplate"] == {"ContainerSpec": {}, "ForceUpdate": 5} and before["TaskTemplate"]["ForceUpdate"] == 4
     )
     assert spec["UpdateConfig"]["Order"] == "start-first"
+    how = (spec["UpdateConfig"]["FailureAction"], spec["UpdateConfig"]["MaxFailureRatio"])
+    assert how == (("pause", 0) if ends_at_a_failure else ("rollback", 0.5))
     put_back(spec)
     assert spec == {**before, "TaskTemplate": spec["TaskTemplate"]}
     put_back(spec)
     assert spec["Labels"] == {"mine": "1"}
+
+
+@pytest.mark.parametrize(("said", "policy"), [("none", None), ("stop-first", {"Order": "stop-first", "Delay": 5})])
+def test_what_an_earlier_labkit_left_is_put_back(said: str, policy: dict[str, Any] | None) -> None:
+    spec: dict[str, Any] = {"Labels": {ORDER: said}, "UpdateConfig": {"Order": "start-first", "Delay": 5}}
+    put_back(spec)
+    assert spec == {"Labels": {}, **({"UpdateConfig": policy} if policy else {})}
 
 
 class Swarm:

@@ -13,7 +13,7 @@ from labkit.swarm.engine import api, engine
 from labkit.swarm.membership import node_settings
 from labkit.swarm.membership.node_settings import NOTHING, Settings, carry, note, without
 from labkit.swarm.membership.reconcile import Carry
-from labkit.swarm.node import Node, find_node
+from labkit.swarm.node import ROLLING, Node, find_node
 from tests.rig.fleet import Fleet, Machine, join, post_join, until
 from tests.rig.nodes import LABELS, node
 from tests.rig.swarmd import DeskProcess
@@ -52,6 +52,17 @@ def test_what_is_taken_off_is_forgotten() -> None:
     assert after(node("1"), kept={"blade1": kept}) == ((), NOTHING)
     older = labelled(node("0", state="down", at=0), old="yes")
     assert after(older, node("1"), kept={"blade1": kept}) == ((), NOTHING)
+
+
+@pytest.mark.parametrize("before", ["active", "pause", "drain"])
+def test_the_drain_of_a_roll_is_no_persons(before: str) -> None:
+    rolled = replace(node("1", availability="drain"), labels={ROLLING: before})
+    actions, kept = after(rolled)
+    assert actions == () and (kept.availability, kept.labels) == (before, {})
+    second = node("2", boot="b", at=2)
+    expected = () if before == "active" else (Carry(second, {}, (), before),)
+    assert after(replace(rolled, state="down"), second)[0] == expected
+    assert after(replace(rolled, availability="pause"), kept={"blade1": replace(kept, node="1")})[0] == ()
 
 
 def test_the_drain_of_a_leave_is_no_persons() -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from labkit.lab import Blade, Flavour, lab_yaml
 from labkit.swarm.roll.back import WayBack, begin_back, way_back
-from labkit.swarm.roll.steps import Phase, Press
 from labkit.swarm.roll.survey import survey
+from labkit.swarm.roll.turns import Phase, Press
 from tests.swarm.roll.world import NEW, OLD, Rack
 
 NAMES = ("blade1", "blade2", "blade3")

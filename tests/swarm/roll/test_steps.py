@@ -9,23 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labkit.swarm.node import Node
-from labkit.swarm.roll.steps import (
-    SETTLE_S,
-    STUBBORN_S,
-    UNDER_WAY,
-    BladeNow,
-    Phase,
-    Press,
-    Roll,
-    Seen,
-    Tell,
-    Turn,
-    give_up,
-    may_begin,
-    step,
-)
+from labkit.swarm.roll.steps import SETTLE_S, STUBBORN_S, give_up, may_begin, step
 from labkit.swarm.roll.survey import survey
-from tests.swarm.roll.world import BOOT_S, LEAVE_S, NEW, OLD, Rack, phases
+from labkit.swarm.roll.turns import UNDER_WAY, BladeNow, Drain, Phase, Press, Roll, Seen, Tell, Turn
+from tests.swarm.roll.world import BOOT_S, DRAIN_S, LEAVE_S, NEW, OLD, Rack, phases
 
 LIMIT_S = 300.0
 
@@ -43,8 +30,8 @@ def test_one_blade_after_the_other_leaves_boots_and_is_in_order() -> None:
     assert rack.pressed == [(name, button) for name in rack.names for button in ("shutdown", "on")]
     assert all(len(away) <= 1 for away in rack.away)
     steps = [(told.blade, told.step) for told in rack.told if told.blade == "blade2"]
-    assert [name for _, name in steps] == ["leaving", "booting", "settling", "done"]
-    assert rack.now == pytest.approx(3 * (LEAVE_S + BOOT_S + SETTLE_S), abs=9)
+    assert [name for _, name in steps] == ["draining", "leaving", "booting", "settling", "done"]
+    assert rack.now == pytest.approx(3 * (DRAIN_S + LEAVE_S + BOOT_S + SETTLE_S), abs=9)
     assert all(blade.version == NEW for blade in rack.blades.values())
 
 
@@ -113,11 +100,48 @@ def test_what_is_served_was_changed_meanwhile() -> None:
     assert phases(over) == [Phase.DONE, Phase.FAILED, Phase.WAITING]
 
 
+# --- emptying a blade ---
+
+
+def test_no_button_is_pressed_before_the_blade_is_empty() -> None:
+    rack = Rack()
+    roll, actions = step(roll_of(rack, parallel=2), rack.seen(), 0.0)
+    assert actions == (Tell("blade1", "draining"), Drain("blade1", "blade1.0"))
+    for action in actions:
+        rack.do(action)
+    for _ in range(DRAIN_S - 1):
+        rack.tick()
+        roll, actions = step(roll, rack.seen(), rack.now)
+        assert actions == () and may_begin(roll, roll.turns[1], rack.seen()) == "blade1 has not left yet"
+    rack.tick()
+    rack.bears = lambda running: "1 of 2 replicas run"
+    roll, actions = step(roll, rack.seen(), rack.now)
+    assert actions == (), "what moved is not whole without it yet"
+    rack.bears = lambda running: ""
+    roll, actions = step(roll, rack.seen(), rack.now)
+    assert actions == (Tell("blade1", "leaving", "moved: web.1 to blade9"), Press("blade1", "shutdown"))
+
+
+def test_a_task_that_does_not_move_stops_the_roll_and_leaves_the_blade_as_it_was() -> None:
+    rack = Rack(stuck=frozenset({"blade2"}))
+    over = rack.run(roll_of(rack))
+    assert phases(over) == [Phase.DONE, Phase.FAILED, Phase.WAITING]
+    assert over.stopped == (
+        "blade2: it is not empty yet, and goes on as it was: still moving: web.1, 300 s after its turn began"
+    )
+    assert "blade2" not in dict(rack.pressed) and rack.nodes["blade2"].availability == "active"
+
+
+def test_what_has_nowhere_to_go_is_not_waited_for() -> None:
+    rack = Rack(names=("blade1",), bears=lambda running: "" if running else "none runs", strands=frozenset({"web"}))
+    assert phases(rack.run(roll_of(rack))) == [Phase.DONE], "a lab of one blade"
+
+
 # --- services ---
 
 
 def test_no_blade_leaves_while_a_service_is_not_whole() -> None:
-    rack = Rack(bears=lambda running: "" if len(running) == 3 else "1 of 3 replicas run")
+    rack = Rack(bears=lambda running: "" if len(running) == 3 else "1 of 3 replicas run", strands=frozenset({"web"}))
     over = rack.run(roll_of(rack))
     assert phases(over) == [Phase.DONE] * 3, "it is whole again once the blade is back"
     broken = Rack()
@@ -212,7 +236,7 @@ def test_a_swarm_that_does_not_answer_is_waited_for() -> None:
     over, _ = step(waiting, silent, LIMIT_S)
     assert over.over and "the swarm does not have a leader" in over.stopped
     going, actions = step(waiting, rack.seen(), 2.0)
-    assert Press("blade1", "shutdown") in actions
+    assert Drain("blade1", "blade1.0") in actions
     late, _ = step(going, silent, 2.0 + LIMIT_S)
     assert late.turns[0].phase is Phase.FAILED
 
@@ -236,7 +260,7 @@ def test_several_at_once_never_leave_at_once() -> None:
 
 
 def test_what_services_do_not_bear_is_not_done_in_parallel() -> None:
-    rack = Rack(bears=lambda running: "" if len(running) == 3 else "2 of 3 replicas run")
+    rack = Rack(bears=lambda running: "" if len(running) == 3 else "2 of 3 replicas run", strands=frozenset({"web"}))
     over = rack.run(roll_of(rack, parallel=3))
     assert phases(over) == [Phase.DONE] * 3
     assert all(len(away) <= 1 for away in rack.away)
@@ -253,6 +277,8 @@ def test_a_blade_that_is_off_and_still_listed_is_no_reason_to_go_on() -> None:
     rack = Rack()
     roll, _ = step(roll_of(rack, parallel=2), rack.seen(), 0.0)
     rack.blades["blade1"] = replace(rack.blades["blade1"], power="off")
+    roll, actions = step(roll, rack.seen(), 1.0)
+    assert actions == (Tell("blade1", "leaving", "it went by itself"),)
     roll, actions = step(roll, rack.seen(), 1.0)
     assert actions == (Tell("blade1", "booting"), Press("blade1", "on"))
     assert may_begin(roll, roll.turns[1], rack.seen()) == "blade1 has not left yet"

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from labkit import events
 from labkit.swarm.node import Node
-from labkit.swarm.roll.steps import BladeNow, Phase, Seen
 from labkit.swarm.roll.survey import after, survey, unfinished_of
+from labkit.swarm.roll.turns import BladeNow, Phase, Seen
 from tests.swarm.roll.world import NEW, OLD, Rack, phases
 
 NAMES = ("blade1", "blade2", "blade3")

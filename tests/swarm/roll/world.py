@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from labkit.swarm.node import Node
-from labkit.swarm.roll.steps import BladeNow, Phase, Press, Roll, Seen, Tell, step
+from labkit.swarm.roll.steps import step
+from labkit.swarm.roll.turns import Action, BladeNow, Drain, DrainNow, Phase, Press, Roll, Seen, Tell, Undrain
 
 OLD, NEW = "old", "new"
-LEAVE_S, BOOT_S = 5, 30
+DRAIN_S, LEAVE_S, BOOT_S = 3, 5, 30
 
 
 @dataclass
@@ -23,12 +24,15 @@ class Rack:
     bears: Callable[[frozenset[str]], str] = lambda running: ""
     hangs: frozenset[str] = frozenset()  # never goes off
     lost: frozenset[str] = frozenset()  # does not come back
+    stuck: frozenset[str] = frozenset()  # has a task that does not move
+    strands: frozenset[str] = frozenset()  # the services of which something has nowhere to go
     brings: dict[str, str] = field(default_factory=dict)  # what its boot brings, if not the newest
     newest: Callable[[], str] = lambda: NEW
     now: float = 0.0
     blades: dict[str, BladeNow] = field(default_factory=dict)
     nodes: dict[str, Node] = field(default_factory=dict)
     due: dict[str, tuple[float, str]] = field(default_factory=dict)
+    drains: dict[str, float] = field(default_factory=dict)
     pressed: list[tuple[str, str]] = field(default_factory=list)
     told: list[Tell] = field(default_factory=list)
     away: list[frozenset[str]] = field(default_factory=list)
@@ -50,11 +54,35 @@ class Rack:
                           manager="10.0.0.2:2377", leader=True)  # fmt: skip
         running = frozenset(name for name, node in self.nodes.items() if node.availability == "active")
         return Seen(blades=dict(self.blades), nodes=(controller, *self.nodes.values()), managers=self.managers,
-                    services={"web": self.bears(running)})  # fmt: skip
+                    services={"web": self.bears(running)}, drains=self.drained())  # fmt: skip
+
+    def drained(self) -> dict[str, DrainNow]:
+        """How far the blades that are emptied are; all at once would run elsewhere, `DRAIN_S` later."""
+        found = {}
+        for name, began in self.drains.items():
+            done = self.now - began >= DRAIN_S and name not in self.stuck
+            words = "moved: web.1 to blade9" if done else "still moving: web.1"
+            found[name] = DrainNow(done=done, words=words, stranded=self.strands)
+        return found
+
+    def do(self, action: Action) -> None:
+        """Do what a step says."""
+        match action:
+            case Press():
+                self.press(action)
+            case Tell():
+                self.told.append(action)
+            case Drain(blade):
+                self.drains[blade] = self.now
+                self.nodes[blade] = replace(self.nodes[blade], availability="drain")
+            case Undrain(blade):
+                self.drains.pop(blade, None)
+                self.nodes[blade] = replace(self.nodes[blade], availability="active")
 
     def press(self, action: Press) -> None:
         name = action.blade
         self.pressed.append((name, action.button))
+        self.drains.pop(name, None)
         if action.button == "shutdown" and name not in self.hangs:
             if name in self.nodes:
                 self.nodes[name] = replace(self.nodes[name], availability="drain")
@@ -82,11 +110,7 @@ class Rack:
         for _ in range(most_s):
             roll, actions = step(roll, self.seen(), self.now)
             for action in actions:
-                match action:
-                    case Press():
-                        self.press(action)
-                    case Tell():
-                        self.told.append(action)
+                self.do(action)
             if roll.over:
                 return roll
             self.tick()
