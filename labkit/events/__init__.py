@@ -16,7 +16,9 @@ from labkit.events.kinds import (
     Clock,
     Dhcp,
     Event,
+    HardwareChange,
     Held,
+    Inventoried,
     LabEvent,
     Leave,
     Measured,
@@ -38,7 +40,7 @@ from labkit.events.stream import SCHEMA, Emitter, Stream, decode, describe, enco
 
 __all__ = [
     "CUT", "DISK", "KINDS", "MOVING_EVERY_S", "NOT_MEASURED", "REHEARSAL", "SCHEMA", "SENSORS", "TLS", "Blades",
-    "BootStarted", "Clock", "Dhcp", "Emitter", "Event", "Held", "LabEvent", "Leave", "Measured", "Note", "Part",
-    "Phoned", "Power", "Roll", "Service", "Space", "Stream", "Stuck", "Swarm", "Ticket", "Transfer", "Trouble",
-    "UnknownMachine", "decode", "describe", "encode", "follow", "read",
+    "BootStarted", "Clock", "Dhcp", "Emitter", "Event", "HardwareChange", "Held", "Inventoried", "LabEvent", "Leave",
+    "Measured", "Note", "Part", "Phoned", "Power", "Roll", "Service", "Space", "Stream", "Stuck", "Swarm", "Ticket",
+    "Transfer", "Trouble", "UnknownMachine", "decode", "describe", "encode", "follow", "read",
 ]  # fmt: skip

@@ -101,7 +101,9 @@ class BladeState:
     path; ``refused`` the last files it did not get; ``full`` says that Docker's room on it is, ``clock`` by how much
     its clock was wrong, in words, ``got`` when the last file it fetched had arrived, ``removed`` when the swarm took it
     off its list while it ran, and ``held`` why it gets no kernel, empty where it does. ``without_disk`` says why Docker
-    is not on the disk that it has. ``measured`` is what its controller told last, from boot to boot.
+    is not on the disk that it has. ``measured`` is what its controller told last, from boot to boot, ``inventory`` what
+    the blade told last that it is made of, in this boot or one before, and ``lost`` what it had before this boot and
+    has no longer.
     """
 
     blade: str
@@ -142,6 +144,8 @@ class BladeState:
     held: str = ""
     without_disk: events.Trouble | None = None
     measured: events.Measured | None = None
+    inventory: events.Inventoried | None = None
+    lost: tuple[events.HardwareChange, ...] = ()
 
     @property
     def trouble(self) -> str:
