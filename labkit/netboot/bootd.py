@@ -58,6 +58,7 @@ from labkit.netboot.http.door import Doors
 from labkit.netboot.http.inventories import Inventories
 from labkit.netboot.http.phone_home import Ask, PhoneHome, swarmd_at
 from labkit.netboot.http.server import Files, application, runner
+from labkit.netboot.http.strangers import Strangers
 from labkit.netboot.http.tls import BACKLOG, Handshakes, TlsSite
 from labkit.netboot.metrics import Counters
 from labkit.netboot.router_advertisement import Advertiser
@@ -121,7 +122,8 @@ class Bootd:
             told = await asyncio.gather(*(ask_numbers(part) for part in (ask, *(swarmd_at(path) for path in others))))
             return [one for numbers in told for one in numbers]
 
-        app = application(files, home.handlers(), self.clients.emit, counters, ask_others)
+        posts = home.handlers() | Strangers(self.clients, self._inventories).handlers()
+        app = application(files, posts, self.clients.emit, counters, ask_others)
         self._http = runner(app, self.clients.emit, CLOSE_S)
         self._context = certificates.server_context(given.chain) if given.chain is not None else None
         for name in ("http", "https") if lab.network.tls else ("http",):

@@ -48,7 +48,7 @@ class Inventories:
     def take_stranger(self, mac: str, text: str) -> str:
         """Keep what a machine hands in that is not in the lab and asked with this card; why not, or nothing."""
         now = read_inventory(text)
-        if now is None or not self._is_heard(name_of(mac)):
+        if now is None or not self._is_heard(name_of(mac), MOST_STRANGERS):
             return NO_SENSE if now is None else TOO_SOON
         self._keep(name_of(mac), self.of(name_of(mac)), now, mac=mac)
         self._drop_oldest()
@@ -61,12 +61,14 @@ class Inventories:
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.json"
 
-    def _is_heard(self, name: str) -> bool:
+    def _is_heard(self, name: str, most: int | None = None) -> bool:
+        """Whether it has not told just now; with ``most``, nor so many others."""
         now = steady.now()
-        if now - self._heard.get(name, -AGAIN_S) < AGAIN_S:
+        heard = {other: at for other, at in self._heard.items() if now - at < AGAIN_S}
+        self._heard = heard
+        if name in heard or (most is not None and len(heard) >= most):
             return False
-        self._heard = {other: at for other, at in self._heard.items() if now - at < AGAIN_S}
-        self._heard[name] = now
+        self._heard = {**heard, name: now}
         return True
 
     def _keep(

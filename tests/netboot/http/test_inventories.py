@@ -90,9 +90,10 @@ def test_what_cannot_be_kept_is_told(rig: Rig, tmp_path: Path) -> None:
 
 def test_strangers_are_kept_up_to_a_number(rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inventories, "MOST_STRANGERS", 5)
-    for number in range(8):
-        assert rig.inventories.take_stranger(f"00:00:5e:00:53:{number:02x}", WHOLE) == ""
+    answers = [rig.inventories.take_stranger(f"00:00:5e:00:53:{number:02x}", WHOLE) for number in range(8)]
+    assert answers == [""] * 5 + [inventories.TOO_SOON] * 3
+    monkeypatch.setattr(inventories, "AGAIN_S", 0.0)
+    assert [rig.inventories.take_stranger(f"00:00:5e:00:53:{number:02x}", WHOLE) for number in range(5, 8)] == [""] * 3
     assert len(list((tmp_path / "inventory").glob("mac_*.json"))) == 5
-    assert rig.inventories.take_stranger("00:00:5e:00:53:07", WHOLE) == inventories.TOO_SOON
     told = rig.seen.of(Inventoried)
     assert told[0].macs == ("00:00:5e:00:53:00", "52:54:00:4d:00:01") and told[0].blade == ""
