@@ -6,6 +6,7 @@ server keeps them for itself, and the lab's owner gets a copy of each in the sta
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import re
@@ -20,6 +21,8 @@ from labkit.lab.state import write_whole
 
 SCHEMA = 1
 MOST_CHANGES = 50
+MOST_STRANGERS = 256
+"""Of so many machines that are not in the lab an inventory is kept: a network may be full of made-up addresses."""
 LARGEST_B = 256 << 10
 OF_MAC = re.compile(r"mac_(?:[0-9a-f]{2}-){5}[0-9a-f]{2}")
 
@@ -94,6 +97,14 @@ def read(folder: Path, name: str) -> Kept | None:
 def write(folder: Path, name: str, kept: Kept) -> None:
     """Keep it. Raises OSError."""
     write_whole(folder / f"{name}.json", json.dumps(kept.as_json(), indent=1) + "\n")
+
+
+def drop_oldest(folder: Path) -> None:
+    """Forget all but `MOST_STRANGERS` of the machines that are not in the lab, those that told last."""
+    with contextlib.suppress(OSError):
+        kept = [path for path in folder.glob("mac_*.json") if mac_of(path.stem)]
+        for path in sorted(kept, key=lambda path: path.stat().st_mtime)[:-MOST_STRANGERS]:
+            path.unlink()
 
 
 def read_blades(folder: Path, blades: Iterable[Blade]) -> dict[str, Kept]:

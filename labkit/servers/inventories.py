@@ -12,7 +12,7 @@ from labkit.lab.state import State, owner_of
 
 
 async def copy_out(state: State, names: Iterable[str]) -> list[str]:
-    """Have the inventories of these names in the state folder; those that the boot server did not tell, for later."""
+    """Have the inventories of these names in the state folder; those that could not be had or kept, for later."""
     left = []
     for name in names:
         try:
@@ -24,8 +24,12 @@ async def copy_out(state: State, names: Iterable[str]) -> list[str]:
             kept = kept_inventories.parse(told["inventory"])
         except ValueError:  # it has none any more
             continue
-        if not state.inventory.is_dir():
-            state.inventory.mkdir(mode=0o755)
-            os.chown(state.inventory, *owner_of(state.path))
-        kept_inventories.write(state.inventory, name, kept)
+        try:
+            if not state.inventory.is_dir():
+                state.inventory.mkdir(mode=0o755)
+                os.chown(state.inventory, *owner_of(state.path))
+            kept_inventories.write(state.inventory, name, kept)
+            kept_inventories.drop_oldest(state.inventory)
+        except OSError:  # the disk is full
+            left.append(name)
     return left

@@ -8,9 +8,9 @@ import contextlib
 import time
 from pathlib import Path
 
-from labkit.events import HardwareChange, Inventoried, Trouble
+from labkit.events import HardwareChange, Inventoried, Trouble, kept_inventories
 from labkit.events.inventory import Inventory
-from labkit.events.kept_inventories import Kept, after, mac_of, name_of, read, write
+from labkit.events.kept_inventories import Kept, after, name_of, read, write
 from labkit.lab import Blade
 from labkit.lab.process import steady
 from labkit.lab.state import remove_unfinished
@@ -19,8 +19,6 @@ from labkit.netboot.http.blade_inventory import read_inventory
 
 AGAIN_S = 60.0
 """A machine that hands in again before so much time has passed is not heard."""
-MOST_STRANGERS = 256
-"""Of so many machines that are not in the lab an inventory is kept, those that told last."""
 NO_SENSE = "this is no inventory that makes sense"
 TOO_SOON = "this machine has told that just now"
 
@@ -48,10 +46,10 @@ class Inventories:
     def take_stranger(self, mac: str, text: str) -> str:
         """Keep what a machine hands in that is not in the lab and asked with this card; why not, or nothing."""
         now = read_inventory(text)
-        if now is None or not self._is_heard(name_of(mac), MOST_STRANGERS):
+        if now is None or not self._is_heard(name_of(mac), kept_inventories.MOST_STRANGERS):
             return NO_SENSE if now is None else TOO_SOON
         self._keep(name_of(mac), self.of(name_of(mac)), now, mac=mac)
-        self._drop_oldest()
+        kept_inventories.drop_oldest(self._folder)
         return ""
 
     def of(self, name: str) -> Kept | None:
@@ -94,12 +92,3 @@ class Inventories:
             self._clients.emit(
                 HardwareChange(blade=blade, boot=boot, part=one.part, state=state, detail=one.words, mac=mac)
             )
-
-    def _drop_oldest(self) -> None:
-        with contextlib.suppress(OSError):
-            kept = sorted(
-                (path for path in self._folder.glob("mac_*.json") if mac_of(path.stem)),
-                key=lambda path: path.stat().st_mtime,
-            )
-            for path in kept[:-MOST_STRANGERS]:
-                path.unlink()

@@ -7,7 +7,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from labkit.events import HardwareChange, Inventoried, Ticket, Trouble
+from labkit.events import HardwareChange, Inventoried, Ticket, Trouble, kept_inventories
 from labkit.events.kept_inventories import name_of
 from labkit.netboot.http import inventories
 from tests.netboot.http.test_blade_inventory import text
@@ -89,7 +89,7 @@ def test_what_cannot_be_kept_is_told(rig: Rig, tmp_path: Path) -> None:
 
 
 def test_strangers_are_kept_up_to_a_number(rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inventories, "MOST_STRANGERS", 5)
+    monkeypatch.setattr(kept_inventories, "MOST_STRANGERS", 5)
     answers = [rig.inventories.take_stranger(f"00:00:5e:00:53:{number:02x}", WHOLE) for number in range(8)]
     assert answers == [""] * 5 + [inventories.TOO_SOON] * 3
     monkeypatch.setattr(inventories, "AGAIN_S", 0.0)
