@@ -55,7 +55,7 @@ for word; do case $word in http*) echo "$word" >>"$ASKED" ;; esac; done
 case "$*" in
 */v1/machine) # fails the first time
     cat >"$ASKED.report"
-    [ -e "$ASKED.again" ] || { touch "$ASKED.again"; exit 22; }
+    [ -e "$ASKED.again" ] || { touch "$ASKED.again"; exit 7; }
     printf 'found: 4 cores\\nadopt it\\n'
     ;;
 */v1/waiting) [ -e "$ASKED.twice" ] && echo adopted || { touch "$ASKED.twice"; echo wait; } ;;

@@ -19,7 +19,7 @@ LAB = """\
 lab() { # fails the first time
     echo "lab $*" >>"$ASKED"
     cat >>"$ASKED"
-    [ -e "$ASKED.again" ] || { touch "$ASKED.again"; return 22; }
+    [ -e "$ASKED.again" ] || { touch "$ASKED.again"; return $FAILS; }
 }
 """
 NEEDED = ("sh", "sed", "sort", "cut", "grep", "tr", "head", "readlink", "timeout")
@@ -133,12 +133,15 @@ def test_many_of_everything_still_fit(tmp_path: Path) -> None:
     assert len(made.disks) == 64 and made.memory_mib
 
 
-def test_it_is_handed_in_by_the_blade_and_tried_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("fails", "times"), [("7", 2), ("22", 1)])
+def test_it_is_tried_again_where_nobody_answered_and_not_where_it_was_refused(
+    tmp_path: Path, fails: str, times: int
+) -> None:
     put(tmp_path, {"lab.sh": LAB, "inventory": "#!/bin/sh\necho facts", "bin/sleep": "#!/bin/sh"})
     for name in ("inventory", "bin/sleep"):
         (tmp_path / name).chmod(0o755)
     (tmp_path / "script").write_text(render_text("scripts/hand-in", scripts=str(tmp_path)))
-    env = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "ASKED": str(tmp_path / "asked")}
+    env = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "ASKED": str(tmp_path / "asked"), "FAILS": fails}
     subprocess.run(["sh", tmp_path / "script"], env=env, check=True, timeout=60)
     asked = (tmp_path / "asked").read_text().splitlines()
-    assert [line.split()[:2] for line in asked] == [["lab", "inventory"], ["facts"]] * 2
+    assert [line.split()[:2] for line in asked] == [["lab", "inventory"], ["facts"]] * times
