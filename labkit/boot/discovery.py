@@ -28,9 +28,12 @@ MACHINE = Blade(name="machine", slot=0, macs=(), address=IPv4Address(0), bmc=Bmc
 
 
 def discovery_plan(lab: Lab) -> BootPlan:
-    """The boot of any machine that is not in the lab. Its consoles are those of the lab's first blade."""
+    """The boot of any machine that is not in the lab. Its consoles are the usual ones and those of the lab's blades:
+    the kernel leaves out what the machine does not have.
+    """
     system, files = SYSTEMS[Flavour.LABOS], files_of(MACHINE, None)
-    consoles = next((blade.console for blade in lab.blades if blade.custom is None), MACHINE.console)
+    every = (console for blade in (MACHINE, *lab.blades) for console in blade.console)
+    consoles = {console.partition(",")[0]: console for console in every}
     return BootPlan(
         blade=MACHINE.name,
         boot="",
@@ -43,7 +46,7 @@ def discovery_plan(lab: Lab) -> BootPlan:
             *system.first_boot,
             *system.arguments,
             *(f"systemd.mask={unit}" for unit in WITHOUT),
-            *(f"console={console}" for console in consoles),
+            *(f"console={console}" for console in consoles.values()),
         ),
         ignition=Secret(_config(lab)),
     )

@@ -39,6 +39,14 @@ def test_it_has_no_docker_no_secret_and_no_name_of_a_blade(lab: Lab) -> None:
     assert not any("autologin" in argument for argument in plan.arguments)
 
 
+def test_it_speaks_on_the_usual_consoles_and_on_those_of_the_blades() -> None:
+    lab = lab_yaml.parse(
+        TEXT.replace("{name: blade1}", "{name: a, console: [tty0, 'ttyS1,9600']}, {name: b}"), Path("x")
+    )
+    consoles = [word for word in discovery_plan(lab).arguments if word.startswith("console=")]
+    assert consoles == ["console=tty0", "console=ttyS0,115200", "console=ttyS1,9600"]
+
+
 def test_every_loader_finds_what_it_asks_for(lab: Lab) -> None:
     files = discovery_files(lab)
     assert isinstance(files["labos/vmlinuz"], ImageFile) and isinstance(files["lpxelinux.0"], ImageFile)

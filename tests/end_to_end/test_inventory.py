@@ -19,13 +19,17 @@ from labkit.events.kept_inventories import name_of, read
 from tests.rig.front_door import FrontDoor, new_lab
 
 pytestmark = [pytest.mark.qemu, pytest.mark.soak]
-LAB = """\
+RED = """\
 name: made-of
-boot: ipxe
+network: {subnet: 10.88.0.0/24}
+blades: [{name: red1, hardware: red, memory: 2048M, boot: ipxe}]
+"""
+UNKNOWN = """\
+name: unknown
 network: {subnet: 10.88.0.0/24, pool: [10.88.0.100, 10.88.0.120], discover: true}
-blades:
-  - {name: red1, hardware: red, memory: 2048M}
-  - {name: red2, memory: 1536M, disk: {device: /dev/vda, size: 3GiB}}
+memory: 1536M
+disk: {device: /dev/vda, size: 3GiB}
+blades: [{name: blade1}, {name: blade2}]
 """
 ANNOUNCE = """
 import socket, time
@@ -71,12 +75,12 @@ def told(door: FrontDoor, name: str, timeout_s: float = 600) -> Inventory:
     return kept.inventory
 
 
-def test_a_blade_tells_and_a_machine_that_is_none_becomes_one(tmp_path: Path) -> None:
-    with new_lab(tmp_path, LAB) as door:
+def test_a_blade_tells_what_it_is_made_of(tmp_path: Path) -> None:
+    with new_lab(tmp_path, RED) as door:
         up = door("up")
         assert up.returncode == 0, up.stdout + up.stderr
         running = door.connect()
-        red1, red2 = (running.lab.blade(name) for name in ("red1", "red2"))
+        [red1] = running.lab.blades
         with switch(door):
             running.power(red1, "on")
             made = told(door, "red1")
@@ -90,30 +94,36 @@ def test_a_blade_tells_and_a_machine_that_is_none_becomes_one(tmp_path: Path) ->
         assert shown["red1"]["inventory"]["memory_mib"] == made.memory_mib
         assert "2.0 GiB" in door("inventory").stdout and "DIMM" in door("inventory", "red1").stdout
 
-        [mac] = red2.macs
-        running.power(red2, "on")
-        assert "stays on" in door("forget", "red2").stdout, "from here on it is a machine that is in no lab file"
+
+def test_a_machine_that_is_in_no_lab_file_becomes_a_blade(tmp_path: Path) -> None:
+    with new_lab(tmp_path, UNKNOWN) as door:
+        up = door("up")
+        assert up.returncode == 0, up.stdout + up.stderr
+        running = door.connect()
+        blade2 = running.lab.blade("blade2")
+        [mac] = blade2.macs
+        running.power(blade2, "on")
+        assert "stays on" in door("forget", "blade2").stdout, "from here on it is a machine that is in no lab file"
         found = told(door, name_of(mac))
         assert (found.installed_mib, found.macs) == (1536, (mac,))
         assert [(disk.name, disk.size_b) for disk in found.disks] == [("vda", 3 << 30)]
-        before = running.state.disks / "red2.raw"
-        assert before.stat().st_blocks == 0, "nothing was written to its disk"
+        assert (running.state.disks / "blade2.raw").stat().st_blocks == 0, "nothing was written to its disk"
         words = door("machines").stdout
         assert mac in words and "1 core, 1.5 GiB, 1 disk (3.2 GB), 1 card" in words
-        console = running.state.console("red2")
+        console = running.state.console("blade2")
         waits = f"labkit: it waits to be taken in: ./lab adopt {mac}"
         wait_for(lambda: waits in console.read_text(errors="replace") or None, 60, "its console says nothing of it")
 
         adopted = door("adopt", mac)
-        assert "knows red2 now" in adopted.stdout, adopted.stdout + adopted.stderr
+        assert "knows blade2 now" in adopted.stdout, adopted.stdout + adopted.stderr
         seen = len(list(running.events()))
 
         def boots_as_a_blade() -> bool | None:
-            since = [event for event in list(running.events())[seen:] if event.blade == "red2"]
+            since = [event for event in list(running.events())[seen:] if event.blade == "blade2"]
             kinds = [type(event) for event in since]
             return True if BootStarted in kinds and Phoned in kinds[kinds.index(BootStarted) :] else None
 
         wait_for(boots_as_a_blade, 600, "it did not boot as a blade once it was taken in")
-        assert told(door, "red2").disks == found.disks
+        assert told(door, "blade2").disks == found.disks
         last = [event for event in running.events() if isinstance(event, Inventoried)][-1]
-        assert (last.blade, last.memory_mib) == ("red2", 1536)
+        assert (last.blade, last.memory_mib) == ("blade2", 1536)

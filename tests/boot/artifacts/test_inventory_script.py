@@ -117,6 +117,47 @@ def test_a_machine_made_of_files(tmp_path: Path) -> None:
     assert made.sensors == (Sensor("coretemp Package id 0", "41 degrees C"),)
 
 
+IPMITOOL = """\
+#!/bin/sh
+case "$*" in
+"lan print") cat <<'END' ;;
+Set in Progress         : Set Complete
+Auth Type Enable        : Callback : MD5
+                        : User     : MD5
+IP Address Source       : DHCP Address
+IP Address              : 10.0.40.201
+Subnet Mask             : 255.255.255.0
+MAC Address             : 00:00:5e:00:53:0f
+Default Gateway IP      : 10.0.40.1
+END
+"-c sdr list") cat <<'END' ;;
+CPU Temp,45,degrees C,ok
+FAN 2,0,RPM,cr
+DIMM Temp,,,ns
+Intrusion,0x00,,ok
+END
+esac
+"""
+
+
+def test_the_controller_is_asked_from_inside(tmp_path: Path) -> None:
+    tools = tmp_path / "tools"
+    put(tools, {"ipmitool": IPMITOOL})
+    (tools / "ipmitool").chmod(0o755)
+    path = f"{tools}:{os.environ['PATH']}"
+    system = tmp_path / "sys/devices/system/cpu/cpu0/topology"
+    put(system, {"core_id": "0", "physical_package_id": "0"})
+    made = read(hand_in(tmp_path, path=path, ipmi="/dev/null", sys=str(tmp_path / "sys")))
+    assert (made.bmc, made.bmc_address, made.bmc_mac) == ("ipmi", "10.0.40.201", "00:00:5e:00:53:0f")
+    assert made.sensors == (
+        Sensor("CPU Temp", "45 degrees C"),
+        Sensor("FAN 2", "0 RPM", is_well=False),
+        Sensor("Intrusion", "0x00"),
+    )
+    made = read(hand_in(tmp_path, path=path, ipmi=str(tmp_path / "none")))
+    assert made.bmc_address == ""
+
+
 def test_many_of_everything_still_fit(tmp_path: Path) -> None:
     system = tmp_path / "sys"
     put(system, {"firmware/dmi/tables/DMI": os.urandom(60_000)})
