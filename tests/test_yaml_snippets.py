@@ -52,6 +52,7 @@ BASES: list[dict[str, Any]] = [
     yaml.load(text, yaml.BaseLoader)  # values as they are written
     for text in (
         "blades: [{name: blade1}]",
+        "{network: {pool: [10.77.0.100, 10.77.0.149]}, blades: [{name: blade1}]}",
         "{os: flatcar, blades: [{name: blade1}]}",
         "{os: custom, custom: {kernel: mine.bu}, blades: [{name: blade1}]}",
         """
@@ -61,7 +62,7 @@ BASES: list[dict[str, Any]] = [
         """,
     )
 ]
-"""The least virtual lab, two with another system, and the least real one."""
+"""The least virtual lab, one with a pool, two with another system, and the least real one."""
 
 
 @pytest.fixture

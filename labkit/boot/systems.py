@@ -315,20 +315,27 @@ def needed_mib(blade: Blade) -> int:
     return system.loaded_mib if system.rootfs and not has_http(blade) else system.memory_mib
 
 
-def too_small(lab: Lab) -> list[tuple[Blade, str, str]]:
-    """The blades of a virtual lab that cannot boot their system: each with what is wrong and what to do.
+NO_MEMORY_TOLD: Mapping[str, int] = {}
 
-    A real blade's memory is not known here: ``memory`` is a virtual blade's.
+
+def too_small(lab: Lab, told_mib: Mapping[str, int] = NO_MEMORY_TOLD) -> list[tuple[Blade, str, str]]:
+    """The blades that cannot boot their system: each with what is wrong and what to do.
+
+    A virtual blade's memory is in ``lab.yaml``. A real one's is in ``told_mib``, by its name, once it has told of it.
     """
-    if lab.chassis.kind is not ChassisKind.VIRTUAL:
-        return []
+    is_real = lab.chassis.kind is not ChassisKind.VIRTUAL
     found = []
     for blade in lab.blades:
         needed, system = needed_mib(blade), SYSTEMS[blade.os]
-        if blade.memory_mib >= needed:
+        has_mib = told_mib.get(blade.name, needed) if is_real else blade.memory_mib
+        if has_mib >= needed:
             continue
-        what = f"{blade.name} has {blade.memory_mib:,} MiB of memory, and {blade.os} needs {needed:,}"
+        what = f"{blade.name} has {has_mib:,} MiB of memory, and {blade.os} needs {needed:,}"
         fix = f"memory: {needed}M for {blade.name} in lab.yaml"
+        if is_real:
+            fix = (
+                f"another system for {blade.name} (os: in lab.yaml), or more memory in it; ./lab inventory {blade.name}"
+            )
         if system.rootfs and not has_http(blade):
             what += ", since with boot: pxelinux its root file system comes as an archive too"
             fix += f"; or boot: ipxe, with which {system.memory_mib:,} are enough"

@@ -13,8 +13,8 @@ GROUPS = {
     "Start here": ("run", "workbook"),
     "The lab": ("up", "status", "watch", "doctor", "images", "down", "clean"),
     "Blades": (
-        "init", "machines", "adopt", "forget", "power", "disk", "rehearse", "why", "explain", "export", "boot-report",
-        "events", "console", "ssh",
+        "init", "machines", "inventory", "adopt", "forget", "power", "disk", "rehearse", "why", "explain", "export",
+        "boot-report", "events", "console", "ssh",
     ),
     "The swarm and its configs": ("swarm", "docker", "docker-env", "ignition"),
     "Afterwards": ("replay",),

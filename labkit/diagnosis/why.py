@@ -31,6 +31,10 @@ HOT = (
     "measures, ./lab power identify {name} lights its lamp; ./lab power shutdown {name} lets it cool down"
 )
 BATTERY = "if it is so at each boot, its battery is empty, or its firmware keeps local time"
+LOST = (
+    "look at the machine when you may switch it off; ./lab inventory {name} shows what it has, and its next boot tells "
+    "whether that is back"
+)
 EVIDENCE = 8
 TOLD_BOOTS = 3
 
@@ -105,6 +109,10 @@ def why(
     if boot.step == "joined" and boot.without_disk is not None:
         where = f"it joined the swarm at {_clock(boot.joined)}, without its disk: {boot.without_disk.detail}"
         return Why(blade.name, "joined", False, where, boot.without_disk.fix, seen)
+    if boot.step == "joined" and boot.lost:
+        lost = "; ".join(dict.fromkeys(event.detail for event in boot.lost))
+        where = f"it joined the swarm at {_clock(boot.joined)}, and has lost something since its last boot: {lost}"
+        return Why(blade.name, "joined", False, where, LOST.format(name=blade.name), seen)
     if is_handed_over(blade, boot):
         where = "it has its kernel and its archives; its system is your own (os: custom) and tells the lab nothing more"
         return Why(

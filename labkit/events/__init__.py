@@ -18,7 +18,9 @@ from labkit.events.kinds import (
     Clock,
     Dhcp,
     Event,
+    HardwareChange,
     Held,
+    Inventoried,
     LabEvent,
     Leave,
     Measured,
@@ -41,7 +43,8 @@ from labkit.events.stream import SCHEMA, Emitter, Stream, decode, describe, enco
 
 __all__ = [
     "CUT", "DISK", "DOCKER", "EMERGENCY", "KINDS", "MOVING_EVERY_S", "NOT_MEASURED", "REHEARSAL", "SCHEMA", "SENSORS",
-    "TLS", "Blades", "BootStarted", "Clock", "Dhcp", "Emitter", "Event", "Held", "LabEvent", "Leave", "Measured",
-    "Note", "Part", "Phoned", "Power", "Roll", "Service", "Space", "Stream", "Stuck", "Swarm", "Ticket", "Transfer",
-    "Trouble", "UnitFailed", "UnknownMachine", "decode", "describe", "encode", "follow", "read",
+    "TLS", "Blades", "BootStarted", "Clock", "Dhcp", "Emitter", "Event", "HardwareChange", "Held", "Inventoried",
+    "LabEvent", "Leave", "Measured", "Note", "Part", "Phoned", "Power", "Roll", "Service", "Space", "Stream", "Stuck",
+    "Swarm", "Ticket", "Transfer", "Trouble", "UnitFailed", "UnknownMachine", "decode", "describe", "encode", "follow",
+    "read",
 ]  # fmt: skip

@@ -18,7 +18,8 @@ def fold(state: LabState, event: Event) -> LabState:
     """The state after one more event. Pure, and total: an event it has no use for changes nothing."""
     if isinstance(event, events.LabEvent):
         if event.state == "starting":
-            return LabState()
+            told = (blade for blade in state.blades.values() if blade.inventory is not None)
+            return LabState(blades={one.blade: BladeState(one.blade, inventory=one.inventory) for one in told})
         return replace(state, up=event.state == "up")
     if isinstance(event, events.Blades):  # what is called so again later is another
         return replace(state, blades={name: blade for name, blade in state.blades.items() if name not in event.removed})
@@ -106,10 +107,11 @@ def _fold_blade(old: BladeState, event: Event) -> BladeState:
             return BladeState(
                 old.blade, boot=event.boot, power=old.power if event.cause == "power" else "on",
                 began=old.began if is_awaited else event.time, heard=event.time, mac=old.mac, doing="boot began",
-                held=old.held, measured=old.measured,
+                held=old.held, measured=old.measured, inventory=old.inventory,
             )  # fmt: skip
         case events.Power(state="on"):
-            now = BladeState(old.blade, mac=old.mac, held=old.held, measured=old.measured) if old.over else old
+            none = BladeState(old.blade, mac=old.mac, held=old.held)
+            now = replace(none, measured=old.measured, inventory=old.inventory) if old.over else old
             return replace(now, power="on", began=event.time, heard=event.time, doing="power on")
         case events.Power(state="off"):
             words = event.detail or "power off"
@@ -152,6 +154,10 @@ def _fold_blade(old: BladeState, event: Event) -> BladeState:
             return replace(old, measured=event)
         case events.UnitFailed():
             return replace(old, failed=event, heard=event.time, doing=str(event))
+        case events.Inventoried():
+            return replace(old, inventory=event, heard=event.time)
+        case events.HardwareChange(state="worse"):
+            return replace(old, lost=(*old.lost, event)[-KEPT_REFUSALS:])
         case events.Space():
             return replace(old, full=event if event.state == "full" else None, heard=event.time)
         case _:

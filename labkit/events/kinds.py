@@ -354,6 +354,40 @@ class Measured(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Inventoried(Event):
+    """A blade, or a machine that is not in the lab, told what it is made of (`labkit.events.inventory`).
+
+    ``words`` is that in few words, ``memory_mib`` its memory, ``bmc`` the address of its management controller, empty
+    for none that it can tell. ``macs`` are its cards, ``uuid`` what it calls itself; of a machine that is not in the
+    lab the card that asked is in front.
+    """
+
+    kind = "inventory"
+    words: str
+    macs: tuple[str, ...] = ()
+    uuid: str = ""
+    memory_mib: int = 0
+    bmc: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "macs", tuple(map(str, self.macs)))  # JSON has lists only
+
+
+@dataclass(frozen=True, kw_only=True)
+class HardwareChange(Event):
+    """A machine told that a ``part`` of it (``memory``, ``disk``, ``card``…) is another than when it told last.
+
+    ``state`` is ``worse`` where it has lost by it, else ``other``; ``mac`` is a card of one that is not in the lab.
+    """
+
+    kind = "hardware"
+    part: str
+    state: str
+    detail: str
+    mac: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Note(Event):
     """Something worth knowing that is no trouble: what of a person's config does not count, and why."""
 
@@ -365,6 +399,6 @@ KINDS: dict[str, type[Event]] = {
     cls.kind: cls
     for cls in (
         LabEvent, Blades, Part, Clock, Power, BootStarted, Held, Dhcp, Transfer, Phoned, Ticket, Leave, Swarm, Roll,
-        Service, UnknownMachine, Trouble, Stuck, Space, Measured, UnitFailed, Note,
+        Service, UnknownMachine, Trouble, Stuck, Space, Measured, UnitFailed, Inventoried, HardwareChange, Note,
     )
 }  # fmt: skip

@@ -102,7 +102,8 @@ class BladeState:
     its clock was wrong, in words, ``got`` when the last file it fetched had arrived, ``removed`` when the swarm took it
     off its list while it ran, and ``held`` why it gets no kernel, empty where it does. ``without_disk`` says why Docker
     is not on the disk that it has, ``failed`` what of its system is down for good, as Docker that does not start.
-    ``measured`` is what its controller told last, from boot to boot.
+    ``measured`` is what its controller told last, from boot to boot, ``inventory`` what the blade told last that it is
+    made of, in this boot or one before, and ``lost`` what it had before this boot and has no longer.
     """
 
     blade: str
@@ -144,6 +145,8 @@ class BladeState:
     without_disk: events.Trouble | None = None
     measured: events.Measured | None = None
     failed: events.UnitFailed | None = None
+    inventory: events.Inventoried | None = None
+    lost: tuple[events.HardwareChange, ...] = ()
 
     @property
     def trouble(self) -> str:

@@ -1,5 +1,6 @@
 """The machines that asked and are not in the lab, from its events: cards of one machine together. PURE.
 
+A machine that was looked at (`Inventoried`) has told its cards, and what it says counts. Of the others:
 Firmware tells its machine's UUID whichever card it asks by. Two ways of writing its bytes are in use, and boards
 without one of their own say what their maker left there: `_identity` takes care of both.
 """
@@ -10,12 +11,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from labkit.events.kinds import Dhcp, Event, LabEvent, UnknownMachine
+from labkit.events.kinds import Dhcp, Event, Inventoried, LabEvent, UnknownMachine
 
 MOST_MACHINES = 1024
 """So many cards are kept, the last to ask: a network may be full of addresses that somebody makes up."""
 MOST_CARDS = 8
 """More cards than that with one UUID are boards that share it."""
+MOST_TOLD = 32
+"""So many of the cards that a machine tells of count."""
 NOBODYS = frozenset(
     UUID(text)
     for text in (
@@ -33,7 +36,8 @@ class Machine:
 
     ``macs`` are its cards in the order in which they first asked; ``first`` and ``last`` are when it asked, in seconds
     since the epoch; ``clients`` with what (`labkit.boot.loaders.Client`); ``arch`` the numbers of its architectures.
-    ``uuid`` and ``arch`` are empty where nothing told them.
+    ``uuid`` and ``arch`` are empty where nothing told them. ``words`` says what it is made of and ``bmc`` is the
+    address of its management controller, both as it told itself.
     """
 
     macs: tuple[str, ...]
@@ -42,6 +46,8 @@ class Machine:
     uuid: str = ""
     arch: str = ""
     clients: tuple[str, ...] = ()
+    words: str = ""
+    bmc: str = ""
 
     @property
     def boots(self) -> bool:
@@ -61,16 +67,28 @@ def unknown_machines(stream: Iterable[Event]) -> tuple[Machine, ...]:
     """
     cards: dict[str, Machine] = {}
     heard: dict[str, Machine] = {}
+    told: dict[str, Inventoried] = {}
     for event in stream:
         if isinstance(event, LabEvent) and event.state == "starting":
             cards, heard = {}, {}
+        elif isinstance(event, Inventoried):  # of machines that are on, a lab that was down and up again hears no more
+            _keep_told(told, event)
         elif isinstance(event, UnknownMachine):
             before = cards.get(event.mac, Machine((event.mac,), event.time, event.time))
             _keep(cards, event.mac, _after(before, event.time, event.client, event.arch, event.uuid))
         elif isinstance(event, Dhcp) and not event.blade:
             before = heard.get(event.mac, Machine((event.mac,), event.time, event.time))
             _keep(heard, event.mac, _after(before, event.time, event.client, event.arch))
-    return _together([_joined(card, heard[mac]) if mac in heard else card for mac, card in cards.items()])
+    return _together([_joined(card, heard[mac]) if mac in heard else card for mac, card in cards.items()], told)
+
+
+def _keep_told(told: dict[str, Inventoried], event: Inventoried) -> None:
+    """Keep it under each card that it names; what was told last of a card counts."""
+    for mac in event.macs[:MOST_TOLD]:
+        told.pop(mac, None)
+        told[mac] = event
+    while len(told) > MOST_MACHINES:
+        del told[next(iter(told))]
 
 
 def _keep(cards: dict[str, Machine], mac: str, card: Machine) -> None:
@@ -86,19 +104,24 @@ def _after(card: Machine, now: float, client: str, arch: str, uuid: str = "") ->
     return replace(card, last=now, clients=clients, arch=arch or card.arch, uuid=uuid or card.uuid)
 
 
-def _together(cards: list[Machine]) -> tuple[Machine, ...]:
+def _together(cards: list[Machine], told: dict[str, Inventoried]) -> tuple[Machine, ...]:
     """Cards as machines, each at the place of its first card."""
     of: dict[object, list[Machine]] = {}
+    same = {identity: event for event in told.values() if (identity := _identity(event.uuid)) is not None}
     for card in sorted(cards, key=lambda card: card.first):
-        of.setdefault(card.identity or card.macs, []).append(card)
+        event = told.get(card.macs[0]) or (same.get(card.identity) if card.identity is not None else None)
+        of.setdefault(event or card.identity or card.macs, []).append(card)
     found: list[Machine] = []
-    for group in of.values():
-        if len(group) > MOST_CARDS:
+    for key, group in of.items():
+        if len(group) > MOST_CARDS and not isinstance(key, Inventoried):
             found += group
             continue
         machine, *others = group
         for other in others:
             machine = _joined(machine, other)
+        if isinstance(key, Inventoried):
+            macs = tuple(dict.fromkeys((*machine.macs, *key.macs[:MOST_TOLD])))
+            machine = replace(machine, macs=macs, uuid=machine.uuid or key.uuid, words=key.words, bmc=key.bmc)
         found.append(machine)
     return tuple(sorted(found, key=lambda machine: machine.first))
 

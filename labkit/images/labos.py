@@ -57,6 +57,7 @@ TRIED = (
     ("/usr/bin/busybox", "true"),
     ("/usr/sbin/mke2fs", "-V"),
     ("/usr/sbin/e2fsck", "-V"),
+    ("/usr/bin/ipmitool", "-V"),
 )
 """What has to answer before the image is kept."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from labkit.boot.systems import HEIRS, SYSTEMS, needed_mib, too_small, untrusted
+from labkit.boot.systems import HEIRS, NO_MEMORY_TOLD, SYSTEMS, needed_mib, too_small, untrusted
 from labkit.lab import Flavour, Lab
 
 
@@ -22,9 +22,9 @@ def least_mib(lab: Lab) -> int:
     return max(map(needed_mib, lab.blades), default=0) or SYSTEMS[Flavour.LABOS].memory_mib
 
 
-def memory_advice(lab: Lab) -> list[Advice]:
-    """For each blade of a virtual lab that has too little memory for its system."""
-    return [Advice(what, fix) for _, what, fix in too_small(lab)]
+def memory_advice(lab: Lab, told_mib: Mapping[str, int] = NO_MEMORY_TOLD) -> list[Advice]:
+    """For each blade that has too little memory for its system, as `labkit.boot.systems.too_small` knows it."""
+    return [Advice(what, fix) for _, what, fix in too_small(lab, told_mib)]
 
 
 def signature_advice(lab: Lab) -> list[Advice]:

@@ -53,7 +53,8 @@ def catalogue(lab: Lab) -> Catalogue:
         folder = folder_of(cache_folder(), secure_boot.recipe())
         found |= {name: folder / name for name in SIGNED}
     flavours = {blade.os for blade in lab.blades}
-    if Flavour.LABOS in flavours or not flavours:  # whoever is adopted first boots it, unless another is named
+    # Whoever is adopted first boots it, unless another is named; and so does who is only looked at.
+    if Flavour.LABOS in flavours or not flavours or lab.network.discover:
         folder = folder_of(cache_folder(), labos.recipe())
         found |= {f"labos/{name}": folder / name for name in (KERNEL, "labos.cpio")}
     if Flavour.CONTAINER_LINUX in flavours:

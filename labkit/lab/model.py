@@ -108,7 +108,7 @@ class Network:
 
     ``router``, ``dns``, ``ntp`` and ``domain`` are what blades are told of the world beyond; ``open`` names those of
     them that the file leaves open, for `labkit.machines.host.uplink` to find. With ``internet`` a virtual lab has a way
-    out.
+    out. With ``discover`` a machine that is not in the lab and asks to boot is booted, to be looked at.
     """
 
     kind: NetworkKind
@@ -128,6 +128,7 @@ class Network:
     domain: str = ""
     open: frozenset[str] = frozenset()
     internet: bool = False
+    discover: bool = False
 
     @property
     def link(self) -> str:

@@ -26,14 +26,15 @@ class State:
 
     ``events.jsonl`` the stream; ``wanted.json`` which blades are wanted on; ``saved-BLADE.json`` what chapter 2 has
     changed for a config of a blade's; ``keys/`` (mode 0700) what must not be read by others; ``run/`` sockets and
-    process ids; ``logs/`` a log a part and a console a blade; ``share/`` the folder all blades see; ``workbook/`` the
-    notebooks that JupyterLab opens. All of it is its owner's, who can delete it without root.
+    process ids; ``logs/`` a log a part and a console a blade; ``inventory/`` what each machine is made of; ``share/``
+    the folder all blades see; ``workbook/`` the notebooks that JupyterLab opens. All of it is its owner's, who can
+    delete it without root.
 
-    What parts write, each as a user of its own, lies elsewhere, in `data`: ``bootd/`` with ``leases.json`` and
-    ``boots.json``, the boot server's memory; ``engine/`` the controller's Docker data; ``registry/`` the images blades
-    pull, ``push/`` the way to put them in, ``cache/`` those of another registry; ``nfs/`` what the share's server
-    remembers; ``bmc1/`` and on, and ``chassis/``, what the virtual slots need while they run; ``disks/`` the virtual
-    blades' disks.
+    What parts write, each as a user of its own, lies elsewhere, in `data`: ``bootd/`` with ``leases.json``,
+    ``boots.json`` and ``inventory/``, the boot server's memory; ``engine/`` the controller's Docker data; ``registry/``
+    the images blades pull, ``push/`` the way to put them in, ``cache/`` those of another registry; ``nfs/`` what the
+    share's server remembers; ``bmc1/`` and on, and ``chassis/``, what the virtual slots need while they run; ``disks/``
+    the virtual blades' disks.
     """
 
     path: Path
@@ -53,6 +54,11 @@ class State:
     @property
     def logs(self) -> Path:
         return self.path / "logs"
+
+    @property
+    def inventory(self) -> Path:
+        """What each machine told last that it is made of (`labkit.events.kept_inventories`)."""
+        return self.path / "inventory"
 
     @property
     def data(self) -> Path:

@@ -17,6 +17,7 @@ On the control socket (`labkit.lab.process.rpc`) it answers:
 ``versions {}``          what a boot would bring now → ``{"versions": {blade: version}, "wrong": {blade: why not}}``
 ``rehearse {blade}``     this blade's card is answered, and no boot begins, until
 ``rehearsed {blade}``    that is over
+``inventory {name}``     what is kept of a blade, or of a stranger's card → ``{"inventory": {…} or null}``
 ``answers {answers}``    what the lab's listeners answered the supervisor, for ``/metrics``
 ``reload {}``            the blades are those of the `Settings` that it is handed now
 =======================  ===========================================================================
@@ -40,6 +41,7 @@ from labkit import images
 from labkit.boot import BaseConfig, BootSecrets
 from labkit.errors import ControlError
 from labkit.events import Emitter, Event, Held, Note
+from labkit.events.kept_inventories import mac_of
 from labkit.events.watchdog import Vital
 from labkit.lab import Blade, ChassisKind, certificates
 from labkit.lab.process import faults, rpc
@@ -53,8 +55,10 @@ from labkit.netboot.configd import asker
 from labkit.netboot.configs import base_config
 from labkit.netboot.dhcp.server import DhcpServer
 from labkit.netboot.http.door import Doors
+from labkit.netboot.http.inventories import Inventories
 from labkit.netboot.http.phone_home import Ask, PhoneHome, swarmd_at
 from labkit.netboot.http.server import Files, application, runner
+from labkit.netboot.http.strangers import Strangers
 from labkit.netboot.http.tls import BACKLOG, Handshakes, TlsSite
 from labkit.netboot.metrics import Counters
 from labkit.netboot.router_advertisement import Advertiser
@@ -106,7 +110,8 @@ class Bootd:
         self._tftp = TftpServer(sockets["tftp"], self.clients.lookup, catalogue, self.clients.emit)
         self._files = files = Files(self.clients.lookup, catalogue, self.clients.emit)
         ask = swarmd_at(swarmd)
-        home = PhoneHome(self.clients, ask)
+        self._inventories = Inventories(self.clients, books / "inventory")
+        home = PhoneHome(self.clients, ask, self._inventories)
 
         async def ask_numbers(part: Ask) -> list[Any]:
             with contextlib.suppress(ControlError):  # who asks for numbers has those that there are
@@ -117,7 +122,8 @@ class Bootd:
             told = await asyncio.gather(*(ask_numbers(part) for part in (ask, *(swarmd_at(path) for path in others))))
             return [one for numbers in told for one in numbers]
 
-        app = application(files, home.handlers(), self.clients.emit, counters, ask_others)
+        posts = home.handlers() | Strangers(self.clients, self._inventories).handlers()
+        app = application(files, posts, self.clients.emit, counters, ask_others)
         self._http = runner(app, self.clients.emit, CLOSE_S)
         self._context = certificates.server_context(given.chain) if given.chain is not None else None
         for name in ("http", "https") if lab.network.tls else ("http",):
@@ -165,6 +171,7 @@ class Bootd:
             "versions": self._versions,
             "rehearse": self._rehearse,
             "rehearsed": self._rehearsed,
+            "inventory": self._inventory,
             "answers": self._take_answers,
             "reload": self._reload,
         }
@@ -223,6 +230,12 @@ class Bootd:
     async def _rehearsed(self, request: dict[str, Any]) -> dict[str, Any]:
         self.clients.end_rehearsal(self._blade(request))
         return {}
+
+    async def _inventory(self, request: dict[str, Any]) -> dict[str, Any]:
+        name = str(request["name"])
+        is_known = any(blade.name == name for blade in self.clients.lab.blades) or mac_of(name)
+        kept = self._inventories.of(name) if is_known else None
+        return {"inventory": kept.as_json() if kept is not None else None}
 
     async def _take_answers(self, request: dict[str, Any]) -> dict[str, Any]:
         self._counters.answers = request["answers"]

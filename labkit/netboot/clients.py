@@ -9,14 +9,26 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address
 from pathlib import Path
 
 from labkit.boot import Rendered, Resource
-from labkit.events import REHEARSAL, BootStarted, Dhcp, Event, Note, Ticket, Transfer, Trouble, UnknownMachine
+from labkit.boot.discovery import discovery_files
+from labkit.events import (
+    REHEARSAL,
+    BootStarted,
+    Dhcp,
+    Event,
+    Inventoried,
+    Note,
+    Ticket,
+    Transfer,
+    Trouble,
+    UnknownMachine,
+)
 from labkit.lab import Blade, Lab
 from labkit.lab.process import steady
 from labkit.netboot import arp
@@ -87,6 +99,7 @@ class ClientBook:
         self._window_began, self._window_count = 0.0, 0
         self._unknown: dict[tuple[str, str, str], float] = {}
         self._rooms = {blade.name: _Room() for blade in lab.blades}
+        self._discovered: Mapping[str, Resource] | None = None
 
     def take_lab(self, lab: Lab) -> None:
         """Know these blades from now on. One that is gone is a stranger: it gets no file, and its boot is over.
@@ -97,22 +110,26 @@ class ClientBook:
             self.lab = lab
             self._rooms = {blade.name: self._rooms.get(blade.name, _Room()) for blade in lab.blades}
             self._unknown.clear()
+            self._discovered = None
         self.boots.take_lab(lab)
 
     @property
     def leases(self) -> LeaseBook:
         return self._leases
 
-    def blade_at(self, address: str) -> Blade | None:
-        """The blade that an address is leased to now; behind a proxy, whose card the kernel knows by that address."""
+    def mac_at(self, address: str) -> str:
+        """The card that an address is leased to now; behind a proxy, which the kernel knows by it. Empty for none."""
         try:
             of = parsed(address)
         except AddressValueError:
-            return None
+            return ""
         if self.lab.network.is_proxy:
-            mac = arp.mac_at(of, self.lab.network.interface)
-        else:
-            mac = self._leases.holder(of, steady.now())
+            return arp.mac_at(of, self.lab.network.interface) or ""
+        return self._leases.holder(of, steady.now()) or ""
+
+    def blade_at(self, address: str) -> Blade | None:
+        """The blade whose card has an address now."""
+        mac = self.mac_at(address)
         return self.lab.blade_with_mac(mac) if mac else None
 
     def boot_at(self, address: str) -> Boot | None:
@@ -123,6 +140,8 @@ class ClientBook:
     def lookup(self, address: str, path: str) -> Resource | Refusal:
         """What an address may have under a path without a leading slash. Once a boot has joined, it gets no secrets."""
         blade = self.blade_at(address)
+        if blade is None and self.lab.network.discover and self.mac_at(address):
+            return self._discovery().get(path) or Refusal("not a file for a machine that is not in the lab")
         rehearsed = self._rehearsals.of(blade.name) if blade is not None else None
         if rehearsed is not None:
             return rehearsed.frozen.resources.get(path) or Refusal("not a file of this boot")
@@ -139,6 +158,13 @@ class ClientBook:
             return Refusal("this boot has joined: its secrets are no longer given out")
         self.boots.asked(boot.blade, path)
         return resource
+
+    def _discovery(self) -> Mapping[str, Resource]:
+        """What machines that are not in the lab boot: the same for all of them."""
+        with self._lock:
+            if self._discovered is None:
+                self._discovered = discovery_files(self.lab)
+            return self._discovered
 
     def adopt(self, decision: Decision) -> None:
         """Take over what a DHCP decision changed. Its replies must wait for `save`, the plan of its boot need not be
@@ -210,7 +236,7 @@ class ClientBook:
                 elif room.is_news:
                     room.is_news = False
                     self._emit(Trouble(blade=event.blade, boot=event.boot, part="bootd", detail=TOO_MANY))
-            elif event.blade or self._has_room(event, time.monotonic()):
+            elif event.blade or isinstance(event, Inventoried) or self._has_room(event, time.monotonic()):
                 self._emit(event)
 
     def _has_room(self, event: Event, now: float) -> bool:

@@ -40,9 +40,10 @@ def draw_chassis(
         stage, mark, told = state.blade(blade.name).stage, "", ""
         if chosen is not None:
             mark, told = ("✓", ", chosen") if blade.name in chosen else ("–", ", left out")
-        measured = state.blade(blade.name).measured
+        measured, made = state.blade(blade.name).measured, state.blade(blade.name).inventory
         warm = f", {measured}{', too hot' if measured.hot else ''}" if measured is not None and str(measured) else ""
-        lines.append(f"slot {slot}: {blade.name}, {role}, {stage}{warm}{told}")
+        is_made = f"; {made.words}" if made is not None else ""
+        lines.append(f"slot {slot}: {blade.name}, {role}, {stage}{warm}{told}{is_made}")
         parts.append(_slot(x, slot, blade.name, role, stage, mark, lines[-1], measured))
     empty = count - len(by_slot)
     lines += [f"{empty} slots are empty"] if empty else []

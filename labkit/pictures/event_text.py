@@ -120,6 +120,11 @@ def _in_words(event: Event) -> str:
             return f"is too hot: {event.hot}" if event.hot else f"measures {str(event) or 'nothing'}"
         case events.UnitFailed():
             return str(event)
+        case events.Inventoried():
+            who = f"the machine with {event.macs[0]} says" if event.macs and not event.blade else "says"
+            return f"{who} what it is made of: {event.words}"
+        case events.HardwareChange():
+            return f"since it told last: {event.detail}"
         case events.Note():
             return event.detail
         case events.Part():

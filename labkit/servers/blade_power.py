@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from labkit import events
 from labkit.errors import PowerError
-from labkit.events import folding, stages
+from labkit.events import folding, kept_inventories, stages
+from labkit.images.needs import memory_advice
 from labkit.lab import Blade, ChassisKind, Lab
 from labkit.lab.process import rpc
 from labkit.lab.state import State
@@ -40,6 +42,10 @@ def press(
     before = power.power_state(blade.name, bmc, password) if is_real else ""
     if is_real and (button in ("reset", "boot") or (button == "on" and before != "on")):
         rpc.call(state.bootd, "expect" if before == power.UNKNOWN else "power_on", blade=blade.name)
+    if is_real and button in ("on", "boot", "reset"):
+        alone = replace(lab, blades=(blade,))
+        for advice in memory_advice(alone, kept_inventories.told_mib(state.inventory, [blade])):
+            say(f"{advice.what}\n  fix: {advice.fix}")
     told = power.set_power(blade.name, bmc, password, button)
     was_awake = before == power.UNKNOWN and button == "on" and _heard(state, blade).seems_on
     if told:

@@ -9,14 +9,17 @@ import time
 
 from labkit import events
 from labkit.diagnosis.stuck import Watch
-from labkit.events import Event, Stream, Trouble
+from labkit.events import Event, Inventoried, Stream, Trouble, kept_inventories
 from labkit.lab import Lab
 from labkit.lab.process.steady import Jumps
 from labkit.lab.state import State, owner_of
 
 
 class EventWriter:
-    """Writes events, and has each seen by ``watch``. Parts write theirs, a line each, into the descriptor ``pipe``."""
+    """Writes events, and has each seen by ``watch``. Parts write theirs, a line each, into the descriptor ``pipe``.
+
+    ``inventoried`` gets the names under which an inventory was kept since somebody looked there last.
+    """
 
     def __init__(self, lab: Lab, state: State) -> None:
         past = list(events.read(state.events))
@@ -24,6 +27,7 @@ class EventWriter:
         self.watch, self._jumps = Watch(lab, past), Jumps()
         self.stream = Stream(state.events)
         os.chown(state.events, *owner_of(state.path))
+        self.inventoried: list[str] = []
         self._read, self.pipe = os.pipe()
 
     def emit(self, event: Event) -> None:
@@ -36,6 +40,8 @@ class EventWriter:
             self.stream.lost = 0
             self.emit(Trouble(part="supervisor", detail=f"{lost} events could not be written: {self.stream.why}"))
         self.watch.take(event)
+        if isinstance(event, Inventoried) and (event.blade or event.macs):
+            self.inventoried.append(event.blade or kept_inventories.name_of(event.macs[0]))
 
     def tell_clock(self) -> None:
         """Have an event of it where this machine's clock was set."""

@@ -18,6 +18,7 @@ from typing import Any
 
 from labkit import images
 from labkit.errors import ControlError, DeniedError, FaultError, MachineError, NotUpError, on_file
+from labkit.events.kept_inventories import told_mib
 from labkit.images.build.tools import free_mib
 from labkit.images.needs import ended_advice, least_mib, memory_advice
 from labkit.lab import Lab, NetworkKind, certificates
@@ -64,7 +65,7 @@ def up(lab: Lab, state: State, progress: Progress) -> bool:
     short, fix = memory.shortage(lab, memory.available_mib(), least_mib(lab))
     if short:
         progress(f"not all blades can be on at once: {short}\n  fix: {fix}")
-    for advice in (*memory_advice(lab), *ended_advice(lab)):
+    for advice in (*memory_advice(lab, told_mib(state.inventory, lab.blades)), *ended_advice(lab)):
         progress(f"{advice.what}\n  fix: {advice.fix}")
     images.ensure_images(lab, progress=progress)
     for place, setting in ((state.path, "LABKIT_STATE"), (state.data, "LABKIT_DATA")):

@@ -42,6 +42,7 @@ from labkit.servers.controller.lab_engine import LabEngine
 from labkit.servers.controller.lock_keeper import LockKeeper
 from labkit.servers.controller.lone_start import ensure_leader
 from labkit.servers.event_writer import EventWriter
+from labkit.servers.inventories import copy_out
 from labkit.servers.logs import trim
 from labkit.servers.parts import storage
 from labkit.servers.parts.processes import Part, PartSpec
@@ -104,6 +105,9 @@ class Supervisor:
             for event in [*self._consoles.read(), *self.writer.watch.due(time.time())]:
                 self.emit(event)
             trim(self.state.logs)
+            if names := dict.fromkeys(self.writer.inventoried):
+                self.writer.inventoried = []
+                self.writer.inventoried += await copy_out(self.state, names)
 
     async def _ask_parts(self) -> None:
         """Ask every listener again and again; a part that does not answer for long is ended, and `Part` restarts it."""

@@ -83,7 +83,8 @@ class Adoption:
     def _row(self, machine: Machine, *, is_real: bool) -> widgets.Widget:
         """The button of a machine, and in a real lab a field for what switches it."""
         mac = machine.macs[0]
-        bmc = widgets.Text(description=f"BMC of {mac}", placeholder="its address, manual or wol")
+        words = f"{machine.bmc}, as it told, " if machine.bmc else "its address, "
+        bmc = widgets.Text(description=f"BMC of {mac}", placeholder=f"{words}manual or wol")
         bmc.style.description_width = "initial"
         button = self.buttons[mac] = widgets.Button(description=f"Adopt {mac}")
         button.on_click(self._pressed(lambda: self._adopt(machine, bmc.value.strip())))

@@ -13,6 +13,7 @@ from labkit import events
 from labkit.errors import ParameterError
 from labkit.events.card_vendors import vendor_of
 from labkit.events.unknown_machines import Machine, unknown_machines
+from labkit.lab import Blade, NetworkKind
 from labkit.lab.lab_yaml import adopt, rewrite
 from labkit.lab.lab_yaml.adopt import Source
 from labkit.lab.state import State
@@ -49,6 +50,10 @@ class Heard:
         """Those of which no card is a blade's."""
         return [machine for machine in self.unknown if not owner(self.source, machine)]
 
+    def told_bmc(self, macs: Sequence[str]) -> str:
+        """The address of its BMC, as the machine with these cards told itself; empty for none."""
+        return next((machine.bmc for machine in self.machines if set(macs) & set(machine.macs)), "")
+
     def cards(self, mac: str) -> tuple[str, ...]:
         """All cards of the machine that has this one, as far as was heard. Raises ParameterError for one of a blade."""
         known = next((machine for machine in self.machines if mac in machine.macs), None)
@@ -82,7 +87,7 @@ def take_in(heard: Heard, machines: Iterable[Sequence[str]], state: State, *, bm
     """
     new = heard.source
     for macs in machines:
-        new = adopt.adopt(new, macs, bmc=bmc)
+        new = adopt.adopt(new, macs, bmc=bmc, told_bmc=heard.told_bmc(macs))
     return write(heard.file, new, state)
 
 
@@ -91,11 +96,20 @@ def write(file: rewrite.LabFile, new: Source, state: State) -> Taken:
     file.write(new)
     before, after = file.source.blades, new.blades
     added = [blade for blade in after if blade not in before]
-    told = [f"{blade.name}: slot {blade.slot}, {blade.address}, {', '.join(blade.macs)}" for blade in added]
+    told = [
+        f"{blade.name}: slot {blade.slot}, {blade.address}, {', '.join(blade.macs)}{_bmc(new, blade)}"
+        for blade in added
+    ]
     told += [f"{blade.name}: taken out" for blade in before if blade not in after]
     is_known, words = have_taken_in(state)
     told += [words] if words else []
     return Taken(tuple(blade.name for blade in added), bool(words), is_known, "\n".join(told))
+
+
+def _bmc(new: Source, blade: Blade) -> str:
+    """Where a new blade's BMC is, in a real lab: it may have told that itself, and a person reads it here."""
+    is_real = new.lab is not None and new.lab.network.kind is NetworkKind.INTERFACE
+    return f", BMC {blade.bmc.address}" if is_real and blade.bmc.has_password else ""
 
 
 def ensure_adopted(path: Path, state: State, macs: Sequence[str]) -> str:
@@ -141,6 +155,8 @@ def about(source: Source, machine: Machine) -> str:
     name = owner(source, machine)
     said = [
         f"another card of {name}: write it into its macs, in lab.yaml" if name else "",
+        machine.words,
+        f"BMC {machine.bmc}" if machine.bmc else "",
         vendor_of(machine.macs[0]),
         firmware(machine),
         f"asked by {asked}" if asked else "",

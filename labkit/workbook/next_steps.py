@@ -105,6 +105,8 @@ def from_here(lab: Lab, state: LabState, ports: Mapping[str, Sequence[int]], *, 
     on_the_way = [name for name, blade in found.items() if blade.stage in STAGES]
     joined = [name for name, blade in found.items() if blade.stage == "joined"]
     steps = [(f"./lab why {on_the_way[0]}", f"see what {on_the_way[0]} is waiting for")] if on_the_way else []
+    lost = [name for name, blade in found.items() if blade.lost]
+    steps += [(f"./lab why {lost[0]}", f"see what {lost[0]} has lost since its last boot")] if lost else []
     if not lab.blades:
         steps.append(MACHINES)
     elif not joined and not on_the_way:

@@ -265,7 +265,12 @@ def test_a_kernel_of_ones_own_may_be_signed_by_anybody() -> None:
     assert not untrusted(dataclasses.replace(lab, blades=(own,)))
 
 
-def test_a_real_blades_memory_is_not_known() -> None:
+def test_a_real_blades_memory_is_known_once_it_told() -> None:
     lab = one_blade("os: flatcar")
     assert too_small(lab)
-    assert not too_small(dataclasses.replace(lab, chassis=dataclasses.replace(lab.chassis, kind=ChassisKind.IPMI)))
+    real = dataclasses.replace(lab, chassis=dataclasses.replace(lab.chassis, kind=ChassisKind.IPMI))
+    assert not too_small(real) and not too_small(real, {"blade1": 3072})
+    [(_, what, fix)] = too_small(real, {"blade1": 2048})
+    assert what == "blade1 has 2,048 MiB of memory, and flatcar needs 3,072"
+    assert "more memory in it" in fix and "./lab inventory blade1" in fix
+    assert too_small(lab, {"blade1": 9999}) == too_small(lab), "a virtual blade's is in lab.yaml"

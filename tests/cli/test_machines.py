@@ -66,8 +66,34 @@ def test_machines_as_json(place: Place) -> None:
     assert [row["macs"] for row in rows] == [[B], [C, A], [D]]
     assert rows[1] == {
         "macs": [C, A], "first": 3, "last": 5, "uuid": UUID, "arch": "7", "clients": ["pxe"],
-        "firmware": "UEFI, x86-64", "blade": "", "vendor": "",
+        "firmware": "UEFI, x86-64", "blade": "", "vendor": "", "words": "", "bmc": "",
     }  # fmt: skip
+
+
+REAL = """network: {kind: interface, interface: eth1, subnet: 10.77.0.0/24, server: 10.77.0.2, router: none, dns: []}
+bmc: {password_env: BMC_PASSWORD}
+blades:
+  - {name: red1, macs: ["00:00:5e:00:53:01"], bmc: {address: 10.77.0.201}}
+"""
+
+
+def test_what_a_machine_told_is_shown_and_its_bmc_is_taken_in(place: Place) -> None:
+    told = events.Inventoried(time=8, words="4 cores, 16 GiB, no disk, 2 cards", macs=(B, D), bmc="10.77.0.209")
+    place.hear([*HEARD, told])
+    place.lab.write_text(REAL)
+    lines = place("machines").splitlines()
+    assert lines[0] == f"{B} {D}" and lines[1].startswith("  4 cores, 16 GiB, no disk, 2 cards; BMC 10.77.0.209; ")
+    assert place("adopt", D).startswith(f"red2: slot 2, 10.77.0.12, {B}, {D}, BMC 10.77.0.209\n")
+    assert "bmc: {address: 10.77.0.209}" in place.lab.read_text()
+    assert "nothing says the address of red3's BMC" in place("adopt", C, status=2)
+
+
+def test_the_bmc_that_a_person_names_counts(place: Place) -> None:
+    place.hear([*HEARD, events.Inventoried(time=8, words="4 cores", macs=(B,), bmc="10.77.0.209")])
+    place.lab.write_text(REAL)
+    assert "BMC 10.77.0.208" in place("adopt", B, "--bmc", "10.77.0.208")
+    place.lab.write_text(REAL)
+    assert "bmc: {kind: manual}" in place("adopt", B, "--bmc", "manual") + place.lab.read_text()
 
 
 def test_one_is_adopted_with_all_its_cards_and_is_no_unknown_machine_then(place: Place) -> None:

@@ -119,6 +119,15 @@ def test_a_docker_that_does_not_start_says_why() -> None:
     assert "Docker" not in ask([*BOOT[:-1], down, OFF]).where
 
 
+def test_a_blade_that_has_lost_something_is_told_until_its_next_boot() -> None:
+    gone = "the memory bar in B1, 8.0 GiB, is gone"
+    lost = events.HardwareChange(blade="blade1", boot="b1", time=1100, part="memory", state="worse", detail=gone)
+    told = ask([*BOOT, lost, lost, replace(lost, state="other", detail="there is a new disk")])
+    assert not told.well and told.where.endswith(f"has lost something since its last boot: {gone}")
+    assert "./lab inventory blade1" in told.next
+    assert ask([*BOOT, lost, *boot(identity="b2", at=2000.0)], now=2100).well
+
+
 def test_a_kernel_that_is_fetched_again_and_again_is_told_at_once() -> None:
     text = "blades: [{name: blade1, boot: grub, firmware: uefi-secure}]\n"
     lab = lab_yaml.parse(text, Path("lab.yaml"))

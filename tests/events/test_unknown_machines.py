@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from labkit.events import Dhcp, Event, LabEvent, UnknownMachine
-from labkit.events.unknown_machines import MOST_CARDS, unknown_machines
+from labkit.events import Dhcp, Event, Inventoried, LabEvent, UnknownMachine
+from labkit.events.unknown_machines import MOST_CARDS, MOST_TOLD, unknown_machines
 
 A, B, C, D = (f"00:00:5e:00:53:0{digit}" for digit in "abcd")
 UUID, SWAPPED = "00112233-4455-6677-8899-aabbccddeeff", "33221100-5544-7766-8899-aabbccddeeff"
@@ -39,6 +39,28 @@ def test_a_uuid_that_boards_share_puts_nothing_together() -> None:
         assert macs(unknown(A, 1, uuid), unknown(B, 2, uuid)) == [(A,), (B,)]
     many = [unknown(f"00:00:5e:00:53:{number:02x}", number, UUID) for number in range(MOST_CARDS + 1)]
     assert len(macs(*many)) == MOST_CARDS + 1 and len(macs(*many[:-1])) == 1
+
+
+def test_what_a_machine_told_of_its_cards_counts_more_than_uuids() -> None:
+    told = Inventoried(time=5, words="4 cores", macs=(B, A, D), uuid=UUID, bmc="10.0.0.7")
+    one, other = unknown_machines([unknown(A, 1), unknown(C, 2), unknown(B, 3, UUID), told])
+    assert (one.macs, one.uuid, one.words, one.bmc) == ((A, B, D), UUID, "4 cores", "10.0.0.7")
+    assert (other.macs, other.words) == ((C,), "")
+    [one] = unknown_machines([unknown(A, 1), unknown(C, 2, SWAPPED), told])
+    assert one.macs == (A, C, B, D), "a card that its system does not see, of a machine with its UUID"
+    [one] = unknown_machines([told, LabEvent(state="starting"), unknown(A, 9)])
+    assert (one.macs, one.words) == ((A, B, D), "4 cores"), "it is on since before the lab was started"
+
+
+def test_an_unknown_card_of_a_blade_that_told_is_its() -> None:
+    [one] = unknown_machines([Inventoried(time=1, blade="blade1", words="4 cores", macs=(A, B)), unknown(B, 2)])
+    assert one.macs == (B, A)
+
+
+def test_a_machine_that_tells_of_ever_more_cards_is_bounded() -> None:
+    many = tuple(f"00:00:5e:01:{number // 256:02x}:{number % 256:02x}" for number in range(5000))
+    [one] = unknown_machines([Inventoried(time=1, words="x", macs=(A, *many)), unknown(A, 2)])
+    assert len(one.macs) == MOST_TOLD
 
 
 def test_what_asked_and_when_last_is_of_all_its_messages() -> None:

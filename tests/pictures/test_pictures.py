@@ -12,7 +12,7 @@ import pytest
 from labkit import events
 from labkit.diagnosis.stuck import usual_times
 from labkit.events import KINDS, Event
-from labkit.events.stages import LabState
+from labkit.events.stages import BladeState, LabState
 from labkit.lab import Role, lab_yaml
 from labkit.lab.plain_text import printable
 from labkit.pictures import Picture, boot_board
@@ -226,6 +226,10 @@ def test_the_chassis_has_ten_slots_and_says_what_each_is() -> None:
         "7 slots are empty",
     ]
     assert words_in(picture).count("empty") == 7
+    told = events.Inventoried(blade="blade1", words="4 cores, 16 GiB, <1 disk>")
+    made = draw_chassis(LAB, LabState(blades={"blade1": BladeState("blade1", inventory=told)}))
+    assert made.text.startswith("slot 1: blade1, worker, off; 4 cores, 16 GiB, <1 disk>\n")
+    assert "4 cores, 16 GiB, &lt;1 disk&gt;" in made.svg
     plain = draw_chassis(LAB, Scene().stages)
     assert "slot 1: blade1, worker, off\n" in plain.text and "✓" not in words_in(plain), "where nobody chooses"
 
@@ -272,6 +276,8 @@ def test_every_kind_has_words() -> None:
         "unknown": events.UnknownMachine(mac="m", adopt="x"), "trouble": events.Trouble(part="dhcp", detail="no reply"),
         "held": events.Held(state="held", detail="it boots again and again"),
         "stuck": events.Stuck(step="dhcp", what="it stands still", seconds=40),
+        "inventory": events.Inventoried(words="4 cores"),
+        "hardware": events.HardwareChange(part="memory", state="worse", detail="a bar is gone"),
         "space": events.Space(state="room"), "note": events.Note(detail="a key does not count"),
         "measured": events.Measured(celsius=41.0, watts=85.0),
         "failed": events.UnitFailed(unit="docker.service", detail="no such file"),

@@ -18,6 +18,7 @@ from labkit.lab import certificates
 from labkit.lab.state import State
 from labkit.netboot.http import server
 from labkit.netboot.http.door import Doors
+from labkit.netboot.http.inventories import Inventories
 from labkit.netboot.http.phone_home import HEADER, PhoneHome
 from labkit.netboot.http.server import Files, application
 from labkit.netboot.http.tls import Handshakes, TlsSite
@@ -71,7 +72,8 @@ class Rig:
         os.link(written, image)
         self.image = image
         self.files = Files(self.clients.lookup, {"labos/vmlinuz": image}, self.clients.emit)
-        self.home = PhoneHome(self.clients, self.desk)
+        self.inventories = Inventories(self.clients, folder / "inventory")
+        self.home = PhoneHome(self.clients, self.desk, self.inventories)
         self.ticket = {HEADER: self.clients.boots.ticket(self.boot).reveal()}
 
     def put_image(self, content: bytes) -> None:

@@ -14,7 +14,9 @@ from labkit import events
 from labkit.cli import main
 from labkit.diagnosis.rehearsal import outcome
 from labkit.errors import ControlError, PowerError
-from labkit.events import Event
+from labkit.events import Event, kept_inventories
+from labkit.events.inventory import Inventory
+from labkit.events.kept_inventories import Kept
 from labkit.lab import Blade, lab_yaml
 from labkit.lab.process import control, rpc
 from labkit.lab.state import State
@@ -80,6 +82,21 @@ def test_a_boot_is_expected_where_nobody_can_tell(lab: Lab) -> None:
     lab.running.power(lab.red1, "on")
     assert (lab.asked, lab.woken) == ([("expect", "red1")], ["red1"])
     assert lab.running.stages().blade("red1").power == "on"
+
+
+def test_a_blade_with_too_little_memory_is_named_before_its_button_is_pressed(
+    lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = lab.state.inventory
+    folder.mkdir()
+    kept_inventories.write(folder, "red1", Kept(1.0, Inventory(threads=1, memory_mib=1000)))
+    assert lab.run("power", "on", "red1") == 0
+    said = capsys.readouterr().err
+    assert "red1 has 1,000 MiB of memory, and labos needs 1,536" in said and "./lab inventory red1" in said
+    assert lab.woken == ["red1"], "a person may know better"
+    kept_inventories.write(folder, "red1", Kept(2.0, Inventory(threads=1, memory_mib=2000)))
+    assert lab.run("power", "on", "red1") == 0
+    assert "MiB" not in capsys.readouterr().err
 
 
 def test_waking_a_blade_that_is_awake_changes_nothing(lab: Lab) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from labkit.cli.commands import _parser
 from labkit.errors import ParameterError
+from labkit.events import HardwareChange
 from labkit.events.stages import BladeState, LabState
 from labkit.lab import Lab, lab_yaml
 from labkit.servers import client
@@ -65,6 +67,13 @@ def test_the_next_step_is_that_of_the_state(
     found = steps(next_steps.from_here(LAB, state, ports, wrong=wrong))
     assert found[: len(first)] == first and found[-1] == "./lab down"
     assert wrong or "./lab workbook" in found
+
+
+def test_a_blade_that_has_lost_something_is_to_be_looked_at() -> None:
+    lost = HardwareChange(blade="blade2", part="memory", state="worse", detail="a bar is gone")
+    state = at(blade1=True, blade2=True)
+    state = replace(state, blades={**state.blades, "blade2": replace(state.blade("blade2"), lost=(lost,))})
+    assert steps(next_steps.from_here(LAB, state, {}, wrong=False))[0] == "./lab why blade2"
 
 
 def commands(lab: Lab) -> set[str]:

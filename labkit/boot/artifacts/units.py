@@ -26,6 +26,7 @@ DISK_UNIT = "labkit-disk.service"
 FAILED_UNIT = "labkit-failed@.service"
 FAILED = "labkit-failed@%n.service"
 """That unit, as another one names it (systemd.unit(5), "Specifiers")."""
+INVENTORY_UNIT = "labkit-inventory.service"
 TIMED = {PRUNE_UNIT: PRUNE_TIMER, MEMBER_UNIT: MEMBER_TIMER}
 """Units that a timer starts, again and again."""
 FOLDER = "/etc/labkit"
@@ -41,7 +42,7 @@ WIPE = f"{FOLDER}/disk-wipe"
 """Where a blade has what a person lets this one boot wipe, by its mark."""
 DISK_LABEL = "labkit-docker"
 """The label of a filesystem that is labkit's own: ext4 takes 16 bytes (mke2fs(8), -L)."""
-SCRIPTS = (TALK, "clock.sh", "clock", "hello", "join", "leave", "prune", "member", "failed")
+SCRIPTS = (TALK, "clock.sh", "clock", "hello", "join", "leave", "prune", "member", "failed", "inventory", "hand-in")
 
 
 @dataclass(frozen=True)
@@ -73,14 +74,14 @@ class Script:
 
 @cache
 def swarm_units(scripts: str = FOLDER, network: tuple[str, ...] = NETWORKD) -> tuple[UnitFile, ...]:
-    """The units: set the clock, say hello, join, leave, keep room, join again after having been put out, and say what
-    failed.
+    """The units: set the clock, say hello, join, leave, keep room, join again after having been put out, say what
+    failed, and tell what the blade is made of.
 
     They run what lies in the folder ``scripts``, and are stopped before the units ``network``, which the blade's
     network is made by.
     """
-    names = (CLOCK_UNIT, HELLO_UNIT, JOIN_UNIT, LEAVE_UNIT, FAILED_UNIT, *TIMED, *TIMED.values())
-    values = {"scripts": scripts, "network": " ".join(network), "failed": FAILED}
+    names = (CLOCK_UNIT, HELLO_UNIT, JOIN_UNIT, LEAVE_UNIT, FAILED_UNIT, *TIMED, *TIMED.values(), INVENTORY_UNIT)
+    values = {"scripts": scripts, "network": " ".join(network), "failed": FAILED, "hello": HELLO_UNIT}
     started = (FAILED_UNIT, *TIMED)
     return tuple(UnitFile(name, render_text(f"units/{name}", **values), name not in started) for name in names)
 
@@ -104,7 +105,7 @@ def swarm_scripts(root: str, clear: str = "", scripts: str = FOLDER, *, disk: bo
 
     They have the time from ``clear``, which is the same without TLS: a blade whose clock is wrong believes no
     certificate. With ``disk`` Docker may find again what it had before this boot. They need nothing but a POSIX shell,
-    curl, GNU's core utilities and sed, which Container Linux has.
+    curl, GNU's core utilities, grep and sed, which Container Linux has.
     """
     values = {
         **PLACES, "root": root, "clear": clear or root, "scripts": scripts,

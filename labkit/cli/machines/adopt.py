@@ -41,7 +41,7 @@ def take_in(options: argparse.Namespace) -> int:
     new = heard.source
     for macs in _chosen(options, heard):
         given = {"name": options.name, "slot": options.slot, "bmc": options.bmc, "prefix": options.prefix}
-        new = adopt.adopt(new, macs, **given)
+        new = adopt.adopt(new, macs, **given, told_bmc=heard.told_bmc(macs))
     if new is heard.source:
         print("no machine has asked to boot that is not in lab.yaml")
         return 0

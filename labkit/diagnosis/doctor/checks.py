@@ -92,6 +92,7 @@ def _disk(lab: Lab, facts: Facts) -> Iterator[Finding]:
 def _memory(lab: Lab, facts: Facts) -> Iterator[Finding]:
     wanted = memory.wanted_mib(lab)
     what, fix = memory.shortage(lab, facts.memory_mib, least_mib(lab))
+    yield from (Finding("memory", BAD, advice.what, advice.fix) for advice in memory_advice(lab, facts.told_mib))
     if not wanted:
         return
     if facts.is_up:
@@ -100,7 +101,6 @@ def _memory(lab: Lab, facts: Facts) -> Iterator[Finding]:
         yield Finding("memory", BAD, what, fix)
     else:
         yield Finding("memory", OK, f"{room(facts.memory_mib)} free, {room(wanted)} wanted")
-    yield from (Finding("memory", BAD, advice.what, advice.fix) for advice in memory_advice(lab))
 
 
 def _speed(lab: Lab, facts: Facts) -> Iterator[Finding]:

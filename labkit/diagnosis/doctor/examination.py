@@ -14,6 +14,7 @@ from labkit.diagnosis.doctor.facts import Answer, Facts, Interface, Place, SeenS
 from labkit.diagnosis.doctor.network import reached_ports
 from labkit.diagnosis.doctor.probe import NotLooked
 from labkit.errors import ControlError, DeniedError
+from labkit.events.kept_inventories import told_mib
 from labkit.images.store import cache_folder
 from labkit.lab import ChassisKind, Lab, NetworkKind
 from labkit.lab.process import control, rpc
@@ -97,6 +98,7 @@ def look(lab: Lab, state: State, progress: Progress, see_swarm: SeeSwarm) -> Fac
         cache=attempt("cache", lambda: probe.place(cache_folder()), nowhere),
         state=attempt("state", lambda: probe.place(state.path), nowhere),
         memory_mib=memory.available_mib(),
+        told_mib=told_mib(state.inventory, lab.blades),
         missing=probe.missing_programs(lab),
         kvm=attempt("speed", lambda: _kvm(lab, status), False),
         parts=status["parts"] if status is not None else {},

@@ -90,6 +90,7 @@ class Facts:
     ``silent`` says why a lab that is up did not answer.
     ``mirrors`` are the URLs that the engine asks before Docker Hub, None where that does not matter or is not known.
     ``heard`` says of each listener of each part why it does not answer, ``unwritten`` why events are not written.
+    ``told_mib`` is the memory in MiB that blades told they have, by their names.
     ``now`` and ``newest_file`` are wall-clock seconds; ``synchronised`` is None where the kernel does not say.
     """
 
@@ -118,6 +119,7 @@ class Facts:
     cache: Place | None = None
     state: Place | None = None
     memory_mib: int = 0
+    told_mib: Mapping[str, int] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
     kvm: bool = False
     parts: Mapping[str, int] = field(default_factory=dict)

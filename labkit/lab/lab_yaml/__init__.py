@@ -29,7 +29,7 @@ TOP = Kind(
     ("name", "network", "chassis", "swarm", "storage", "images", "ssh_keys", "bmc", "blades", *SHARED),
     {
         **dict.fromkeys(("interface", "subnet", "server", "controller", "dhcp", "pool"), "under 'network:'"),
-        **dict.fromkeys(("http_port", "registry_port", "tls", "https_port"), "under 'network:'"),
+        **dict.fromkeys(("http_port", "registry_port", "tls", "https_port", "discover"), "under 'network:'"),
         **dict.fromkeys(("slot", "macs", "address"), "to each blade, under 'blades:'"),
         **dict.fromkeys(SWARM.keys, "under 'swarm:'"),
         **dict.fromkeys(STORAGE.keys, "under 'storage:'"),

@@ -57,12 +57,20 @@ def read(text: str, path: Path) -> Source:
 
 
 def adopt(
-    source: Source, macs: Sequence[str], *, name: str = "", slot: int = 0, bmc: str = "", prefix: str = ""
+    source: Source,
+    macs: Sequence[str],
+    *,
+    name: str = "",
+    slot: int = 0,
+    bmc: str = "",
+    prefix: str = "",
+    told_bmc: str = "",
 ) -> Source:
     """The file with one more blade, behind all others: a machine with these cards, the one it boots from first.
 
     Without a name it is called by ``prefix``, else as the last blade is, and by a number that is free; without a slot
-    it gets the first that is free. ``bmc`` is the address of its BMC, or one of `UNSWITCHED`. Raises ParameterError for
+    it gets the first that is free. ``bmc`` is the address of its BMC, or one of `UNSWITCHED`; ``told_bmc`` the address
+    that the machine told, which counts where the file wants one and ``bmc`` is empty. Raises ParameterError for
     what is taken or cannot be, and LabFileError for what would be no lab.
     """
     for mac in macs:
@@ -71,7 +79,7 @@ def adopt(
             raise ParameterError(f"{mac} is {owner.name}'s already", where=str(source.path), fix=fix)
     slot = _slot(source, slot)
     name = _name(source, name, prefix, slot)
-    entry = Entry(name, slot, tuple(macs), _bmc(source, name, bmc))
+    entry = Entry(name, slot, tuple(macs), _bmc(source, name, bmc, told_bmc))
     new = _checked(source, lambda text: text.added(entry), f"write it under 'blades:' yourself: {entry.in_braces()}")
     *others, blade = new.blades
     if tuple(others) != source.blades or (blade.name, blade.slot, blade.macs) != (name, slot, entry.macs):
@@ -199,7 +207,7 @@ def _numbered(stem: str, slot: int, taken: set[str]) -> str:
     return next(f"{stem}{number}" for number in range(slot, slot + len(taken) + 1) if f"{stem}{number}" not in taken)
 
 
-def _bmc(source: Source, name: str, bmc: str) -> tuple[tuple[str, str], ...]:
+def _bmc(source: Source, name: str, bmc: str, told: str) -> tuple[tuple[str, str], ...]:
     """What stands below ``bmc:``. Raises ParameterError where the file's kind of power needs an address."""
     text = LabText(source.text)
     said = text.value("bmc", "kind")
@@ -211,6 +219,8 @@ def _bmc(source: Source, name: str, bmc: str) -> tuple[tuple[str, str], ...]:
         address = ("address", _parsed(values.host, bmc))
         return (address,) if Bmc("", kind=kind).has_password else (("kind", PowerKind.IPMI.value), address)
     if is_real and Bmc("", kind=kind).has_password:
+        if told:
+            return (("address", _parsed(values.host, told)),)
         fix = f"--bmc ADDRESS; or --bmc {' or --bmc '.join(UNSWITCHED)}, where it has none"
         raise ParameterError(f"nothing says the address of {name}'s BMC", where=str(source.path), fix=fix)
     return ()

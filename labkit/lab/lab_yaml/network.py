@@ -22,7 +22,7 @@ NETWORK = Kind(
     "network",
     (
         "kind", "interface", "subnet", "server", "controller", "dhcp", "pool", "http_port", "registry_port", "tls",
-        "https_port", *BEYOND, "internet",
+        "https_port", *BEYOND, "internet", "discover",
     ),
 )  # fmt: skip
 CHASSIS = Kind("chassis", ("kind", "slots", "name"))
@@ -115,9 +115,11 @@ def read_network(top: Section, notes: Notes) -> Net:
         domain=section.take("domain", values.domain, ""),
         open=frozenset(key for key in found if not section.has(key)),
         internet=internet,
+        discover=section.take("discover", positions.boolean, False),
     )
     _check_beyond(value, section)
     _check_proxy(value, section)
+    _check_discover(value, section)
     net = Net(value, section, _check_ports(value, section))
     net.claim(server, "the server", section, "server")
     if alone or value.controller != server:
@@ -157,6 +159,14 @@ def _check_proxy(network: Network, section: Section) -> None:
     elif section.has("pool"):
         what = "with dhcp: proxy the addresses come from another server, a pool is of no use"
         section.note("pool", what, "remove this line, or write dhcp: server")
+
+
+def _check_discover(network: Network, section: Section) -> None:
+    """Note a network on which a machine that is not in the lab could not be booted: it would get no address."""
+    if network.discover and not network.is_proxy and network.pool is None and not section.bad("dhcp", "pool"):
+        what = "with discover: true machines that are not in this file are booted, and nothing gives them an address"
+        fix = "write addresses for them beside it, the first and the last: pool: [10.77.0.100, 10.77.0.149]"
+        section.note("discover", what, fix)
 
 
 def _check_ports(network: Network, section: Section) -> dict[int, str]:

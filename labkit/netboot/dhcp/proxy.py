@@ -25,12 +25,12 @@ class ProxyAsked(Asked):
         """What comes of the message."""
         if self.client is Client.OS:
             return self.silence("asks the router") if self.blade is not None else Decision(self.leases)
-        if self.blade is None:
+        if self.blade is None and not self.lab.network.discover:
             return self.silence("not in the lab")
         if not self.is_local:
             return self.silence(f"relayed from {self.packet.giaddr}, which is not in {self.lab.network.subnet}")
         if self.peer is None and message is Message.DISCOVER:
-            return replace(self._name(Message.OFFER), boots=self.blade.name)
+            return replace(self._name(Message.OFFER), boots=self.blade.name if self.blade is not None else "")
         if self.peer is not None and message in (Message.REQUEST, Message.INFORM):
             return self._name(Message.ACK)
         return self.silence("asks the router" if self.peer is None else "nothing that a boot service answers")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from typing import Any
 
-from labkit.boot import loaders
+from labkit.boot import discovery, loaders
 from labkit.boot.loaders import Client, Firmware
 from labkit.lab import Blade, Network
 from labkit.netboot import dhcp
@@ -60,16 +60,18 @@ def server_id(asked: Packet, network: Network) -> IPv4Address:
 
 
 def boot_file_of(asked: Packet, blade: Blade | None, network: Network) -> BootFile:
-    """The boot file that answers a message. An operating system gets none."""
+    """The boot file that answers a message. An operating system gets none, and neither does the firmware of a machine
+    that is not in the lab, unless the lab discovers such.
+    """
     client = identity.client_of(asked)
-    if blade is None or client is Client.OS:
+    if client is Client.OS or (blade is None and not network.discover):
         return BootFile()
-    firmware = identity.firmware_of(asked)
-    file = loaders.loader(blade.boot, client, firmware)
+    method, firmware = blade.boot if blade is not None else discovery.METHOD, identity.firmware_of(asked)
+    file = loaders.loader(method, client, firmware)
     if file == loaders.SCRIPT and not identity.speaks_http(asked):  # then it loads another iPXE by TFTP, as a ROM does
-        file = loaders.loader(blade.boot, Client.PXE, firmware)
+        file = loaders.loader(method, Client.PXE, firmware)
     if file is None:
-        return BootFile(reason=f"boot method {blade.boot} has no loader for {client} clients with {firmware} firmware")
+        return BootFile(reason=f"boot method {method} has no loader for {client} clients with {firmware} firmware")
     return BootFile(loaders.named(network, client, file))
 
 

@@ -1,5 +1,5 @@
-"""What a booted blade may say: join, how far it is, what became of its disk, that it leaves, that it is full, and that
-its Docker does not start.
+"""What a booted blade may say: join, how far it is, what became of its disk, what it is made of, that it leaves, that
+it is full, and that its Docker does not start.
 
 Every message carries the boot's ticket in ``X-Labkit-Ticket`` and counts only from the address leased to that blade.
 Anything else is answered with 403, recorded, and told to swarmd, which then changes the join token. In a lab
@@ -26,6 +26,7 @@ from labkit.netboot.clients import ClientBook
 from labkit.netboot.http.blade_disk import read_disk
 from labkit.netboot.http.blade_failure import read_failure
 from labkit.netboot.http.blade_space import read_space
+from labkit.netboot.http.inventories import TOO_SOON, Inventories
 
 HEADER = "X-Labkit-Ticket"
 RETRY_S = 3
@@ -53,8 +54,8 @@ def swarmd_at(path: Path) -> Ask:
 class PhoneHome:
     """The POST handlers. ``ask`` reaches swarmd."""
 
-    def __init__(self, clients: ClientBook, ask: Ask) -> None:
-        self._clients, self._ask = clients, ask
+    def __init__(self, clients: ClientBook, ask: Ask, inventories: Inventories) -> None:
+        self._clients, self._ask, self._inventories = clients, ask, inventories
         self._tasks: set[asyncio.Task[None]] = set()
         self._late: dict[str, str] = {}
         self._clear: dict[str, str] = {}
@@ -63,12 +64,8 @@ class PhoneHome:
     def handlers(self) -> dict[str, Handler]:
         """The handlers by path."""
         own = {"/v1/join": self.join, "/v1/stage": self.stage, "/v1/leave": self.leave, "/v1/left": self.left}
-        own |= {
-            "/v1/space": self.space,
-            "/v1/member": self.member,
-            "/v1/unlock": self.unlock,
-            "/v1/failed": self.failed,
-        }
+        own |= {"/v1/space": self.space, "/v1/member": self.member, "/v1/unlock": self.unlock}
+        own |= {"/v1/failed": self.failed, "/v1/inventory": self.inventory}
         is_sealed = self._clients.lab.network.tls
         return {path: self._sealed(handler) if is_sealed else handler for path, handler in own.items()}
 
@@ -193,6 +190,13 @@ class PhoneHome:
         self._clients.emit(event)
         return web.Response(text="noted\n")
 
+    async def inventory(self, request: web.Request) -> web.Response:
+        """What the blade is made of, once a boot: 429 where it says so again at once."""
+        boot = self._identified(request)
+        blade, text = self._clients.lab.blade(boot.blade), await said(request)
+        why = await asyncio.to_thread(self._inventories.take_blade, blade, boot.id, text)
+        return answered(why)
+
     def _too_late(self, boot: Boot, address: str) -> web.Response:
         """A boot whose window is not open gets no token. It is told once; a blade that asks again is no attack."""
         reason = f"the join window of this boot is not open; to open it: ./lab swarm admit {boot.blade}"
@@ -265,6 +269,16 @@ class PhoneHome:
         task = asyncio.get_running_loop().create_task(telling(), name=verb)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def said(request: web.Request) -> str:
+    """The body of a request as text. Raises HTTPRequestEntityTooLarge."""
+    return (await request.read()).decode("utf-8", "replace")
+
+
+def answered(why: str) -> web.Response:
+    """What somebody gets who hands in an inventory that is not kept for a reason, or is."""
+    return web.Response(status={"": 200, TOO_SOON: 429}.get(why, 400), text=f"{why or 'noted'}\n")
 
 
 def _later(why: str) -> web.Response:

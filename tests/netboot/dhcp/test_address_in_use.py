@@ -22,6 +22,7 @@ from aiohttp import web
 from labkit.events import Ticket
 from labkit.lab import Lab, SwarmRules
 from labkit.netboot.boots import Boot
+from labkit.netboot.http.inventories import Inventories
 from labkit.netboot.http.phone_home import HEADER, PhoneHome
 from labkit.netboot.http.server import Files, application
 from labkit.netboot.metrics import Counters
@@ -45,6 +46,7 @@ class Lan:
         self.lab: Lab = replace(lab, blades=blades, swarm=rules or SwarmRules())
         self.clients = make_clients(folder, self.seen, self.lab)
         self.boots = self.clients.boots
+        self.home = PhoneHome(self.clients, self.desk, Inventories(self.clients, folder / "inventory"))
 
     async def desk(self, verb: str, *, timeout_s: float = 0, **fields: Any) -> dict[str, Any]:
         self.asked.append(verb)
@@ -56,7 +58,7 @@ class Lan:
     def run(self, talk: Talk) -> None:
         async def serving() -> None:
             files = Files(self.clients.lookup, {}, self.clients.emit)
-            app = application(files, PhoneHome(self.clients, self.desk).handlers(), self.clients.emit, Counters())
+            app = application(files, self.home.handlers(), self.clients.emit, Counters())
             runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
             await runner.setup()
             sock = socket.create_server(("127.0.0.1", 0))
