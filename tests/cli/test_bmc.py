@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 
 from labkit.cli import main
 from labkit.lab.process import control
+from labkit.lab.state import State
 from tests.rig.failures import PASSWORD
 from tests.rig.failures_machine import simulated_bmc
 from tests.rig.ipmi_sensors import Sensor, commands
@@ -57,3 +60,23 @@ def test_who_has_no_bmc_is_told_so(run: Run, capsys: pytest.CaptureFixture[str])
     assert run("power", "identify", "--json") == 2
     assert run("power", "sensors", "red1", "--dry-run") == 0
     assert "red1: would press nothing, and ask for what it measures by IPMI, at 127.0.0.1:" in capsys.readouterr().out
+
+
+def test_a_serial_port_is_reached_over_ipmi_whatever_presses_the_buttons(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words: list[str] = []
+
+    def become(program: str, line: list[str]) -> None:
+        words.extend(line)
+        raise SystemExit(0)
+
+    monkeypatch.setattr(control, "status", lambda state, ask=False: {"up": True})
+    monkeypatch.setattr(shutil, "which", lambda program: program)
+    monkeypatch.setattr(os, "execvp", become)
+    monkeypatch.setenv("IPMI_PASSWORD", "")
+    (tmp_path / "lab.yaml").write_text("bmc: {kind: redfish}\nblades: [{name: blade1}]\n")
+    State(tmp_path / ".lab").make()
+    assert main(["--lab", str(tmp_path / "lab.yaml"), "console", "blade1"]) == 0
+    assert words[words.index("-H") + 1 : words.index("-U")] == ["10.77.0.201", "-p", "623"]
+    assert os.environ["IPMI_PASSWORD"] and os.environ["IPMI_PASSWORD"] not in words

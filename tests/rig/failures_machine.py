@@ -59,7 +59,7 @@ def simulated_bmc(folder: Path, emulation: str = "") -> Iterator[Bmc]:
         file.write(emulation)
     with subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as sim:
         try:
-            while f":{own.port:04X} " not in Path("/proc/net/udp").read_text():
+            while f":{own.port:04X} " not in Path("/proc/thread-self/net/udp").read_text():
                 assert sim.poll() is None, "the simulated BMC ended"
                 time.sleep(0.02)
             yield own
