@@ -46,8 +46,8 @@ WORLD = {
 PURE = (
     "boot", "ignition", "pictures", "errors.py", "lab/bmc.py", "lab/changes.py", "lab/model.py", "lab/secret.py",
     "lab/lab_yaml/edit.py", "lab/lab_yaml/entry.py",
-    "events/inventory.py", "events/kinds.py", "events/stages.py", "events/folding.py", "events/tables.py",
-    "events/part_deaths.py", "events/unknown_machines.py",
+    "events/inventory.py", "events/kinds.py", "events/blade_kinds.py", "events/stages.py", "events/folding.py",
+    "events/tables.py", "events/part_deaths.py", "events/unknown_machines.py",
     "netboot/dhcp/codec.py", "netboot/dhcp/decide.py", "netboot/tftp/codec.py", "netboot/tftp/session.py",
     "netboot/http/blade_inventory.py", "netboot/http/ranges.py", "netboot/http/smbios.py",
     "netboot/boot_client/firmware.py", "netboot/boot_client/scripts.py", "netboot/boot_client/checks.py",

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from labkit.events.blade_kinds import (
+    DOCKER,
+    EMERGENCY,
+    NOT_MEASURED,
+    HardwareChange,
+    Inventoried,
+    Measured,
+    Space,
+    UnitFailed,
+)
 from labkit.events.kinds import (
     CUT,
     DISK,
-    DOCKER,
-    EMERGENCY,
-    KINDS,
     MOVING_EVERY_S,
-    NOT_MEASURED,
     REHEARSAL,
     SENSORS,
     TLS,
@@ -18,28 +24,23 @@ from labkit.events.kinds import (
     Clock,
     Dhcp,
     Event,
-    HardwareChange,
     Held,
-    Inventoried,
     LabEvent,
     Leave,
-    Measured,
     Note,
     Part,
     Phoned,
     Power,
     Roll,
     Service,
-    Space,
     Stuck,
     Swarm,
     Ticket,
     Transfer,
     Trouble,
-    UnitFailed,
     UnknownMachine,
 )
-from labkit.events.stream import SCHEMA, Emitter, Stream, decode, describe, encode, follow, read
+from labkit.events.stream import KINDS, SCHEMA, Emitter, Stream, decode, describe, encode, follow, read
 
 __all__ = [
     "CUT", "DISK", "DOCKER", "EMERGENCY", "KINDS", "MOVING_EVERY_S", "NOT_MEASURED", "REHEARSAL", "SCHEMA", "SENSORS",

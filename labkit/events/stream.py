@@ -26,13 +26,18 @@ from pathlib import Path
 from typing import Any
 
 from labkit.errors import FileError
-from labkit.events.kinds import KINDS, Event
+from labkit.events import blade_kinds, kinds
+from labkit.events.kinds import Event
 from labkit.lab.plain_text import one_line
 
 SCHEMA = 1
 PIPE_BUF_B = 4096
 LATEST = 2.5e11
 """Beyond it lies no time of an event: calendars here have four digits for the year."""
+
+_ALL = [*vars(kinds).values(), *vars(blade_kinds).values()]
+KINDS: dict[str, type[Event]] = {cls.kind: cls for cls in _ALL if isinstance(cls, type) and issubclass(cls, Event)}
+del KINDS[Event.kind]  # what all of them have in common
 
 DEFAULTS = {kind: {field.name: field.default for field in dataclasses.fields(cls)} for kind, cls in KINDS.items()}
 """The fields of each kind of event, with what they are where nothing was said."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from labkit.events.kinds import DOCKER
+from labkit.events.blade_kinds import DOCKER
 from labkit.events.stages import STAGES, BladeState, LabState
 from labkit.lab import Lab
 

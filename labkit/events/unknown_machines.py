@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from labkit.events.kinds import Dhcp, Event, Inventoried, LabEvent, UnknownMachine
+from labkit.events.blade_kinds import Inventoried
+from labkit.events.kinds import Dhcp, Event, LabEvent, UnknownMachine
 
 MOST_MACHINES = 1024
 """So many cards are kept, the last to ask: a network may be full of addresses that somebody makes up."""
