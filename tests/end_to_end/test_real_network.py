@@ -93,21 +93,6 @@ def background(stack: ExitStack, words: list[str]) -> subprocess.Popen[str]:
 
 
 @pytest.mark.soak
-def test_a_lab_that_is_up_knows_how_warm_its_rack_is(door: FrontDoor) -> None:
-    up = door("up", "--yes")
-    assert up.returncode == 0, up.stderr
-    told = door("power", "sensors", "red1")
-    assert told.stdout == "red1:\n  inlet1  22 °C  ok\n", told.stderr
-    until(lambda: "measured" in door("events").stdout, 60)
-    page = subprocess.run([*door.prefix, "curl", "-s", "http://10.87.0.2/metrics"], capture_output=True, text=True)
-    assert 'labkit_blade_temperature_celsius{slot="1"} 22\n' in page.stdout
-    owners = {entry.name: entry.owner() for entry in (door.state / "run").iterdir()}
-    assert owners["sensord.sock"] == owners["control.sock"]
-    assert "asked no more" not in door("events").stdout
-    assert door("down").returncode == 0 and door.leftovers() == []
-
-
-@pytest.mark.soak
 def test_a_real_lab_from_doctor_to_nginx_and_away(door: FrontDoor) -> None:
     """What docs/real-blades.md has people do with real blades, in its order."""
     looked = door("doctor")
@@ -132,6 +117,21 @@ def test_a_real_lab_from_doctor_to_nginx_and_away(door: FrontDoor) -> None:
     assert not list(own.glob("etc/docker/certs.d/*")), "the trust in the lab's registry is taken back"
     with engine(own / "docker.sock") as client:
         assert client.info()["Swarm"]["LocalNodeState"] == "active", "the swarm is left alone"
+
+
+@pytest.mark.soak
+def test_a_lab_that_is_up_knows_how_warm_its_rack_is(door: FrontDoor) -> None:
+    up = door("up", "--yes")
+    assert up.returncode == 0, up.stderr
+    told = door("power", "sensors", "red1")
+    assert told.stdout == "red1:\n  inlet1  22 °C  ok\n", told.stderr
+    until(lambda: "measured" in door("events").stdout, 60)
+    page = subprocess.run([*door.prefix, "curl", "-s", "http://10.87.0.2/metrics"], capture_output=True, text=True)
+    assert 'labkit_blade_temperature_celsius{slot="1"} 22\n' in page.stdout
+    owners = {entry.name: entry.owner() for entry in (door.state / "run").iterdir()}
+    assert owners["sensord.sock"] == owners["control.sock"]
+    assert "asked no more" not in door("events").stdout
+    assert door("down").returncode == 0 and door.leftovers() == []
 
 
 def listed(door: FrontDoor) -> list[str]:
