@@ -53,6 +53,8 @@ BLOCK_B = 256 << 10
 KEPT_B = 32 << 10
 """Image files up to this size are kept in memory once they were asked for."""
 BINARY = "application/octet-stream"
+UNSPOKEN = web.RequestKey("unspoken", bool)
+"""Marks a request in a version of HTTP that this server does not speak."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -246,14 +248,21 @@ def runner(app: web.Application, emit: Callable[[Event], None], close_s: float) 
 
 
 class _Runner(web.AppRunner):
-    """aiohttp's own, but for a CONNECT: its parser gives that no URL, and the connection then hung for good."""
+    """aiohttp's own, but for a CONNECT, which its parser gives no URL, so that the connection hung for good, and for
+    another version of HTTP than 1, which it would give its answer too (RFC 9110 section 2.5).
+    """
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
         make = server.request_factory
 
         def request(message: RawRequestMessage, *rest: Any) -> web.BaseRequest:
-            return make(message if message.url is not None else message._replace(url=URL("/")), *rest)
+            is_spoken = message.version.major == 1
+            message = message if is_spoken else message._replace(version=HttpVersion11)
+            made = make(message if message.url is not None else message._replace(url=URL("/")), *rest)
+            if not is_spoken:
+                made[UNSPOKEN] = True
+            return made
 
         server.request_factory = request
         return server
@@ -263,7 +272,7 @@ async def _expected(request: web.Request) -> None:
     """Answer an Expect header (RFC 9110 section 10.1.1). aiohttp's own repeats what it does not know, and of bytes that
     are no text it makes a fault of ours, before any middleware.
     """
-    if request._version != HttpVersion11:  # not request.version, which would be kept as it is
+    if request.version != HttpVersion11:
         return
     if request.headers.get("Expect", "").lower() != "100-continue":
         raise web.HTTPExpectationFailed()
@@ -290,8 +299,7 @@ def application(
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request._version.major != 1:
-            request._version = HttpVersion11  # aiohttp writes the client's own into its answer (RFC 9110 section 2.5)
+        if UNSPOKEN in request:
             refusal = web.HTTPVersionNotSupported()
             refusal.force_close()
             raise refusal
