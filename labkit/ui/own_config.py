@@ -78,11 +78,11 @@ class OwnConfig:
             words: widgets.Button(description=words)
             for words in (f"Save as {blade.name}'s config", f"Boot {blade.name} with this", "Undo")
         }
-        self._said, self._told, self._board = widgets.HTML(), widgets.HTML(), widgets.HTML()
+        self._said, self._told, self._board, self._wrote = (widgets.HTML() for _ in range(4))
         for button, act in zip(self.buttons.values(), (self.save, self.boot, self.undo), strict=True):
             button.on_click(self._pressed(act))
         row = widgets.HBox([self.name, *self.buttons.values()], layout={"flex_flow": "row wrap"})
-        self.widget = widgets.VBox([widgets.HTML(STYLE), row, self._said, self._told, self._board])
+        self.widget = widgets.VBox([widgets.HTML(STYLE), row, self._said, self._told, self._board, self._wrote])
         self.widget.add_class("lk-own")
         self._say(str(saved) if saved else f"Nothing is saved yet: {blade.name} boots as lab.yaml says.")
 
@@ -103,23 +103,25 @@ class OwnConfig:
         lab_path, name = find_lab(), self._blade.name
         plan, config = own_config.show_plan(lab_path, find_state(lab_path), name)
         self._told.value = f'<pre class="lk-told" tabindex="0">{esc(plan)}</pre>'
+        self._wrote.value = ""
         view = BootView([self._blade], live=self)
         running = own_config.boot(lab_path, name, timeout_s=self._timeout_s, show=view.show, say=self._tell)
-        self._board.value += self._wrote(running, config)
+        view.follow()
+        self._wrote.value = self._draw_config(running, config)
         return self._say(f"{name} has booted with {self.name.value}\n{plan}", shown=f"{name} has booted with it.")
 
     def undo(self) -> str:
         """Take the last save back."""
         path = find_lab()
         words = own_config.undo(path, find_state(path), self._blade.name)
-        self._told.value = self._board.value = ""
+        self._told.value = self._wrote.value = ""
         return self._say(words)
 
     def show(self, bundle: dict[str, str]) -> None:
         """Draw the board of a boot."""
         self._board.value = bundle["text/html"]
 
-    def _wrote(self, running: RunningLab, config: dict[str, object]) -> str:
+    def _draw_config(self, running: RunningLab, config: dict[str, object]) -> str:
         name = self._blade.name
         return draw_config(running.events(), name, running.stages().blade(name).boot, config).svg
 
