@@ -8,6 +8,7 @@ inside it and a mark is always under its word. No script runs in the page: what 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ class ConfigEditor:
 
     def __init__(self, text: str, *, name: str, files_dir: Path | None = None) -> None:
         self._name, self._files_dir = name, files_dir
+        self._told_of: list[Callable[[], None]] = []
         self._opened = ignition.review(text, files_dir=files_dir)
         self.review: Review = self._opened
         self._area = widgets.Textarea(
@@ -105,9 +107,15 @@ class ConfigEditor:
         whole.add_class("lk-editor")
         return whole
 
+    def on_typed(self, act: Callable[[], None]) -> None:
+        """Have this done each time the text has become another."""
+        self._told_of.append(act)
+
     def _typed(self, _: object) -> None:
         self.review = ignition.review(self.value, files_dir=self._files_dir)
         self._draw()
+        for act in self._told_of:
+            act()
 
     def _draw(self) -> None:
         self._marks.value = draw_marks(self.review)

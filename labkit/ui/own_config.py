@@ -17,6 +17,7 @@ from labkit.pictures.protocols import draw_config
 from labkit.pictures.svg import esc
 from labkit.servers.client import RunningLab, find_lab, find_state
 from labkit.ui.editor import ConfigEditor
+from labkit.ui.long_cell import OneAtATime
 from labkit.ui.views import BootView
 from labkit.workbook import own_config
 
@@ -29,6 +30,7 @@ STYLE = """<style>
   font: 12px/17px var(--jp-code-font-family, monospace); color: var(--jp-content-font-color1) }
 .lk-own .jupyter-button { width: auto; height: auto; min-height: 28px; color: var(--jp-ui-font-color1);
   background: var(--jp-layout-color2); border: 1px solid var(--jp-border-color1) }
+.lk-own .lk-busy { opacity: .5; pointer-events: none }
 .lk-own .jupyter-button:focus-visible { outline: 3px solid var(--jp-brand-color1); outline-offset: 2px }
 </style>"""
 
@@ -66,19 +68,22 @@ class OwnConfig:
 
     def __init__(self, editor: ConfigEditor, blade: Blade, *, save_as: str = "", timeout_s: float = 420.0) -> None:
         self._editor, self._blade, self._timeout_s = editor, blade, timeout_s
-        suffix = ".bu" if editor.review.notation == "butane" else ".yaml"
         path = find_lab()
         saved = own_config.find_saved(path, find_state(path), blade.name)
         if saved and saved.file not in lab_yaml.load(path).blade(blade.name).config:
             saved = None
-        default = saved.file.name if saved else f"{blade.name}{suffix}"
-        self.name = widgets.Text(value=save_as or default, description="File beside lab.yaml")
+        self._named = self._usual_name()
+        self.name = widgets.Text(
+            value=save_as or (saved.file.name if saved else self._named), description="File beside lab.yaml"
+        )
+        editor.on_typed(self._name_anew)
         self.name.style.description_width = "initial"
         self.buttons = {
             words: widgets.Button(description=words)
             for words in (f"Save as {blade.name}'s config", f"Boot {blade.name} with this", "Undo")
         }
         self._said, self._told, self._board, self._wrote = (widgets.HTML() for _ in range(4))
+        self._turns = OneAtATime(self.buttons.values)
         for button, act in zip(self.buttons.values(), (self.save, self.boot, self.undo), strict=True):
             button.on_click(self._pressed(act))
         row = widgets.HBox([self.name, *self.buttons.values()], layout={"flex_flow": "row wrap"})
@@ -89,6 +94,16 @@ class OwnConfig:
     def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
         bundle: dict[str, Any] = self.widget._repr_mimebundle_()
         return {**bundle, "text/plain": "\n".join([self._words, *map("[{}]".format, self.buttons)])}
+
+    def _usual_name(self) -> str:
+        """What a file with this text is called, by its language."""
+        return f"{self._blade.name}{'.bu' if self._editor.review.notation == 'butane' else '.yaml'}"
+
+    def _name_anew(self) -> None:
+        """Where nobody has named the file, its name goes with the text."""
+        before, self._named = self._named, self._usual_name()
+        if self.name.value == before:
+            self.name.value = self._named
 
     def save(self) -> str:
         """Save the editor's text; what was done, with what there is to say of the text."""
@@ -126,20 +141,15 @@ class OwnConfig:
         return draw_config(running.events(), name, running.stages().blade(name).boot, config).svg
 
     def _pressed(self, act: Callable[[], str]) -> Callable[[object], None]:
-        def press(button: object) -> None:
-            for one in self.buttons.values():  # a click during a boot would come after it
-                one.disabled = act == self.boot  # elsewhere a button that is disabled would lose the keyboard's focus
+        def press() -> None:
             try:
                 words = act()
                 if act != self.boot:
                     self._say(f"{words}\n{BELOW}")
             except LabkitError as error:
                 self._say(str(error), wrong=True)
-            finally:
-                for one in self.buttons.values():
-                    one.disabled = False
 
-        return press
+        return self._turns.on_press(press)
 
     def _tell(self, words: str) -> None:
         self._say(words)

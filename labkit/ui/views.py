@@ -86,7 +86,10 @@ class BootView:
         """
         scene = self._feed.poll()
         usual = usual_times(scene.past, self._lab)
-        settled = all(_is_settled(self._lab.blade(name), scene.stages.blade(name)) for name in self._names)
+        states = [(self._lab.blade(name), scene.stages.blade(name)) for name in self._names]
+        # One that waits for a swarm may wait for hours: the picture of its boot would get narrower and narrower.
+        waits = not scene.stages.swarm
+        settled = all(_is_settled(blade, state) or (waits and state.step == "join") for blade, state in states)
         board = boot_board.draw_board(self._names, scene, usual, scene.now if settled else time.time())
         if board != self._drawn:
             self._drawn = board
