@@ -17,6 +17,8 @@ from IPython.display import display
 from labkit.errors import LabkitError
 from labkit.lab import NetworkKind
 from labkit.lab.lab_yaml.edit import LabText
+from labkit.lab.process import control
+from labkit.lab.state import State
 from labkit.pictures.svg import esc
 from labkit.servers.client import find_lab, find_state
 from labkit.ui.error_box import make_box
@@ -24,6 +26,7 @@ from labkit.ui.long_cell import OneAtATime
 from labkit.workbook import adoption
 
 AGAIN = "Look again"
+NOT_UP = "; the lab is not up, and hears none: ./lab up"
 THEN = "Run this cell again: the chassis below has it then."
 STYLE = """<style>
 .lk-adopt { max-width: 830px; overflow: visible; color: var(--jp-ui-font-color1) }
@@ -31,7 +34,7 @@ STYLE = """<style>
   white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.5 }
 .lk-adopt .jupyter-button { width: auto; height: auto; min-height: 28px; align-self: flex-start;
   color: var(--jp-ui-font-color1); background: var(--jp-layout-color2); border: 1px solid var(--jp-border-color1) }
-.lk-adopt .lk-busy { opacity: .5; pointer-events: none }
+.lk-adopt .lk-busy { border-style: dashed; cursor: progress; pointer-events: none }
 .lk-adopt .jupyter-button:focus-visible { outline: 3px solid var(--jp-brand-color1); outline-offset: 2px }
 </style>"""
 
@@ -85,9 +88,10 @@ class Adoption:
         for mac, row in self._row_of.items():
             row.widget.layout.display = None if mac in machines else "none"
         self.buttons = {mac: row.button for mac, row in self._row_of.items() if mac in new}
-        self._lines = self._lines or [adoption.NONE]
+        nothing = "" if machines else _nothing(find_state(path))
+        self._lines = self._lines or [nothing]
         self._lines += ["machines above, or ./lab adopt MAC, makes one a blade"] if new else []
-        self._none.value = "" if machines else esc(adoption.NONE)
+        self._none.value = esc(nothing)
         self._rows.children = [row.widget for row in self._row_of.values()]
         return ""
 
@@ -110,6 +114,15 @@ class Adoption:
                 self._said.value = replace(make_box(error), title=f"Nothing was adopted: {type(error).__name__}").html
 
         return self._turns.on_press(press)
+
+
+def _nothing(state: State) -> str:
+    """That no machine has asked, and where that is so since nobody listens, that too."""
+    try:
+        up = control.status(state) is not None
+    except LabkitError:  # somebody else's, or one that is busy
+        up = True
+    return adoption.NONE if up else f"{adoption.NONE}{NOT_UP}"
 
 
 class _Row:

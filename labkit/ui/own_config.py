@@ -30,7 +30,7 @@ STYLE = """<style>
   font: 12px/17px var(--jp-code-font-family, monospace); color: var(--jp-content-font-color1) }
 .lk-own .jupyter-button { width: auto; height: auto; min-height: 28px; color: var(--jp-ui-font-color1);
   background: var(--jp-layout-color2); border: 1px solid var(--jp-border-color1) }
-.lk-own .lk-busy { opacity: .5; pointer-events: none }
+.lk-own .lk-busy { border-style: dashed; cursor: progress; pointer-events: none }
 .lk-own .jupyter-button:focus-visible { outline: 3px solid var(--jp-brand-color1); outline-offset: 2px }
 </style>"""
 

@@ -138,6 +138,8 @@ def test_without_a_browser_the_parameter_does_it_and_can_be_repeated(
     adopt_machines([B])
     assert f"{B} is red2's already" in capsys.readouterr().out
     lab.hear()
-    assert "no machine has asked" in Adoption()._repr_mimebundle_()["text/plain"]
+    assert Adoption()._repr_mimebundle_()["text/plain"].endswith("the lab is not up, and hears none: ./lab up")
+    lab.answer = {"up": True}
+    assert Adoption()._repr_mimebundle_()["text/plain"] == "no machine has asked that is not in lab.yaml"
     with pytest.raises(ParameterError, match="blade9"):
         adopt_machines(["blade9"])
