@@ -27,6 +27,7 @@ _pressed: dict[tuple[object, ...], tuple[str, ...]] = {}
 """What was pressed in this kernel, by the chooser: which one it is, its lab file and what it was given.
 
 JupyterLab takes a cell whose button was pressed for the one to run next, so whoever goes on from there runs it again.
+The same goes for what was typed in an editor.
 """
 
 WIDGET = "application/vnd.jupyter.widget-view+json"

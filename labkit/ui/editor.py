@@ -20,6 +20,7 @@ from labkit.errors import ParameterError
 from labkit.ignition.analysis.editing import Review
 from labkit.pictures.svg import esc
 from labkit.servers.client import find_lab
+from labkit.ui.choosers import keep_pressed, pressed_before
 from labkit.ui.config_marks import draw_marks, draw_remarks, marked_text
 from labkit.workbook import find_file, notebooks_folder
 
@@ -44,8 +45,15 @@ def open_config(path: str | Path) -> ConfigEditor:
 
 
 def edit_config(text: str, *, name: str = "config", files_dir: Path | None = None) -> ConfigEditor:
-    """An editor with this text: Butane, Container Linux Config or Ignition, as the text itself says which."""
-    editor = ConfigEditor(text, name=name, files_dir=files_dir)
+    """An editor with this text: Butane, Container Linux Config or Ignition, as the text itself says which.
+
+    In a notebook a cell that runs again with the same text keeps what was typed since, unless that was emptied.
+    """
+    editor, key = ConfigEditor(text, name=name, files_dir=files_dir), ("editor", name, files_dir, text)
+    before = pressed_before(key)
+    if before is not None and before[0].strip():
+        editor.value = before[0]
+    editor.on_typed(lambda: keep_pressed(key, [editor.value]))
     display(editor)
     return editor
 
