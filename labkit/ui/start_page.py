@@ -59,7 +59,8 @@ def show_chapters() -> None:
     for one in BOOK[1:]:
         link = f'<a href="{one.file}">{esc(one.name.split("-", 1)[0])} · {esc(one.title)}</a>'
         cells = [one.does, one.changes, takes(one.name)]
-        rows.append(f"<tr><td>{link}</td>" + "".join(f"<td>{esc(cell)}</td>" for cell in cells) + "</tr>")
+        told = "".join(f"<td>{esc(cell)}</td>" for cell in cells)
+        rows.append(f'<tr><td style="white-space:nowrap">{link}</td>{told}</tr>')
         lines.append([one.name, *cells])
     html = f'{_TABLE}<table class="labkit-table"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
     text = grid(["chapter", "what it does", "what it changes", "takes"], lines)
