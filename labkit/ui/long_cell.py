@@ -16,7 +16,7 @@ from labkit.ui.live_events import LiveEvents
 from labkit.ui.views import Live
 
 EVERY_S = 1.0
-DEAF_S = 0.5
+DEAF_S = 0.1
 BUSY = "lk-busy"
 """The class of a button that does nothing at present."""
 
