@@ -121,7 +121,7 @@ def _head_html(known: Chapter) -> str:
         "max-width:728px;color:var(--jp-ui-font-color1)}.labkit-head a{color:var(--jp-content-link-color);"
         "text-decoration:underline}"
         ".labkit-head dl{display:grid;grid-template-columns:max-content auto;gap:2px 12px;margin:6px 0 0}"
-        ".labkit-head dt{font-weight:600}.labkit-head dd{margin:0}</style>"
+        ".labkit-head dt{font-weight:600}.labkit-head dd{margin:0}.labkit-head dt,.labkit-head dd{width:auto}</style>"
     )
     return f'{style}<div class="labkit-head"><div>{row}</div><dl>{facts}</dl></div>'
 

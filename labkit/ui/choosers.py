@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 import ipywidgets as widgets
+from IPython.core.getipython import get_ipython
 from IPython.display import display
 
 from labkit.errors import ParameterError
@@ -21,6 +22,13 @@ from labkit.pictures.svg import as_of, esc
 from labkit.servers.client import choose_blades as check_blades
 from labkit.swarm.membership.majority import describe_managers
 from labkit.ui.live_events import present_stages
+
+_pressed: dict[tuple[object, ...], tuple[str, ...]] = {}
+"""What was pressed in this kernel, by the chooser: which one it is, its lab file and what it was given.
+
+JupyterLab takes a cell whose button was pressed for the one to run next, so whoever goes on from there runs it again.
+The same goes for what was typed in an editor.
+"""
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -51,12 +59,15 @@ def choose_blades(lab: Lab, *, default: Sequence[str] = ()) -> BladeChoice:
     """Some of a lab's blades; all that become nodes of its swarm when ``default`` is empty. The choice's value is a
     tuple of blades.
 
+    In a notebook a cell that runs again keeps what was pressed, until ``default`` is another.
     Raises ParameterError, listing the lab's blades, for a name that is none of them.
     """
     chosen = check_blades(lab, default)
     if len(chosen) == len(lab.blades) and not default:
         chosen = tuple(blade for blade in chosen if blade.is_node) or chosen
-    choice = BladeChoice(lab, [blade.name for blade in chosen], present_stages(lab))
+    key = ("blades", lab.path, _names(lab), tuple(default))
+    names = pressed_before(key) or tuple(blade.name for blade in chosen)
+    choice = BladeChoice(lab, names, present_stages(lab), key=key)
     choice.show()
     return choice
 
@@ -64,29 +75,48 @@ def choose_blades(lab: Lab, *, default: Sequence[str] = ()) -> BladeChoice:
 def choose_roles(lab: Lab, *, blades: Sequence[Blade] = (), default: Sequence[str] = ()) -> RoleChoice:
     """Which blades are managers. ``default`` names them; where it is empty, each is what ``lab.yaml`` says.
 
-    The choice's value is the role by blade name. The controller is a manager whatever is chosen, and counts.
+    The choice's value is the role by blade name. The controller is a manager whatever is chosen, and counts. What was
+    pressed is kept as by `choose_blades`.
     Raises ParameterError for a name that is no blade of the lab, or none of ``blades``.
     """
     chosen = tuple(blades) or lab.blades
     managers = [blade.name for blade in check_blades(lab, default)] if default else None
+    key = ("roles", lab.path, _names(lab), tuple(default), *(blade.name for blade in chosen))
     outside = [name for name in managers or () if name not in {blade.name for blade in chosen}]
     if outside:
         what = f"{', '.join(outside)} cannot manage the swarm: left out above"
         raise ParameterError(what, fix=f"some of {', '.join(blade.name for blade in chosen)}")
+    before = pressed_before(key)
+    managers = managers if before is None else [*before]
     roles = {
         blade.name: blade.role if managers is None else Role.MANAGER if blade.name in managers else Role.WORKER
         for blade in chosen
     }
-    choice = RoleChoice(lab, roles, said=managers is not None)
+    choice = RoleChoice(lab, roles, said=managers is not None, key=key)
     choice.show()
     return choice
+
+
+def pressed_before(key: tuple[object, ...]) -> tuple[str, ...] | None:
+    """What was pressed in a chooser before; None where nobody has pressed."""
+    return _pressed.get(key)
+
+
+def _names(lab: Lab) -> tuple[str, ...]:
+    return tuple(blade.name for blade in lab.blades)
+
+
+def keep_pressed(key: tuple[object, ...], names: Sequence[str]) -> None:
+    """Keep what is pressed in a chooser, where there is a notebook whose cell may run again."""
+    if key and get_ipython() is not None:
+        _pressed[key] = tuple(names)
 
 
 class BladeChoice:
     """Which slot buttons are pressed: what a person chose, or the parameter where nobody did."""
 
-    def __init__(self, lab: Lab, chosen: Sequence[str], state: LabState) -> None:
-        self._lab, self._state, self._seen = lab, state, time.time()
+    def __init__(self, lab: Lab, chosen: Sequence[str], state: LabState, *, key: tuple[object, ...] = ()) -> None:
+        self._lab, self._state, self._seen, self._key = lab, state, time.time(), key
         self._buttons = {blade.name: self._button(blade, blade.name in chosen) for blade in lab.blades}
         self._said = Said()
         for name, button in self._buttons.items():
@@ -141,6 +171,7 @@ class BladeChoice:
 
         def say(change: object) -> None:
             button.description, button.tooltip = self._words(blade, button.value), self._tip(blade, button.value)
+            keep_pressed(self._key, self._pressed)
             self._say()
 
         return say
@@ -158,8 +189,8 @@ class RoleChoice:
     Buttons, because JupyterLab takes the arrow keys that a list would need for moving between cells.
     """
 
-    def __init__(self, lab: Lab, roles: Mapping[str, Role], *, said: bool) -> None:
-        self._lab, self._chosen = lab, said
+    def __init__(self, lab: Lab, roles: Mapping[str, Role], *, said: bool, key: tuple[object, ...] = ()) -> None:
+        self._lab, self._chosen, self._key = lab, said, key
         self._buttons = {name: self._button(name, role) for name, role in roles.items()}
         self._said = Said()
         for name, button in self._buttons.items():
@@ -209,6 +240,7 @@ class RoleChoice:
         def say(change: object) -> None:
             self._chosen = True
             self._buttons[name].description = _role_words(name, self.value[name])
+            keep_pressed(self._key, self.managers)
             self._say()
 
         return say

@@ -8,6 +8,7 @@ inside it and a mark is always under its word. No script runs in the page: what 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from labkit.errors import ParameterError
 from labkit.ignition.analysis.editing import Review
 from labkit.pictures.svg import esc
 from labkit.servers.client import find_lab
+from labkit.ui.choosers import keep_pressed, pressed_before
 from labkit.ui.config_marks import draw_marks, draw_remarks, marked_text
 from labkit.workbook import find_file, notebooks_folder
 
@@ -43,8 +45,15 @@ def open_config(path: str | Path) -> ConfigEditor:
 
 
 def edit_config(text: str, *, name: str = "config", files_dir: Path | None = None) -> ConfigEditor:
-    """An editor with this text: Butane, Container Linux Config or Ignition, as the text itself says which."""
-    editor = ConfigEditor(text, name=name, files_dir=files_dir)
+    """An editor with this text: Butane, Container Linux Config or Ignition, as the text itself says which.
+
+    In a notebook a cell that runs again with the same text keeps what was typed since, unless that was emptied.
+    """
+    editor, key = ConfigEditor(text, name=name, files_dir=files_dir), ("editor", name, files_dir, text)
+    before = pressed_before(key)
+    if before is not None and before[0].strip():
+        editor.value = before[0]
+    editor.on_typed(lambda: keep_pressed(key, [editor.value]))
     display(editor)
     return editor
 
@@ -54,6 +63,7 @@ class ConfigEditor:
 
     def __init__(self, text: str, *, name: str, files_dir: Path | None = None) -> None:
         self._name, self._files_dir = name, files_dir
+        self._told_of: list[Callable[[], None]] = []
         self._opened = ignition.review(text, files_dir=files_dir)
         self.review: Review = self._opened
         self._area = widgets.Textarea(
@@ -105,9 +115,15 @@ class ConfigEditor:
         whole.add_class("lk-editor")
         return whole
 
+    def on_typed(self, act: Callable[[], None]) -> None:
+        """Have this done each time the text has become another."""
+        self._told_of.append(act)
+
     def _typed(self, _: object) -> None:
         self.review = ignition.review(self.value, files_dir=self._files_dir)
         self._draw()
+        for act in self._told_of:
+            act()
 
     def _draw(self) -> None:
         self._marks.value = draw_marks(self.review)

@@ -26,9 +26,10 @@ _STYLE = (
     "<style>.labkit-error{border:1px solid var(--jp-border-color1,#999);border-left:6px solid #c03a44;"
     "border-radius:6px;padding:10px 16px;max-width:760px;"
     "color:var(--jp-ui-font-color1,inherit);background:var(--jp-layout-color1)}"
-    ".labkit-error h4{margin:0 0 8px;font-size:15px}.labkit-error dl{display:grid;margin:0 0 8px;gap:6px 14px;"
+    ".labkit-error .lk-title{margin:0 0 8px;font-size:15px;font-weight:600}"
+    ".labkit-error dl{display:grid;margin:0 0 8px;gap:6px 14px;"
     "grid-template-columns:max-content auto}.labkit-error dt{white-space:nowrap;width:auto;font-weight:600}"
-    ".labkit-error dd{margin:0;white-space:pre-line;overflow-wrap:anywhere}"
+    ".labkit-error dd{margin:0;width:auto;white-space:pre-line;overflow-wrap:anywhere}"
     ".labkit-error a{color:var(--jp-content-link-color,LinkText);"
     "text-decoration:underline}.labkit-error summary{cursor:pointer}.labkit-error pre{font-size:11px;overflow-x:auto;"
     "color:inherit;background:none}</style>"
@@ -63,7 +64,8 @@ class Box:
         trace = f"<details><summary>The traceback</summary><pre tabindex=0>{esc(self.trace)}</pre></details>"
         return (
             f'{_STYLE}<section class="labkit-error" aria-label="error">'
-            f'<h4 role="alert">✕ {esc(self.title)}</h4><dl>{rows}</dl>{trace if self.trace else ""}</section>'
+            f'<p class="lk-title" role="alert">✕ {esc(self.title)}</p>'  # no heading: it would skip the page's levels
+            f"<dl>{rows}</dl>{trace if self.trace else ''}</section>"
         )
 
     @property

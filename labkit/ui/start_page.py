@@ -26,8 +26,7 @@ _TABLE = (
     ".labkit-table a{color:var(--jp-content-link-color);"
     "text-decoration:underline}</style>"
 )
-
-
+_SHORT = '<td style="white-space:nowrap">'
 _SIGNS = {"ok": ("✓", "fine", GREEN), "warning": ("!", "note", AMBER), "bad": ("✕", "fix this", RED)}
 
 
@@ -39,7 +38,7 @@ def show_machine(lab: Lab) -> tuple[Finding, ...]:
         sign, word, colour = _SIGNS.get(one.state, ("–", "not checked", GREY))
         mark = f'<b style="color:{colour}">{sign}</b> {word}'
         fix = f"<br>{esc(one.fix)}" if one.fix else ""
-        rows.append(f"<tr><td>{mark}</td><td>{esc(one.check)}</td><td>{esc(one.what)}{fix}</td></tr>")
+        rows.append(f"<tr>{_SHORT}{mark}</td><td>{esc(one.check)}</td><td>{esc(one.what)}{fix}</td></tr>")
         lines.append([sign, one.check, one.what + (f" ({one.fix})" if one.fix else "")])
     head = '<thead><tr><th scope="col">Result</th><th scope="col">Checked</th><th scope="col">Found</th></tr></thead>'
     html = f'{_TABLE}<table class="labkit-table">{head}<tbody>{"".join(rows)}</tbody></table>'
@@ -59,7 +58,8 @@ def show_chapters() -> None:
     for one in BOOK[1:]:
         link = f'<a href="{one.file}">{esc(one.name.split("-", 1)[0])} · {esc(one.title)}</a>'
         cells = [one.does, one.changes, takes(one.name)]
-        rows.append(f"<tr><td>{link}</td>" + "".join(f"<td>{esc(cell)}</td>" for cell in cells) + "</tr>")
+        told = "".join(f"<td>{esc(cell)}</td>" for cell in cells)
+        rows.append(f"<tr>{_SHORT}{link}</td>{told}</tr>")
         lines.append([one.name, *cells])
     html = f'{_TABLE}<table class="labkit-table"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
     text = grid(["chapter", "what it does", "what it changes", "takes"], lines)

@@ -12,7 +12,7 @@ import ipywidgets as widgets
 from labkit.errors import ParameterError
 from labkit.lab import Blade, Flavour, Lab
 from labkit.pictures.svg import esc
-from labkit.ui.choosers import Said, show_parts
+from labkit.ui.choosers import Said, keep_pressed, pressed_before, show_parts
 from labkit.workbook.systems import Chosen
 
 
@@ -20,11 +20,16 @@ def choose_system(lab: Lab, blade: Blade, *, os: str = "", version: str = "") ->
     """A system, with a release of it; what ``lab.yaml`` says where these are empty. The choice's value is a
     `labkit.workbook.systems.Chosen`. Its words are about ``blade``.
 
+    In a notebook a cell that runs again keeps what was pressed, until it is given something else.
     Raises ParameterError for an ``os`` that is none.
     """
     if os and os not in list(Flavour):
         raise ParameterError(f"there is no system {os!r}", fix=f"one of {', '.join(Flavour)}")
-    choice = SystemChoice(Chosen(lab, Flavour(os) if os else None, version), blade)
+    key = ("system", lab.path, blade.name, blade.os, os, version)
+    before = pressed_before(key)
+    if before is not None:
+        os, version = before
+    choice = SystemChoice(Chosen(lab, Flavour(os) if os else None, version), blade, key=key)
     choice.show()
     return choice
 
@@ -32,8 +37,8 @@ def choose_system(lab: Lab, blade: Blade, *, os: str = "", version: str = "") ->
 class SystemChoice:
     """A row of systems, and below it one of releases where there is more than one to choose from."""
 
-    def __init__(self, chosen: Chosen, blade: Blade) -> None:
-        self.value, self._blade = chosen, blade
+    def __init__(self, chosen: Chosen, blade: Blade, *, key: tuple[object, ...] = ()) -> None:
+        self.value, self._blade, self._key = chosen, blade, key
         words = {os.value: f"{os} (lab.yaml)" if os is blade.os else os.value for os in Flavour}
         self.systems = OneOf(words, chosen.blade(blade).os, self._press_system, what="the system to plan with")
         self._rows, self._said = widgets.VBox(), Said()
@@ -67,10 +72,14 @@ class SystemChoice:
     def _press_system(self, name: str) -> None:
         self.value = Chosen(self.value.lab, Flavour(name))
         self._offer_releases()
-        self._say()
+        self._keep()
 
     def _press_release(self, version: str) -> None:
         self.value = Chosen(self.value.lab, self.value.os, version)
+        self._keep()
+
+    def _keep(self) -> None:
+        keep_pressed(self._key, (self.value.os or "", self.value.version))
         self._say()
 
     def _how_to_boot(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,6 +31,7 @@ from labkit.swarm.services.http_probe import Answer
 from labkit.ui.live_events import LiveEvents
 
 REDRAW_S = 0.4
+FOLLOW_S = 1.0
 SETTLED = ("joined", "left", "off")
 
 
@@ -63,7 +65,10 @@ class Shows(Protocol):
 
 
 class BootView:
-    """Blades on their way up: progress, timeline, and what was heard last. `show` redraws."""
+    """Blades on their way up: progress, timeline, and what was heard last. `show` redraws, `follow` goes on with it."""
+
+    _following: BootView | None = None
+    """The view that goes on by itself: one a kernel, the last that was told to."""
 
     def __init__(
         self, blades: Sequence[Blade], *, lab: Lab | None = None, path: Path | None = None, live: Shows | None = None
@@ -77,15 +82,33 @@ class BootView:
     def show(self, state: stages.LabState | None = None) -> None:
         """Draw the lab as its events tell it now. Meant to be called again and again, as by `ensure_blades`.
 
-        When the cell has ended nobody draws any more: so the board says when that was.
+        Whoever does not `follow` sees no more of it when the cell has ended: so the board says when that was.
         """
         scene = self._feed.poll()
         usual = usual_times(scene.past, self._lab)
-        settled = all(_is_settled(self._lab.blade(name), scene.stages.blade(name)) for name in self._names)
+        states = [(self._lab.blade(name), scene.stages.blade(name)) for name in self._names]
+        # One that waits for a swarm may wait for hours: the picture of its boot would get narrower and narrower.
+        waits = not scene.stages.swarm
+        settled = all(_is_settled(blade, state) or (waits and state.step == "join") for blade, state in states)
         board = boot_board.draw_board(self._names, scene, usual, scene.now if settled else time.time())
         if board != self._drawn:
             self._drawn = board
             self._live.show(boot_board.dated(board, time.time()))
+
+    def follow(self) -> None:
+        """Go on drawing when the cell has ended, while the kernel lives: also what is done from outside is seen.
+
+        Another view that does so, as when the cell runs again, takes this one's place.
+        """
+        BootView._following = self
+        threading.Thread(target=self._go_on, name="following", daemon=True).start()
+
+    def _go_on(self) -> None:
+        while True:
+            time.sleep(FOLLOW_S)
+            if BootView._following is not self:
+                return
+            self.show()
 
 
 def watch(blades: Sequence[Blade] = (), *, until: str = "joined", timeout_s: float = 420.0) -> None:

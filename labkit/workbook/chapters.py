@@ -47,8 +47,8 @@ WORK = (
     ),
     Chapter(
         "02-ignition-authoring", "Ignition", "Writes the config that tells a bare machine who it is.",
-        "The lab comes up and the chosen blades boot with this config.",
-        "./lab power off switches the blades off; ./lab down ends the lab.",
+        "The lab comes up and the chosen blades boot with their configs; lab.yaml names the one that you save.",
+        "Undo, the button, takes a save back; ./lab power off switches the blades off; ./lab down ends the lab.",
     ),
     Chapter(
         "03-swarm-bootstrap", "The swarm", "Makes a swarm and lets the blades join it by themselves.",

@@ -172,6 +172,8 @@ def test_every_chapter_does_the_same_by_hand_and_headless(
     """The same choices, the same artifacts, and every check held, in the order of the page."""
     shutil.copy(NOTEBOOKS / f"{chapter}.ipynb", door.copies)
     book = open_book(browser, address, f"{chapter}.ipynb")
+    book.wait_idle()
+    book.restart()  # the kernel of a test before keeps what was pressed there
     book.run_all()
     book.wait_ran(timeout_s=900 if chapter not in BRING_UP else 300)
     expect(book.page.locator("svg title", has_text=ALL_RAN)).to_be_attached()

@@ -104,6 +104,11 @@ PLACES: dict[str, tuple[str, str]] = {
     ),
     # no blade yet
     "an empty list": ("blades: [] # none\n", "blades: # none\n  - name: red1\n    slot: 1\n    macs: [M]\n"),
+    "an empty list in braces": ("{blades: [], name: x}\n", "{blades: [{name: red1, slot: 1, macs: [M]}], name: x}\n"),
+    "an empty list between keys": (
+        "boot: ipxe\nblades: [ ]\n# behind\nname: x\n",
+        "boot: ipxe\nblades:\n  - name: red1\n    slot: 1\n    macs: [M]\n# behind\nname: x\n",
+    ),
     "an empty list over lines": ("blades: [ # none\n]\n", "blades: [{name: red1, slot: 1, macs: [M]} # none\n]\n"),
     "nothing behind the key": (
         "blades: # none\n  # nor here\nname: x\n",

@@ -276,6 +276,7 @@ def _(patch: Patch) -> object:
 
 CASES["lab-down"] = lambda patch: client.connect(patch.lab_file(), patch.folder)
 CASES["lab-file"] = lambda patch: lab_yaml.load(patch.lab_file("blade: []\n"))
+CASES["no-blade-yet"] = lambda patch: client.choose_blades(lab_yaml.load(patch.lab_file("blades: []\n")), None)
 CASES["unknown-blade"] = lambda patch: client.choose_blades(LAB, ["blade9"])
 CASES["bad-parameter"] = lambda patch: client.choose_blades(LAB, 3)  # type: ignore[arg-type]
 

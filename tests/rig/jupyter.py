@@ -36,20 +36,21 @@ def expect(locator: Locator) -> LocatorAssertions:
 
 
 @contextmanager
-def workbook(door: FrontDoor) -> Iterator[str]:
-    """The address of a running workbook."""
+def workbook(door: FrontDoor, home: Path | None = None) -> Iterator[str]:
+    """The address of a running workbook. JupyterLab's own files are in ``home``, else beside the lab."""
+    home = home or door.folder
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = {**door.environment, "JUPYTER_TOKEN": TOKEN, "HOME": str(door.folder)}
-    with (door.folder / "jupyter.log").open("wb") as log:
+    environment = {**door.environment, "JUPYTER_TOKEN": TOKEN, "HOME": str(home)}
+    with (home / "jupyter.log").open("wb") as log:
         server = subprocess.Popen(
             [*door.prefix, door.script, "workbook", "--port", str(port)], env=environment, cwd=door.folder,
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
     address = f"http://127.0.0.1:{port}"
     try:
-        _wait_up(f"{address}/api/status?token={TOKEN}", server, log_path=door.folder / "jupyter.log")
+        _wait_up(f"{address}/api/status?token={TOKEN}", server, log_path=home / "jupyter.log")
         yield address
     finally:
         os.killpg(server.pid, signal.SIGINT)

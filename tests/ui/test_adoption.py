@@ -12,6 +12,7 @@ import pytest
 from labkit import events
 from labkit.errors import ControlError, NotUpError, ParameterError
 from labkit.lab.process import rpc
+from labkit.ui import long_cell
 from labkit.ui.adoption import Adoption, adopt_machines
 
 LAB = "# mine\nblades:\n  - name: red1 # the first\n"
@@ -46,6 +47,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     monkeypatch.setenv("LABKIT_LAB", str(lab.file))
     monkeypatch.delenv("LABKIT_STATE", raising=False)
     monkeypatch.setattr(rpc, "call", lab.call)
+    monkeypatch.setattr(long_cell, "DEAF_S", 0.0)
     return lab
 
 
@@ -65,20 +67,36 @@ def test_three_machines_are_adopted_by_three_clicks(lab: Lab) -> None:
     assert (lab.asked, shown.buttons) == (3, {})
 
 
-def test_a_button_cannot_be_pressed_while_one_works(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_button_that_is_pressed_while_another_works_does_nothing(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = Adoption()
     seen: list[bool] = []
 
     def call(*_: object, **__: object) -> Mapping[str, Any]:
-        seen.extend(button.disabled for button in (shown._again, *before))
+        pressed = (shown._again, *before)
+        seen.extend(long_cell.BUSY in button._dom_classes and not button.disabled for button in pressed)
+        before[1].click()
         raise ControlError("more than its blades is another: name", fix="./lab down, then ./lab up takes it in")
 
     before = list(shown.buttons.values())
     monkeypatch.setattr(rpc, "call", call)
+    monkeypatch.setattr(long_cell, "DEAF_S", 60.0)
     before[0].click()
     assert seen == [True] * 4
     assert "goes on without this" in shown._said.value, "the file is written, and what is left to do is said"
-    assert not any(button.disabled for button in (shown._again, *shown.buttons.values()))
+    assert not any(long_cell.BUSY in button._dom_classes for button in (shown._again, *shown.buttons.values()))
+    before[1].click()  # as the kernel hears of what was pressed meanwhile
+    assert list(shown.buttons) == [B, C] and B not in lab.file.read_text()
+
+
+def test_the_keyboard_goes_on_to_the_next_machine(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown, focused = Adoption(), list[str]()
+    monkeypatch.setattr("ipywidgets.Button.focus", lambda button: focused.append(button.description))
+    rows = shown._rows.children
+    for mac in (B, C, A):
+        shown.buttons[mac].click()
+    assert focused == [f"Adopt {C}", f"Adopt {A}", "Look again"]
+    assert shown._rows.children == rows and all(row.layout.display == "none" for row in rows)
+    assert shown._none.value
 
 
 def test_what_fails_is_a_box_and_changes_nothing(lab: Lab) -> None:
@@ -120,6 +138,8 @@ def test_without_a_browser_the_parameter_does_it_and_can_be_repeated(
     adopt_machines([B])
     assert f"{B} is red2's already" in capsys.readouterr().out
     lab.hear()
-    assert "no machine has asked" in Adoption()._repr_mimebundle_()["text/plain"]
+    assert Adoption()._repr_mimebundle_()["text/plain"].endswith("the lab is not up, and hears none: ./lab up")
+    lab.answer = {"up": True}
+    assert Adoption()._repr_mimebundle_()["text/plain"] == "no machine has asked that is not in lab.yaml"
     with pytest.raises(ParameterError, match="blade9"):
         adopt_machines(["blade9"])

@@ -11,7 +11,7 @@ import pytest
 from labkit.errors import ParameterError
 from labkit.lab import Role, lab_yaml
 from labkit.swarm.membership.majority import MOST_MANAGERS, describe_managers
-from labkit.ui import choose_blades, choose_roles, choosers
+from labkit.ui import choose_blades, choose_roles, choose_system, choosers
 from labkit.ui.choosers import BladeChoice, RoleChoice
 from tests.rig.recorded import LAB
 
@@ -44,6 +44,39 @@ def test_a_pressed_slot_changes_choice_words_and_verdict() -> None:
     assert "Chosen: blade1, blade3." in choice._said.widget.value
     assert 'role="status"' in choice._said.widget.value
     assert "slot 2: blade2, worker, off, left out" in choice.picture().text
+
+
+@pytest.fixture
+def in_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choosers, "get_ipython", object)
+    monkeypatch.setattr(choosers, "_pressed", {})
+
+
+def test_a_cell_that_runs_again_keeps_what_was_pressed(in_a_notebook: None) -> None:
+    choose_blades(LAB)._buttons["blade2"].value = False
+    assert names(choose_blades(LAB)) == ["blade1", "blade3"]
+    assert names(choose_blades(LAB, default=["blade2"])) == ["blade2"], "another parameter was given"
+    again = choose_blades(LAB)
+    for button in again._buttons.values():
+        button.value = False
+    assert len(names(choose_blades(LAB))) == 3, "none is no choice"
+
+
+def test_roles_and_systems_are_kept_too(in_a_notebook: None) -> None:
+    choose_roles(LAB)._buttons["blade1"].value = True
+    assert choose_roles(LAB).wanted == ("blade1",)
+    choose_roles(LAB)._buttons["blade1"].value = False
+    assert choose_roles(LAB).wanted == (), "a person has chosen none, and that is to be"
+    assert choose_roles(LAB, default=["blade2"]).wanted == ("blade2",)
+    blade = LAB.blade("blade1")
+    choose_system(LAB, blade).systems.buttons["flatcar"].value = True
+    assert choose_system(LAB, blade).value.os == "flatcar"
+    assert choose_system(LAB, blade, os="labos").value.os == "labos"
+
+
+def test_without_a_notebook_nothing_is_kept() -> None:
+    choose_blades(LAB)._buttons["blade2"].value = False
+    assert len(names(choose_blades(LAB))) == 3
 
 
 def test_nothing_chosen_is_said_at_once_and_refused_when_asked() -> None:

@@ -16,6 +16,7 @@ from IPython.utils.capture import capture_output
 from labkit import ignition
 from labkit.errors import ParameterError
 from labkit.ignition.analysis.editing import Review
+from labkit.ui import choosers, edit_config
 from labkit.ui.config_marks import draw_marks, draw_remarks, marked_text, place
 from labkit.ui.editor import STYLE, TABS, ConfigEditor
 
@@ -78,6 +79,17 @@ def test_typing_redraws_everything() -> None:
         _ = editor.config
     editor.value = BUTANE
     assert area.value == BUTANE
+
+
+def test_a_cell_that_runs_again_keeps_what_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choosers, "get_ipython", object)
+    monkeypatch.setattr(choosers, "_pressed", {})
+    with capture_output():
+        edit_config(ARTICLE, name="mine").value = BUTANE
+        again = edit_config(ARTICLE, name="mine")
+        assert again.value == BUTANE and edit_config(BUTANE + "# another\n", name="mine").value.endswith("# another\n")
+        again.value = " \n"
+        assert edit_config(ARTICLE, name="mine").value == ARTICLE
 
 
 def test_everything_shown_is_plain_text_too() -> None:

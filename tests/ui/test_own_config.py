@@ -10,6 +10,7 @@ import pytest
 
 from labkit.errors import ParameterError
 from labkit.lab import lab_yaml
+from labkit.ui import long_cell
 from labkit.ui.editor import ConfigEditor
 from labkit.ui.own_config import OwnConfig, keep_config
 
@@ -22,6 +23,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OwnConfig:
     (tmp_path / "lab.yaml").write_text(LAB)
     monkeypatch.setenv("LABKIT_LAB", str(tmp_path / "lab.yaml"))
     monkeypatch.delenv("LABKIT_STATE", raising=False)
+    monkeypatch.setattr(long_cell, "DEAF_S", 0.0)
     return OwnConfig(ConfigEditor(BUTANE, name="mine"), lab_yaml.load(tmp_path / "lab.yaml").blades[0])
 
 
@@ -40,7 +42,16 @@ def test_save_and_undo_are_one_click_each(own: OwnConfig, tmp_path: Path) -> Non
     assert (tmp_path / "lab.yaml").read_text() == LAB and not (tmp_path / "blade1.bu").exists()
     undo.click()
     assert "lk-wrong" in own._said.value and "nothing was saved here" in own._said.value
-    assert not save.disabled
+
+
+def test_a_file_that_nobody_has_named_is_called_after_its_language(own: OwnConfig) -> None:
+    own._editor.value = "systemd: {units: [{name: a.service, enabled: true}]}\n"
+    assert own.name.value == "blade1.yaml"
+    own._editor.value = BUTANE
+    assert own.name.value == "blade1.bu"
+    own.name.value = "mine.bu"
+    own._editor.value = "systemd: {}\n"
+    assert own.name.value == "mine.bu"
 
 
 def test_the_cells_below_go_by_the_lab_file_as_it_is_when_they_run(own: OwnConfig, tmp_path: Path) -> None:

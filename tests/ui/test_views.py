@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +90,31 @@ def test_a_restarted_kernel_sees_all_of_it_again(screen: Screen, tmp_path: Path)
     before.show()
     views.BootView(LAB.blades, lab=LAB, path=path).show()
     assert screen.outputs[0][-1] == screen.outputs[1][-1]
+
+
+def test_a_picture_follows_what_is_done_from_outside_until_another_does(
+    screen: Screen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views, "FOLLOW_S", 0.01)
+    path = tmp_path / "events.jsonl"
+    write(path, RUNNING[:40])
+    first, second = (views.BootView(LAB.blades, lab=LAB, path=path) for _ in range(2))
+    for view in (first, second):
+        view.show()
+        view.follow()
+    wait_for(lambda: [thread.name for thread in threading.enumerate()].count("following") == 1)
+    write(path, RUNNING)
+    wait_for(lambda: "3 of 3 in the swarm" in screen.outputs[1][-1]["text/plain"])
+    assert "3 of 3 in the swarm" not in screen.outputs[0][-1]["text/plain"]
+    monkeypatch.setattr(views.BootView, "_following", None)
+    wait_for(lambda: "following" not in [thread.name for thread in threading.enumerate()])
+
+
+def wait_for(is_so: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_watching_ends_when_all_blades_are_in(

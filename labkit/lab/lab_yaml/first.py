@@ -66,7 +66,7 @@ network:
 
 os: flatcar # ./lab images fetch flatcar
 
-# None yet. A machine that is switched on and asks is in ./lab machines, and ./lab adopt writes it down here.
+# A machine that is switched on and asks is listed by ./lab machines, and ./lab adopt writes it down here.
 blades: []
 """
     parse(text, path)
