@@ -272,7 +272,7 @@ async def _expected(request: web.Request) -> None:
     """Answer an Expect header (RFC 9110 section 10.1.1). aiohttp's own repeats what it does not know, and of bytes that
     are no text it makes a fault of ours, before any middleware.
     """
-    if request.version != HttpVersion11:
+    if request.version != HttpVersion11 or UNSPOKEN in request:
         return
     if request.headers.get("Expect", "").lower() != "100-continue":
         raise web.HTTPExpectationFailed()
