@@ -42,6 +42,7 @@ def desk(swarm: Fleet, tmp_path: Path) -> Iterator[DeskProcess]:
         yield desk
     finally:
         desk.close()
+        print("\n".join(map(events.encode, desk.events)))  # seen where the test fails
 
 
 def listed(fleet: Fleet) -> list[Node]:

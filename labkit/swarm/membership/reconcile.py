@@ -124,8 +124,10 @@ def changes(
     """The events between two looks at the nodes, each look a mapping by node id.
 
     ``before`` is None at the first look, which tells only who is Ready and who is Down. ``removed`` says of nodes that
-    were removed in between why they were.
+    were removed in between why they were. A node is in the list a moment before its engine has said whose it is: until
+    then nothing is told of it.
     """
+    before, after = None if before is None else _described(before), _described(after)
     events: list[Swarm] = []
     for node in after.values():
         was = None if before is None else before.get(node.id)
@@ -142,6 +144,10 @@ def changes(
     for gone in (node for id, node in (before or {}).items() if id not in after):
         events.append(_event(gone, _REMOVED[(removed or {}).get(gone.id, "left")], gone.hostname))
     return tuple(events)
+
+
+def _described(nodes: Mapping[str, Node]) -> dict[str, Node]:
+    return {id: node for id, node in nodes.items() if node.hostname}
 
 
 _REMOVED: Mapping[Why, str] = {"ghost": "ghost-removed", "left": "removed", "lost": "lost-removed"}

@@ -193,6 +193,15 @@ def test_changes_are_told_once() -> None:
     assert [event.action for event in changes(marked, gone, {"1": "lost"})] == ["lost-removed"]
 
 
+def test_a_node_is_told_of_once_it_is_known_whose_it_is() -> None:
+    """Docker lists it before its engine has described it: with no host name, labels or address."""
+    nobody = Node(id="1", hostname="", state="unknown")
+    assert changes({}, {"1": nobody}) == () == changes({"1": nobody}, {})
+    for before in ({}, {"1": nobody}):
+        told = [(event.action, event.blade, event.boot) for event in changes(before, {"1": node("1")})]
+        assert told == [("joined", "blade1", "a"), ("ready", "blade1", "a")]
+
+
 def test_the_first_look_tells_how_things_are() -> None:
     look = {"1": node("1"), "2": node("2", state="down"), "3": node("3", state="unknown")}
     assert [(event.action, event.node) for event in changes(None, look)] == [("ready", "1"), ("down", "2")]

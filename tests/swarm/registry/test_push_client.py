@@ -242,7 +242,7 @@ def test_a_blade_pulls_and_cannot_push(fleet: Fleet, web: str) -> None:
     """From a blade's own network, by its engine."""
     blade = fleet.blade("blade1")
     if not listens(blade.sock):  # a test before this one has cut its power
-        blade.reboot(blade.boot)
+        blade.reboot("blade1p")  # its node of before has the boot of before
     before = files(fleet.registry_data)
     with engine(blade.sock) as docker:
         api(docker).pull(f"{REGISTRY}/web", tag="1")
