@@ -13,7 +13,6 @@ firmware patient that would take silence for a dead server.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import io
 import logging
@@ -234,6 +233,8 @@ def runner(app: web.Application, emit: Callable[[Event], None], close_s: float) 
 
     def is_fault_of_ours(record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, ConnectionError):  # who has hung up while 100 Continue was on its way
+            return False
         if not isinstance(error, HttpProcessingError | web.RequestPayloadError):
             return True
         who = record.args[0] if isinstance(record.args, tuple) and record.args else "somebody"
@@ -248,8 +249,9 @@ def runner(app: web.Application, emit: Callable[[Event], None], close_s: float) 
 
 
 class _Runner(web.AppRunner):
-    """aiohttp's own, but for a CONNECT, which its parser gives no URL, so that the connection hung for good, and for
-    another version of HTTP than 1, which it would give its answer too (RFC 9110 section 2.5).
+    """aiohttp's own, but for a CONNECT, which its parser gives no URL, so that the connection hung for good; for
+    another version of HTTP than 1, which it would give its answer too (RFC 9110 section 2.5); and for an Expect header
+    that is no text, which it would repeat and cannot. What is not known there may be passed over (section 10.1.1).
     """
 
     async def _make_server(self) -> web.Server:
@@ -258,6 +260,10 @@ class _Runner(web.AppRunner):
 
         def request(message: RawRequestMessage, *rest: Any) -> web.BaseRequest:
             is_spoken = message.version.major == 1
+            if not is_spoken or not message.headers.get("Expect", "").isascii():
+                headers = message.headers.copy()
+                headers.popall("Expect", None)
+                message = message._replace(headers=type(message.headers)(headers))
             message = message if is_spoken else message._replace(version=HttpVersion11)
             made = make(message if message.url is not None else message._replace(url=URL("/")), *rest)
             if not is_spoken:
@@ -266,19 +272,6 @@ class _Runner(web.AppRunner):
 
         server.request_factory = request
         return server
-
-
-async def _expected(request: web.Request) -> None:
-    """Answer an Expect header (RFC 9110 section 10.1.1). aiohttp's own repeats what it does not know, and of bytes that
-    are no text it makes a fault of ours, before any middleware.
-    """
-    if request.version != HttpVersion11 or UNSPOKEN in request:
-        return
-    if request.headers.get("Expect", "").lower() != "100-continue":
-        raise web.HTTPExpectationFailed()
-    with contextlib.suppress(ConnectionError):  # who has hung up is found gone by the answer, where that is no fault
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0  # or the answer itself would count as begun
 
 
 async def _of_nobody() -> Sequence[Any]:
@@ -325,9 +318,9 @@ def application(
         return web.Response(body=page.encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
 
     app = web.Application(middlewares=[guard], client_max_size=LARGEST_BODY_B)
-    app.router.add_get("/healthz", healthz, expect_handler=_expected)
-    app.router.add_get("/metrics", numbers, expect_handler=_expected)
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/metrics", numbers)
     for path, handler in posts.items():
-        app.router.add_post(path, handler, expect_handler=_expected)
-    app.router.add_get("/{path:.*}", files.get, expect_handler=_expected)
+        app.router.add_post(path, handler)
+    app.router.add_get("/{path:.*}", files.get)
     return app
