@@ -173,7 +173,7 @@ def make_clients(folder: Path, emit: Callable[[Event], None], lab: Lab | None = 
     )
     book = LeaseBook()
     for blade in lab.blades[:2]:
-        book = book.put(Lease(blade.address, blade.macs[0], LeaseState.BOUND, time.time() + 1000))
+        book = book.put(Lease(blade.address, blade.macs[0], LeaseState.BOUND, time.time() + 86_400))
     clients.adopt(Decision(book, must_save=True))
     clients.save()
     return clients
