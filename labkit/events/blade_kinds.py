@@ -46,10 +46,6 @@ class UnitFailed(Event):
     said: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        for name in ("said", "others"):
-            object.__setattr__(self, name, tuple(map(str, getattr(self, name))))  # JSON has lists only
-
     def __str__(self) -> str:
         words = {DOCKER: "Docker did not start", EMERGENCY: "its system came up in emergency mode"}
         how = f" ({self.how})" if self.how else ""
@@ -91,9 +87,6 @@ class Inventoried(Event):
     uuid: str = ""
     memory_mib: int = 0
     bmc: str = ""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "macs", tuple(map(str, self.macs)))  # JSON has lists only
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -98,20 +98,23 @@ def _in_a_row(state: LabState, old: BladeState, event: events.BootStarted) -> tu
     return (*old.before, ended)[-KEPT_BOOTS:]
 
 
+def _between_boots(old: BladeState) -> BladeState:
+    """What is known of a blade whatever it boots."""
+    return BladeState(old.blade, mac=old.mac, held=old.held, measured=old.measured, inventory=old.inventory)
+
+
 def _fold_blade(old: BladeState, event: Event) -> BladeState:
     match event:
         case events.BootStarted():
             # Our own power-on begins a boot before the machine runs; a reboot begins with the firmware's first message.
             # A real slot's power-on is known without a boot: the firmware's first message is that boot's.
             is_awaited = old.power == "on" and not old.boot
-            return BladeState(
-                old.blade, boot=event.boot, power=old.power if event.cause == "power" else "on",
-                began=old.began if is_awaited else event.time, heard=event.time, mac=old.mac, doing="boot began",
-                held=old.held, measured=old.measured, inventory=old.inventory,
+            return replace(
+                _between_boots(old), boot=event.boot, power=old.power if event.cause == "power" else "on",
+                began=old.began if is_awaited else event.time, heard=event.time, doing="boot began",
             )  # fmt: skip
         case events.Power(state="on"):
-            none = BladeState(old.blade, mac=old.mac, held=old.held)
-            now = replace(none, measured=old.measured, inventory=old.inventory) if old.over else old
+            now = _between_boots(old) if old.over else old
             return replace(now, power="on", began=event.time, heard=event.time, doing="power on")
         case events.Power(state="off"):
             words = event.detail or "power off"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -120,17 +120,18 @@ class Inventory:
     def cpu(self) -> str:
         """Its processor in words."""
         many = f"{self.sockets} × " if self.sockets > 1 else ""
-        cores = f"{self.cores} core{'s' * (self.cores != 1)}" if self.cores else ""
+        cores = _many(self.cores, "core") if self.cores else ""
         threads = f"{self.threads} threads" if self.threads > self.cores else ""
         return ", ".join(filter(None, (f"{many}{self.processor}".strip(" ×"), cores, threads)))
 
     @property
     def brief(self) -> str:
         """Cores, memory, disks and cards on a few words: ``4 cores, 16 GiB, 1 disk (480.1 GB), 2 cards``."""
-        disks = f"{_many(self.disks, 'disk')} ({size(sum(disk.size_b for disk in self.disks))})" if self.disks else ""
-        cores = f"{self.cores} core{'s' * (self.cores != 1)}" if self.cores else ""
+        all_disks = size(sum(disk.size_b for disk in self.disks))
+        disks = f"{_many(len(self.disks), 'disk')} ({all_disks})" if self.disks else ""
+        cores = _many(self.cores, "core") if self.cores else ""
         memory = room(self.installed_mib) if self.installed_mib else ""
-        cards = _many(self.cards, "card") if self.cards else ""
+        cards = _many(len(self.cards), "card") if self.cards else ""
         return ", ".join(filter(None, (cores, memory, disks or "no disk", cards)))
 
     def as_json(self) -> dict[str, Any]:
@@ -138,8 +139,8 @@ class Inventory:
         return dataclasses.asdict(self)
 
 
-def _many(things: Sequence[object], one: str) -> str:
-    return f"{len(things)} {one}{'s' * (len(things) != 1)}"
+def _many(count: int, one: str) -> str:
+    return f"{count} {one}{'s' * (count != 1)}"
 
 
 TYPES = {"str": str, "int": int, "bool": bool}
@@ -202,7 +203,7 @@ def _processors(before: Inventory, now: Inventory) -> Iterator[Difference]:
     for name, one in (("sockets", "processor"), ("cores", "core"), ("threads", "thread")):
         was, has = getattr(before, name), getattr(now, name)
         if was and has and was != has:
-            yield Difference("processor", f"it has {has} {one}{'s' * (has != 1)}, and had {was}", has < was)
+            yield Difference("processor", f"it has {_many(has, one)}, and had {was}", has < was)
             return
 
 

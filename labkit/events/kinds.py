@@ -58,10 +58,6 @@ class Blades(Event):
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        for name in ("added", "removed"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))  # JSON has lists only
-
 
 @dataclass(frozen=True, kw_only=True)
 class Part(Event):
@@ -222,9 +218,6 @@ class Roll(Event):
     detail: str = ""
     versions: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "versions", tuple(map(str, self.versions)))  # JSON has lists only
-
 
 @dataclass(frozen=True, kw_only=True)
 class Service(Event):
@@ -284,9 +277,6 @@ class Stuck(Event):
     seconds: float = 0.0
     causes: tuple[str, ...] = ()
     fix: str = ""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "causes", tuple(self.causes))  # JSON has lists only
 
 
 @dataclass(frozen=True, kw_only=True)

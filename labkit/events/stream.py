@@ -36,8 +36,9 @@ LATEST = 2.5e11
 """Beyond it lies no time of an event: calendars here have four digits for the year."""
 
 _ALL = [*vars(kinds).values(), *vars(blade_kinds).values()]
-KINDS: dict[str, type[Event]] = {cls.kind: cls for cls in _ALL if isinstance(cls, type) and issubclass(cls, Event)}
-del KINDS[Event.kind]  # what all of them have in common
+KINDS: dict[str, type[Event]] = {
+    cls.kind: cls for cls in _ALL if isinstance(cls, type) and issubclass(cls, Event) and cls.kind
+}
 
 DEFAULTS = {kind: {field.name: field.default for field in dataclasses.fields(cls)} for kind, cls in KINDS.items()}
 """The fields of each kind of event, with what they are where nothing was said."""
@@ -75,8 +76,11 @@ def decode(line: str) -> Event | None:
     wrong += ["time"] if not wrong and not 0 <= given.get("time", 0) < LATEST else []
     if wrong:
         raise ValueError(f"not an event: its {wrong[0]} is {given[wrong[0]]!r}"[:200])
+    whole: dict[str, Any] = {  # JSON has lists, events have tuples of words
+        key: tuple(map(str, value)) if isinstance(value, list) else value for key, value in given.items()
+    }
     try:
-        return cls(**given)
+        return cls(**whole)
     except TypeError as error:
         raise ValueError(f"not an event: {error}") from None
 

@@ -107,11 +107,16 @@ def ensure_redfish(state: State, addresses: Sequence[str]) -> Certificate:
     return _ensure_server(state, "redfish", *addresses)
 
 
+def fingerprint(pem: str) -> str:
+    """The SHA-256 fingerprint of a certificate, 64 lower-case digits. Raises ValueError for what is none."""
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
+
+
 def redfish_fingerprint(state: State) -> str:
-    """The SHA-256 fingerprint of that certificate, 64 lower-case digits. Raises MachineError where it is not there."""
+    """The fingerprint of that certificate. Raises MachineError where it is not there."""
     path = state.keys / "redfish/tls.crt"
     try:
-        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(path.read_text())).hexdigest()
+        return fingerprint(path.read_text())
     except (OSError, ValueError) as error:
         what = f"the certificate of the virtual slots cannot be read: {error}"
         raise MachineError(what, where=str(path), fix="./lab down, then ./lab up makes it anew") from None

@@ -14,13 +14,19 @@ from labkit import events
 from labkit.errors import PowerError
 from labkit.events import folding, kept_inventories, stages
 from labkit.images.needs import memory_advice
-from labkit.lab import Blade, ChassisKind, Lab
+from labkit.lab import Blade, Bmc, ChassisKind, Lab
 from labkit.lab.process import rpc
+from labkit.lab.secret import Secret
 from labkit.lab.state import State
 from labkit.machines import power
 from labkit.machines.power import ways
 from labkit.machines.power.passwords import bmc_password, reached
 from labkit.machines.power.readings import Entry, Reading
+
+
+def _controller(lab: Lab, state: State, blade: Blade) -> tuple[str, Bmc, Secret]:
+    """Whose power it is, what switches it, and the password for that. Raises PowerError."""
+    return blade.name, reached(lab, state, blade), bmc_password(lab, state, blade)
 
 
 def press(
@@ -37,16 +43,16 @@ def press(
     The boot that follows is ours, and the boot server is told so. Raises PowerError.
     """
     ways.check(blade.name, blade.bmc, button)
-    bmc, password = reached(lab, state, blade), bmc_password(lab, state, blade)
+    controller = _controller(lab, state, blade)
     is_real = lab.chassis.kind is ChassisKind.IPMI
-    before = power.power_state(blade.name, bmc, password) if is_real else ""
+    before = power.power_state(*controller) if is_real else ""
     if is_real and (button in ("reset", "boot") or (button == "on" and before != "on")):
         rpc.call(state.bootd, "expect" if before == power.UNKNOWN else "power_on", blade=blade.name)
     if is_real and button in ("on", "boot", "reset"):
         alone = replace(lab, blades=(blade,))
         for advice in memory_advice(alone, kept_inventories.told_mib(state.inventory, [blade])):
             say(f"{advice.what}\n  fix: {advice.fix}")
-    told = power.set_power(blade.name, bmc, password, button)
+    told = power.set_power(*controller, button)
     was_awake = before == power.UNKNOWN and button == "on" and _heard(state, blade).seems_on
     if told:
         say(f"{told}, unless it is on, as it seems to be" if was_awake else told)
@@ -63,17 +69,17 @@ def _heard(state: State, blade: Blade) -> stages.BladeState:
 
 def power_state(lab: Lab, state: State, blade: Blade) -> str:
     """``on``, ``off`` or ``unknown``, as what switches it says. Raises PowerError."""
-    return power.power_state(blade.name, reached(lab, state, blade), bmc_password(lab, state, blade))
+    return power.power_state(*_controller(lab, state, blade))
 
 
 def sensors(lab: Lab, state: State, blade: Blade) -> tuple[Reading, ...]:
     """What its controller measures (`labkit.machines.power.sensors`). Raises PowerError."""
-    return power.sensors(blade.name, reached(lab, state, blade), bmc_password(lab, state, blade))
+    return power.sensors(*_controller(lab, state, blade))
 
 
 def log(lab: Lab, state: State, blade: Blade) -> tuple[Entry, ...]:
     """What its controller has noted (`labkit.machines.power.log`). Raises PowerError."""
-    return power.log(blade.name, reached(lab, state, blade), bmc_password(lab, state, blade))
+    return power.log(*_controller(lab, state, blade))
 
 
 def identify(lab: Lab, state: State, blade: Blade, *, on: bool) -> None:
@@ -81,7 +87,7 @@ def identify(lab: Lab, state: State, blade: Blade, *, on: bool) -> None:
     if lab.chassis.kind is ChassisKind.VIRTUAL:
         what = "has no identify lamp: its slot is a virtual one"
         raise PowerError(what, where=blade.name, fix="./lab watch shows which slot it is in")
-    power.identify(blade.name, reached(lab, state, blade), bmc_password(lab, state, blade), on=on)
+    power.identify(*_controller(lab, state, blade), on=on)
 
 
 def wait(lab: Lab, state: State, blade: Blade, wanted: str, *, timeout_s: float) -> float:
@@ -90,8 +96,7 @@ def wait(lab: Lab, state: State, blade: Blade, wanted: str, *, timeout_s: float)
     One that nobody can be asked for is on when it has asked for an address, and off when it has left the swarm.
     """
     if blade.bmc.tells_state:
-        bmc, password = reached(lab, state, blade), bmc_password(lab, state, blade)
-        return power.wait_power(blade.name, bmc, password, wanted, timeout_s=timeout_s)
+        return power.wait_power(*_controller(lab, state, blade), wanted, timeout_s=timeout_s)
     began, now = time.monotonic(), stages.LabState()
     for event in events.follow(state.events, until=time.time() + timeout_s):
         if event is not None:

@@ -8,7 +8,6 @@ would; before that no password leaves.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import socket
@@ -17,6 +16,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from labkit.lab import certificates
 from labkit.lab.process import faults
 from labkit.machines.power import redfish_sensors
 
@@ -215,7 +215,7 @@ def untrusted(request: dict[str, Any]) -> dict[str, str]:
         pem = ssl.get_server_certificate((request["bmc"], request["port"]), timeout=request["limit_s"] * CONNECT_SHARE)
     except OSError:
         return {"error": "broken"}
-    found = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
+    found = certificates.fingerprint(pem)
     shown = ":".join(found[at : at + 2] for at in range(0, len(found), 2)).upper()
     what = "its certificate is its own, and nobody vouches for it"
     fix = "compare this with what the BMC itself shows"

@@ -19,7 +19,7 @@ from typing import Any
 from aiohttp import web
 
 from labkit.errors import ControlError
-from labkit.events import Note, Phoned, Ticket, Trouble
+from labkit.events import Event, Note, Phoned, Ticket, Trouble
 from labkit.lab.process import rpc
 from labkit.netboot.boots import Boot
 from labkit.netboot.clients import ClientBook
@@ -174,19 +174,18 @@ class PhoneHome:
 
     async def space(self, request: web.Request) -> web.Response:
         """The memory that Docker has on the blade is full, or has room again."""
-        boot = self._identified(request)
-        event = read_space(await request.post(), boot.blade, boot.id)
-        if event is None:
-            raise web.HTTPBadRequest(text="state is full or room\n")
-        self._clients.emit(event)
-        return web.Response(text="noted\n")
+        return await self._noted(request, read_space, "state is full or room\n")
 
     async def failed(self, request: web.Request) -> web.Response:
         """A unit that the blade cannot do without is down for good."""
+        return await self._noted(request, read_failure, "unit is the name of a systemd unit\n")
+
+    async def _noted(self, request: web.Request, read: Callable[..., Event | None], otherwise: str) -> web.Response:
+        """Tell the event that a form says of a blade and its boot; for one that makes no sense, what it should be."""
         boot = self._identified(request)
-        event = read_failure(await request.post(), boot.blade, boot.id)
+        event = read(await request.post(), boot.blade, boot.id)
         if event is None:
-            raise web.HTTPBadRequest(text="unit is the name of a systemd unit\n")
+            raise web.HTTPBadRequest(text=otherwise)
         self._clients.emit(event)
         return web.Response(text="noted\n")
 

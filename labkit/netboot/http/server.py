@@ -301,8 +301,8 @@ def application(
         except (web.HTTPException, ConnectionError):
             raise
         except Exception as error:
-            what = f"{request.method} {shown(request.path[:100])} from {request.remote}"
-            emit(Trouble(part="http", detail=f"{what}: {reason(error)}"))
+            asked = f"{request.method} {shown(request.path[:100])} from {request.remote}"
+            emit(Trouble(part="http", detail=f"{asked}: {reason(error)}"))
             raise web.HTTPInternalServerError() from None
 
     async def healthz(request: web.Request) -> web.Response:
