@@ -15,15 +15,8 @@ from labkit.lab.process import control
 from labkit.lab.state import State
 from tests.rig.failures import PASSWORD
 from tests.rig.failures_machine import simulated_bmc
-from tests.rig.ipmi_sensors import Sensor, commands
+from tests.rig.ipmi_sensors import RACK, Sensor, commands
 
-FILE = """\
-network: {{kind: interface, interface: eth1, subnet: 10.0.40.0/24, server: 10.0.40.2}}
-bmc: {{password_file: bmc.password}}
-blades:
-  - {{name: red1, macs: ["00:00:5e:00:53:10"], bmc: {{address: 127.0.0.1, port: {port}}}}}
-  - {{name: red2, macs: ["00:00:5e:00:53:20"], bmc: {{kind: manual}}}}
-"""
 SENSORS = {Sensor("CPU", "temperature", limits=(80, 90)): 85, Sensor("FAN1", "fan", exponent=2): 42}
 Run = Callable[..., int]
 
@@ -36,7 +29,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     (tmp_path / "bmc.password").write_text(PASSWORD.reveal() + "\n")
     monkeypatch.setattr(control, "status", lambda state, ask=False: {"up": True})
     with simulated_bmc(tmp_path, commands(tmp_path, list(SENSORS))) as own:
-        (tmp_path / "lab.yaml").write_text(FILE.format(port=own.port))
+        (tmp_path / "lab.yaml").write_text(RACK.format(port=own.port))
         yield lambda *words: main(["--lab", str(tmp_path / "lab.yaml"), *words])
 
 

@@ -6,15 +6,14 @@ import asyncio
 import signal
 import socket
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from labkit import events
 from labkit.diagnosis import listeners
-from labkit.diagnosis.listeners import Answers, ask_all
+from labkit.diagnosis.listeners import ask_all
 from labkit.events import Event, Part, Trouble
 from labkit.events.watchdog import FAULT
 from labkit.lab import lab_yaml
@@ -22,7 +21,7 @@ from labkit.lab.process import rpc
 from labkit.machines.host.sandbox import Sandbox
 from labkit.servers.parts.processes import Part as Kept
 from labkit.servers.parts.processes import PartSpec
-from tests.rig.net import LAB, Net, _enter, wait_until
+from tests.rig.net import LAB, Net, in_space, wait_until
 
 pytestmark = pytest.mark.netns
 
@@ -37,32 +36,11 @@ def net(tmp_path: Path) -> Iterator[Net]:
         yield net
 
 
-def inside(net: Net, do: Callable[[], None]) -> None:
-    """Do something in a thread that is in the server's namespace, as the supervisor is."""
-    faults: list[BaseException] = []
-
-    def enter() -> None:
-        with Path("/run/netns", net.server).open() as space:
-            _enter(space.fileno())
-        try:
-            do()
-        except BaseException as error:
-            faults.append(error)
-
-    thread = threading.Thread(target=enter)
-    thread.start()
-    thread.join()
-    for fault in faults:
-        raise fault
-
-
 def asked(net: Net, timeout_s: float = 5) -> dict[str, str]:
     """What the boot server's listeners answer."""
     lab = lab_yaml.load(net.folder / "lab.yaml")
-    found: list[Answers] = []
     chosen = [one for one in listeners.listeners(lab, net.state) if one.part == "bootd"]
-    inside(net, lambda: found.append(asyncio.run(ask_all(chosen, timeout_s=timeout_s))))
-    return found[0]["bootd"]
+    return in_space(net.server, lambda: asyncio.run(ask_all(chosen, timeout_s=timeout_s)))["bootd"]
 
 
 @pytest.mark.parametrize(("lab", "more"), [(LAB, set()), (TLS, {"HTTPS"})], ids=["plain", "tls"])

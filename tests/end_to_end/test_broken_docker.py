@@ -52,9 +52,7 @@ def since_os_s(running: RunningLab, moment: float) -> float:
 def test_a_docker_that_does_not_start_ends_the_wait_and_one_that_does_late_ends_none(tmp_path: Path) -> None:
     (tmp_path / "mine.bu").write_text(WRONG_KEY)
     with new_lab(tmp_path, LAB) as door:
-        up = door("up")
-        assert up.returncode == 0, up.stdout + up.stderr
-        running = door.connect()
+        running = door.up()
         with running.engine() as engine:
             cluster.ensure_swarm_of(engine, running.lab)
         with pytest.raises(PowerError, match="blade1: Docker did not start .*no-such-key") as caught:

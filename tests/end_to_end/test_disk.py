@@ -64,9 +64,7 @@ def digest(path: Path) -> str:
 
 def test_a_disk_keeps_images_and_nothing_of_a_persons_is_wiped_unasked(tmp_path: Path) -> None:
     with new_lab(tmp_path, LAB) as door:
-        up = door("up")
-        assert up.returncode == 0, up.stdout + up.stderr
-        running = door.connect()
+        running = door.up()
         disk = running.state.disks / "blade1.raw"
         with running.engine() as engine:
             cluster.ensure_swarm_of(engine, running.lab)
@@ -127,9 +125,7 @@ blades:
   - {name: pc1, hardware: pc, memory: 1024M, disk: {device: /dev/nvme0n1, size: 1GiB}}
 """
     with new_lab(tmp_path, text) as door:
-        up = door("up")
-        assert up.returncode == 0, up.stdout + up.stderr
-        running = door.connect()
+        running = door.up()
         ensure_blades(running, running.lab.blades, until="os", timeout_s=1800)
         told = {event.blade: event.detail for event in running.events() if isinstance(event, Note | Trouble)}
         assert "ata-QEMU_HARDDISK_labkit-1 was empty" in told["red1"] and "/dev/nvme0n1 was empty" in told["pc1"]

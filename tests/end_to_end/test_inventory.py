@@ -77,9 +77,7 @@ def told(door: FrontDoor, name: str, timeout_s: float = 600) -> Inventory:
 
 def test_a_blade_tells_what_it_is_made_of(tmp_path: Path) -> None:
     with new_lab(tmp_path, RED) as door:
-        up = door("up")
-        assert up.returncode == 0, up.stdout + up.stderr
-        running = door.connect()
+        running = door.up()
         [red1] = running.lab.blades
         with switch(door):
             running.power(red1, "on")
@@ -97,9 +95,7 @@ def test_a_blade_tells_what_it_is_made_of(tmp_path: Path) -> None:
 
 def test_a_machine_that_is_in_no_lab_file_becomes_a_blade(tmp_path: Path) -> None:
     with new_lab(tmp_path, UNKNOWN) as door:
-        up = door("up")
-        assert up.returncode == 0, up.stdout + up.stderr
-        running = door.connect()
+        running = door.up()
         blade2 = running.lab.blade("blade2")
         [mac] = blade2.macs
         running.power(blade2, "on")

@@ -54,9 +54,7 @@ def took_s(condition: Callable[[], bool]) -> float:
 @pytest.mark.apart
 def test_a_controller_that_was_started_anew_is_unlocked(tmp_path: Path) -> None:
     with new_lab(tmp_path, LAB) as door:
-        up = door("up")
-        assert up.returncode == 0, up.stdout + up.stderr
-        running = door.connect()
+        running = door.up()
         with running.engine() as engine:
             cluster.ensure_swarm_of(engine, running.lab)
             api(engine).create_config("kept", b"whole")
@@ -71,9 +69,8 @@ def test_a_controller_that_was_started_anew_is_unlocked(tmp_path: Path) -> None:
         kill_engine(door, running)
         engine_s = took_s(lambda: leads(door))
         os.kill(max(door.supervisor()), signal.SIGKILL)
-        up = door("up")
-        assert up.returncode == 0 and leads(door), "who finds the lab up finds its swarm unlocked"
-        running = door.connect()
+        running = door.up()
+        assert leads(door), "who finds the lab up finds its swarm unlocked"
 
         kept = keys.read_text()
         keys.unlink()
@@ -100,6 +97,6 @@ def test_a_controller_that_was_started_anew_is_unlocked(tmp_path: Path) -> None:
         with running.engine() as engine:
             assert [one["Spec"]["Name"] for one in api(engine).configs()] == ["kept"]
         assert door("down").returncode == 0
-        up = door("up")
-        assert up.returncode == 0 and leads(door)
+        door.up()
+        assert leads(door)
     print(f"\nunlocked {engine_s:.0f} s after the engine was back, and {again_s:.0f} s after the key was")

@@ -7,7 +7,6 @@ from the blade OS's tree and leave nothing behind on this machine.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import shlex
 import shutil
@@ -33,12 +32,13 @@ from labkit.swarm.engine import api, connect
 from labkit.swarm.membership import joining
 from labkit.swarm.node import find_node
 
+from .net import in_space
+
 T = TypeVar("T")
 
 SUBNET = "10.99.77"
 SERVER = f"{SUBNET}.1"
 REGISTRY = f"{SERVER}:5000"
-CLONE_NEWNET = 0x40000000
 READER, WRITER = User(61184, 61184), User(61185, 61185)
 
 
@@ -284,19 +284,8 @@ class Fleet:
             server.wait()
 
     def inside(self, question: Callable[[], T], net_of: str = "") -> T:
-        """Run something in the fleet's own network, or a machine's: a thread can be in another than its process."""
-        answers: list[T] = []
-
-        def run() -> None:
-            with Path(f"/run/netns/{net_of or self._tag}").open() as net:
-                if ctypes.CDLL(None, use_errno=True).setns(net.fileno(), CLONE_NEWNET):
-                    raise OSError(ctypes.get_errno(), "setns")
-            answers.append(question())
-
-        thread = threading.Thread(target=run)
-        thread.start()
-        thread.join()
-        return answers[0]
+        """Run something in the fleet's own network, or a machine's."""
+        return in_space(net_of or self._tag, question)
 
     def readdress(self, machine: Machine, *addresses: str) -> None:
         """Give a machine's card these addresses and no others. Its engine is off meanwhile."""

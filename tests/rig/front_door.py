@@ -94,6 +94,12 @@ class FrontDoor:
             timeout=timeout_s, check=False, stdin=subprocess.DEVNULL,
         )  # fmt: skip
 
+    def up(self) -> RunningLab:
+        """The lab, once it is up."""
+        done = self("up")
+        assert done.returncode == 0, done.stdout + done.stderr
+        return self.connect()
+
     def connect(self) -> RunningLab:
         return connect(self.folder / "lab.yaml", self.state)
 

@@ -5,6 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+RACK = """\
+network: {{kind: interface, interface: eth1, subnet: 10.0.40.0/24, server: 10.0.40.2}}
+bmc: {{password_file: bmc.password}}
+blades:
+  - {{name: red1, macs: ["00:00:5e:00:53:10"], bmc: {{address: 127.0.0.1, port: {port}}}}}
+  - {{name: red2, macs: ["00:00:5e:00:53:20"], bmc: {{kind: manual}}}}
+"""
+"""A real lab of one blade whose BMC is a simulator at ``port``, and one that has none."""
 BMC = "0x20"
 EVERY_MS = 50
 SIGNED = 2 << 6

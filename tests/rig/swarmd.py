@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from labkit import events
 from labkit.errors import ControlError
@@ -16,8 +20,12 @@ from labkit.lab import lab_yaml
 from labkit.lab.process import rpc
 from labkit.lab.process.handover import VARIABLE, hand
 from labkit.lab.state import State
+from labkit.swarm import cluster
+from labkit.swarm.engine import engine
+from labkit.swarm.membership.quorum import Quorum, quorum
+from labkit.swarm.swarmd import SwarmDaemon
 
-from .fleet import Fleet, Machine, until
+from .fleet import Fleet, Machine, post_join, until
 
 LAB = "name: test\nblades: [{name: blade1}, {name: blade2}, {name: blade3}]\n"
 
@@ -85,3 +93,24 @@ class DeskProcess:
 
     def leave(self, blade: str) -> list[events.Leave]:
         return [event for event in self.events if isinstance(event, events.Leave) and event.blade == blade]
+
+
+async def let_in(desk: SwarmDaemon, machines: Iterable[Machine]) -> None:
+    """Let machines that have booted join, one after the other, as their tickets do."""
+    for machine in machines:
+        blade = {"blade": machine.name, "boot": machine.boot}
+        body = (await desk.join({**blade, "cause": "power", "address": machine.address}))["body"]
+        await asyncio.to_thread(post_join, machine, body)
+        await desk.joined(blade)
+
+
+async def three_managers(desk: SwarmDaemon, fleet: Fleet, *, within_s: int) -> None:
+    """Go round until the fleet's four nodes are Ready, three of them managers in reach, and no other is listed."""
+    for _ in range(within_s):
+        await desk.rounds.look()
+        with engine(fleet.controller.sock) as docker:
+            listed = cluster.nodes(docker)
+        if len(listed) == 4 and quorum(listed) == Quorum(3, 3) and all(node.ready for node in listed):
+            return
+        await asyncio.sleep(1)
+    pytest.fail(f"not in order within {within_s} s: {listed}")

@@ -17,16 +17,9 @@ from labkit.lab.process.handover import VARIABLE, hand
 from labkit.lab.state import State
 from tests.rig.failures import PASSWORD
 from tests.rig.failures_machine import simulated_bmc
-from tests.rig.ipmi_sensors import Sensor, commands
+from tests.rig.ipmi_sensors import RACK, Sensor, commands
 
 HOT = Sensor("CPU", "temperature", limits=(80, 90))
-FILE = """\
-network: {{kind: interface, interface: eth1, subnet: 10.0.40.0/24, server: 10.0.40.2}}
-bmc: {{password_file: bmc.password}}
-blades:
-  - {{name: red1, macs: ["00:00:5e:00:53:10"], bmc: {{address: 127.0.0.1, port: {port}}}}}
-  - {{name: red2, macs: ["00:00:5e:00:53:20"], bmc: {{kind: manual}}}}
-"""
 
 
 @pytest.mark.simulator
@@ -36,7 +29,7 @@ def test_a_blade_that_is_too_hot_is_an_event_and_a_number(tmp_path: Path) -> Non
     state = State(tmp_path / ".lab")
     state.make()
     with simulated_bmc(tmp_path, commands(tmp_path, [HOT])) as own, rpc.listen(state.sensord) as control:
-        lab = lab_yaml.parse(FILE.format(port=own.port), tmp_path / "lab.yaml")
+        lab = lab_yaml.parse(RACK.format(port=own.port), tmp_path / "lab.yaml")
         handed = hand(lab)
         told, tells = os.pipe()
         environment = {

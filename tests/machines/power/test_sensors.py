@@ -17,6 +17,7 @@ from labkit.lab import Bmc, Lab, lab_yaml
 from labkit.machines import power
 from labkit.machines.power import calls, ipmi, measured, readings, sensord
 from labkit.machines.power.readings import Reading
+from tests.machines.power.test_kinds import REAL
 from tests.rig.failures import PASSWORD
 from tests.rig.failures_machine import simulated_bmc
 from tests.rig.ipmi_sensors import Sensor, commands
@@ -116,17 +117,7 @@ def test_the_numbers_have_no_names() -> None:
     }  # fmt: skip
 
 
-LAB = lab_yaml.parse(
-    """\
-network: {kind: interface, interface: eth1, subnet: 10.0.40.0/24, server: 10.0.40.2}
-bmc: {password_env: RACK_PW}
-blades:
-  - {name: red1, macs: ["00:00:5e:00:53:10"], bmc: {address: 10.0.41.1}}
-  - {name: red2, macs: ["00:00:5e:00:53:20"], bmc: {address: 10.0.41.2, kind: redfish}}
-  - {name: red3, macs: ["00:00:5e:00:53:30"], bmc: {kind: wol}}
-""",
-    Path("lab.yaml"),
-)
+LAB = lab_yaml.parse(REAL, Path("lab.yaml"))
 
 
 class Rack:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -28,7 +27,7 @@ from tests.rig.failures import PASSWORD
 from tests.rig.failures_machine import simulated_bmc
 from tests.rig.fleet import sh
 from tests.rig.ipmi_sensors import Sensor, commands
-from tests.rig.net import _enter
+from tests.rig.net import in_space
 
 pytestmark = pytest.mark.netns
 OWNER = 65534
@@ -50,21 +49,7 @@ class Place:
 
     def run(self, lab: Lab, do: Callable[[Specs], Awaitable[None]]) -> None:
         """Do something in the namespace, as the supervisor would."""
-        faults: list[BaseException] = []
-
-        def enter() -> None:
-            try:
-                with Path("/run/netns", self.space).open() as space:
-                    _enter(space.fileno())
-                asyncio.run(self._run(lab, do))
-            except BaseException as error:
-                faults.append(error)
-
-        thread = threading.Thread(target=enter)
-        thread.start()
-        thread.join()
-        for fault in faults:
-            raise fault
+        in_space(self.space, lambda: asyncio.run(self._run(lab, do)))
 
     async def _run(self, lab: Lab, do: Callable[[Specs], Awaitable[None]]) -> None:
         specs = Specs(lab, self.state, Users(FIRST_USER), self.tells)

@@ -27,8 +27,9 @@ from labkit.swarm.recovery.recover import recover
 from labkit.swarm.services.deploy import ensure_service, watch
 from labkit.swarm.services.spec import ServiceSpec
 from labkit.swarm.swarmd import SwarmDaemon
-from tests.rig.fleet import Fleet, ensure_joined, post_join, until
+from tests.rig.fleet import Fleet, ensure_joined, until
 from tests.rig.known import causes
+from tests.rig.swarmd import let_in, three_managers
 
 pytestmark = pytest.mark.engine(minutes=2)
 
@@ -169,18 +170,8 @@ def test_one_of_three_managers_is_lost_then_two(swarm: Fleet, lab: Lab, web: str
         await desk.rounds.look()
         for machine in (first, second):
             machine.reboot(f"{machine.name}-back")
-            blade = {"blade": machine.name, "boot": machine.boot}
-            body = (await desk.join({**blade, "cause": "power", "address": machine.address}))["body"]
-            post_join(machine, body)
-            await desk.joined(blade)
-        for _ in range(60):
-            await desk.rounds.look()
-            with engine(swarm.controller.sock) as docker:
-                listed = cluster.nodes(docker)
-            if len(listed) == 4 and quorum(listed) == Quorum(3, 3) and all(node.ready for node in listed):
-                return
-            await asyncio.sleep(1)
-        pytest.fail(f"not in order after a minute: {listed}")
+            await let_in(desk, [machine])
+        await three_managers(desk, swarm, within_s=60)
 
     asyncio.run(come_back())
     with engine(swarm.controller.sock) as docker:

@@ -18,11 +18,11 @@ from labkit.swarm import cluster
 from labkit.swarm.engine import api, engine, read_local_swarm
 from labkit.swarm.membership import managers
 from labkit.swarm.membership.local_state import LocalState
-from labkit.swarm.membership.quorum import Quorum, quorum
 from labkit.swarm.services.deploy import ensure_service, watch
 from labkit.swarm.services.spec import ServiceSpec
 from labkit.swarm.swarmd import SwarmDaemon
-from tests.rig.fleet import Fleet, ensure_joined, heartbeat_s, post_join
+from tests.rig.fleet import Fleet, ensure_joined, heartbeat_s
+from tests.rig.swarmd import let_in, three_managers
 
 engines = pytest.mark.engine
 
@@ -45,19 +45,8 @@ async def come_back(fleet: Fleet, lab: Lab, desk: SwarmDaemon) -> None:
     await desk.rounds.look()
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda machine: machine.reboot(f"{machine.name}-anew"), fleet.blades))
-    for machine in fleet.blades:
-        blade = {"blade": machine.name, "boot": machine.boot}
-        body = (await desk.join({**blade, "cause": "power", "address": machine.address}))["body"]
-        await asyncio.to_thread(post_join, machine, body)
-        await desk.joined(blade)
-    for _ in range(90):
-        await desk.rounds.look()
-        with engine(fleet.controller.sock) as docker:
-            listed = cluster.nodes(docker)
-        if len(listed) == 4 and quorum(listed) == Quorum(3, 3) and all(node.ready for node in listed):
-            return
-        await asyncio.sleep(1)
-    pytest.fail(f"not in order: {listed}")
+    await let_in(desk, fleet.blades)
+    await three_managers(desk, fleet, within_s=90)
 
 
 OWN = {"10.77.0.2", "10.77.0.11"}
