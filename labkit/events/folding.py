@@ -12,6 +12,8 @@ from labkit.events.stages import NOTHING, BladeState, Fetched, LabState, is_only
 KEPT_REFUSALS = 8
 KEPT_BOOTS = 8
 KEPT_STRANGERS = 16
+ROOTS = (events.DOCKER, events.EMERGENCY)
+"""Units whose failing explains that of others."""
 
 
 def fold(state: LabState, event: Event) -> LabState:
@@ -156,7 +158,10 @@ def _fold_blade(old: BladeState, event: Event) -> BladeState:
         case events.Measured():
             return replace(old, measured=event)
         case events.UnitFailed():
-            return replace(old, failed=event, heard=event.time, doing=str(event))
+            # What needs Docker fails after it, and says less of why.
+            is_after = old.failed is not None and old.failed.unit in ROOTS and event.unit not in ROOTS
+            failed = old.failed if is_after else event
+            return replace(old, failed=failed, heard=event.time, doing=str(failed))
         case events.Inventoried():
             return replace(old, inventory=event, heard=event.time)
         case events.HardwareChange(state="worse"):

@@ -113,6 +113,10 @@ def test_a_docker_that_does_not_start_says_why() -> None:
     assert told.where.endswith(", in step 'join')") and "journalctl --boot --unit docker.service" in told.next
     assert told.evidence == ("docker.service: starting", "docker.service: no such key")
     assert "join: no Docker" in table(LAB, fold_all([*BOOT[:-1], down]))
+    join = replace(down, time=1060, unit="docker-swarm-join.service", detail="start-limit-hit", said=(), others=())
+    assert ask([*BOOT[:-1], down, join]).where == told.where, "what needs Docker fails after it"
+    assert ask([*BOOT[:-1], join]).where.startswith("docker-swarm-join.service failed")
+    assert ask([*BOOT[:-1], join, down]).where == told.where
     later = ask([*BOOT, replace(down, time=1100)])
     assert not later.well and "it joined the swarm at" in later.where
     assert ask([*BOOT[:-1], down, BOOT[-1]]).well
